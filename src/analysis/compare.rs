@@ -1,0 +1,113 @@
+//! Two runs side by side on paper, which is not side by side in time: drift between them is in every ratio.
+
+use serde::Serialize;
+
+use super::statistics::{Estimate, ratio};
+use super::{Analysis, Ranked};
+use crate::knob::Candidate;
+use crate::suite::Figure;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    pub objective: Figure,
+    pub stages: Vec<StageComparison>,
+    /// What makes the two runs hard to compare.
+    pub cautions: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageComparison {
+    pub name: String,
+    pub before: Option<Winner>,
+    pub after: Option<Winner>,
+    /// The later winner's figure over the earlier one's.
+    pub winners: Option<Estimate>,
+    /// The same for each candidate that both runs measured.
+    pub shared: Vec<Shared>,
+    pub only_before: usize,
+    pub only_after: usize,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Winner {
+    pub id: String,
+    pub candidate: Candidate,
+    pub value: f64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shared {
+    pub id: String,
+    pub candidate: Candidate,
+    pub before: f64,
+    pub after: f64,
+    pub ratio: Estimate,
+}
+
+/// Compares two analyses of the same objective, stage by stage.
+pub fn compare(before: &Analysis, after: &Analysis) -> Comparison {
+    let objective = after.objective;
+    let mut cautions = vec![
+        "the two runs were not measured side by side: a machine can drift by half between them".to_owned(),
+    ];
+    let mut differ = |what: &str, before: &str, after: &str| {
+        if before != after {
+            cautions.push(format!("the {what} differs: {before} then, {after} now"));
+        }
+    };
+    differ("target", &before.target, &after.target);
+    differ("suite", &before.suite, &after.suite);
+    differ("objective", before.objective.name(), after.objective.name());
+    differ("provenance", before.provenance.name(), after.provenance.name());
+    let stages = after.stages.iter().filter_map(|now| {
+        let then = before.stages.iter().find(|stage| stage.name == now.name)?;
+        let winner = |ranked: &Ranked| {
+            let value = ranked.summary.value(objective)?;
+            Some(Winner { id: ranked.summary.id.clone(), candidate: ranked.summary.candidate.clone(), value })
+        };
+        let shared: Vec<Shared> = now
+            .candidates
+            .iter()
+            .filter_map(|now| shared(then.find(&now.summary.id)?, now, objective))
+            .collect();
+        Some(StageComparison {
+            name: now.name.clone(),
+            before: then.winner().and_then(winner),
+            after: now.winner().and_then(winner),
+            winners: then.winner().zip(now.winner()).and_then(|(then, now)| estimate(then, now, objective)),
+            only_before: then
+                .candidates
+                .iter()
+                .filter(|ranked| now.find(&ranked.summary.id).is_none())
+                .count(),
+            only_after: now
+                .candidates
+                .iter()
+                .filter(|ranked| then.find(&ranked.summary.id).is_none())
+                .count(),
+            shared,
+        })
+    });
+    Comparison { objective, stages: stages.collect(), cautions }
+}
+
+fn shared(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Shared> {
+    Some(Shared {
+        id: now.summary.id.clone(),
+        candidate: now.summary.candidate.clone(),
+        before: then.summary.value(objective)?,
+        after: now.summary.value(objective)?,
+        ratio: estimate(then, now, objective)?,
+    })
+}
+
+fn estimate(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Estimate> {
+    ratio(&now.summary.samples, &then.summary.samples)
+        .or_else(|| Some(Estimate::exact(now.summary.value(objective)? / then.summary.value(objective)?)))
+}
+
+impl super::StageAnalysis {
+    fn find(&self, id: &str) -> Option<&Ranked> {
+        self.candidates.iter().find(|ranked| ranked.summary.id == id)
+    }
+}

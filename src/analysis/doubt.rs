@@ -1,0 +1,122 @@
+//! What should make a reader careful, worked out apart from how it's printed.
+
+use serde::Serialize;
+
+use super::StageAnalysis;
+use super::verdict::Verdict;
+use crate::knob::Value;
+use crate::suite::{Budget, Figure, Suite};
+use crate::units::Bytes;
+
+/// A spread of passes above this hides differences that people tune for.
+const NOISY: f64 = 0.05;
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "doubt", rename_all = "kebab-case")]
+pub enum Doubt {
+    Simulated,
+    FewRounds { rounds: usize },
+    Noisy { spread: f64 },
+    Edge { knob: String, value: String },
+    NotReached { candidates: usize },
+    BaselineFailed { why: String },
+    Ties { candidates: usize },
+    TogetherOverLimit { together: Bytes, limit: String },
+}
+
+impl Doubt {
+    /// What it is, and what mends it.
+    pub fn text(&self) -> String {
+        match self {
+            Doubt::Simulated => {
+                "these figures are simulated by a script: they say nothing of any machine".to_owned()
+            }
+            Doubt::FewRounds { rounds } => format!(
+                "the winner was measured in {rounds} round{}: too few to see drift; raise `rounds` or the budget",
+                if *rounds == 1 { "" } else { "s" }
+            ),
+            Doubt::Noisy { spread } => format!(
+                "the winner's passes differ by ±{:.0}%: close other programs, or raise `measure.time`",
+                spread * 100.0
+            ),
+            Doubt::Edge { knob, value } => {
+                format!("the winner's {knob}={value} is at the edge of what was tried: try beyond it")
+            }
+            Doubt::NotReached { candidates } => {
+                format!("{candidates} candidates were not measured: raise the budget, or go on with --resume")
+            }
+            Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
+            Doubt::Ties { candidates } => {
+                format!("{candidates} other candidates can't be told apart from the winner: raise `rounds`")
+            }
+            Doubt::TogetherOverLimit { together, limit } => format!(
+                "each stage meets {limit}, and all stages loaded together would take {together}: load them in turn, \
+                 or lower the limit"
+            ),
+        }
+    }
+}
+
+/// The doubts about one stage.
+pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    if stage.candidates.iter().any(|ranked| ranked.summary.simulated) {
+        doubts.push(Doubt::Simulated);
+    }
+    if stage.not_reached > 0 {
+        doubts.push(Doubt::NotReached { candidates: stage.not_reached });
+    }
+    if let Some(baseline) = stage.baseline()
+        && let Verdict::Excluded { why, .. } = &baseline.verdict
+    {
+        doubts.push(Doubt::BaselineFailed { why: why.clone() });
+    }
+    let Some(winner) = stage.winner() else { return doubts };
+    if winner.summary.rounds < 3 && suite.budget != Budget::Trials(1) {
+        doubts.push(Doubt::FewRounds { rounds: winner.summary.rounds });
+    }
+    if let Some(spread) = winner.summary.spread.filter(|spread| *spread > NOISY) {
+        doubts.push(Doubt::Noisy { spread });
+    }
+    let ties =
+        stage.candidates.iter().filter(|ranked| matches!(ranked.verdict, Verdict::Tied { .. })).count();
+    if ties > 0 {
+        doubts.push(Doubt::Ties { candidates: ties });
+    }
+    doubts.extend(edges(stage));
+    doubts
+}
+
+/// Numeric knobs whose best value is the highest or lowest that was tried, with another one on its inner side.
+fn edges(stage: &StageAnalysis) -> Vec<Doubt> {
+    let Some(winner) = stage.winner() else { return Vec::new() };
+    let edge = |knob: &String| {
+        let chosen = winner.summary.candidate.knobs.get(knob)?;
+        let tried = stage.candidates.iter().filter_map(|ranked| ranked.summary.candidate.knobs.get(knob));
+        let tried: Vec<f64> = tried.filter_map(Value::number).collect();
+        let (lowest, highest) =
+            (tried.iter().copied().reduce(f64::min)?, tried.into_iter().reduce(f64::max)?);
+        let chosen_number = chosen.number().filter(|number| number.is_finite())?;
+        // Beyond 1 there is no batch, and beyond "none" no limit.
+        let at_edge = chosen_number == highest || (chosen_number == lowest && lowest > 1.0);
+        (at_edge && lowest < highest).then(|| Doubt::Edge { knob: knob.clone(), value: chosen.to_string() })
+    };
+    stage.swept.iter().filter_map(edge).collect()
+}
+
+/// Whether the winners fit together where each fits alone.
+pub fn about_together(stages: &[StageAnalysis], suite: &Suite) -> Option<Doubt> {
+    if stages.len() < 2 {
+        return None;
+    }
+    [Figure::Vram, Figure::Rss].into_iter().find_map(|figure| {
+        let shared = |stage: &crate::suite::Stage| {
+            stage.limits.iter().find(|limit| limit.figure == figure && limit.at_most).cloned()
+        };
+        let limit = shared(suite.stages.first()?)?;
+        let together: f64 = stages.iter().filter_map(|stage| stage.winner()?.summary.value(figure)).sum();
+        let over = suite.stages.iter().all(|stage| shared(stage).as_ref() == Some(&limit))
+            && !limit.admits(together);
+        over.then(|| Doubt::TogetherOverLimit { together: Bytes(together as u64), limit: limit.to_string() })
+    })
+}

@@ -1,0 +1,209 @@
+//! From recordings to verdicts: a pure function of the journal.
+//!
+//! Decides everything that `emit/` shows. Knows no file and no terminal.
+
+mod compare;
+mod doubt;
+mod pareto;
+pub mod statistics;
+mod summary;
+mod verdict;
+
+use serde::Serialize;
+
+pub use compare::{Comparison, StageComparison, compare};
+pub use doubt::Doubt;
+pub use statistics::Estimate;
+pub use summary::Summary;
+pub use verdict::Verdict;
+
+use crate::knob::Candidate;
+use crate::runner::Recording;
+use crate::search::Observation;
+use crate::store::{Entry, Run};
+use crate::suite::{Figure, Stage, Suite};
+use crate::task::{Metric, Task};
+
+/// What a run found. `best.json` is its serialised form.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Analysis {
+    pub suite: String,
+    pub target: String,
+    pub provenance: Provenance,
+    pub objective: Figure,
+    /// Whether everything was measured that the budget allowed.
+    pub finished: bool,
+    pub stages: Vec<StageAnalysis>,
+    pub doubts: Vec<Doubt>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provenance {
+    Measured,
+    Simulated,
+    /// Some backends are real and some are scripted.
+    Mixed,
+}
+
+impl Provenance {
+    pub fn name(self) -> &'static str {
+        match self {
+            Provenance::Measured => "measured",
+            Provenance::Simulated => "simulated",
+            Provenance::Mixed => "partly simulated",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct StageAnalysis {
+    pub name: String,
+    pub task: Task,
+    pub model: String,
+    pub metric: Metric,
+    pub limits: Vec<String>,
+    pub swept: Vec<String>,
+    /// How many times the default configuration's figure the winner reaches.
+    pub gain: Option<Estimate>,
+    pub baseline_id: String,
+    /// Best first; those that can't win last.
+    pub candidates: Vec<Ranked>,
+    /// Candidates on the Pareto front of throughput, latency, memory and quality.
+    pub front: Vec<String>,
+    pub not_reached: usize,
+    /// What the suite left out, and why.
+    pub left_out: Vec<LeftOut>,
+    pub doubts: Vec<Doubt>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Ranked {
+    #[serde(flatten)]
+    pub verdict: Verdict,
+    #[serde(flatten)]
+    pub summary: Summary,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct LeftOut {
+    pub candidates: usize,
+    pub because: String,
+}
+
+impl StageAnalysis {
+    pub fn winner(&self) -> Option<&Ranked> {
+        self.candidates.first().filter(|ranked| ranked.verdict == Verdict::Won)
+    }
+
+    pub fn baseline(&self) -> Option<&Ranked> {
+        self.candidates.iter().find(|ranked| ranked.summary.id == self.baseline_id)
+    }
+
+    /// Whether `knob` has one value in all candidates, so that naming it says nothing.
+    pub fn is_shared(&self, knob: &str) -> bool {
+        let mut values = self.candidates.iter().map(|ranked| ranked.summary.candidate.knobs.get(knob));
+        let first = values.next().flatten();
+        values.all(|value| value == first)
+    }
+
+    /// A candidate in as few words as tell it from the others.
+    pub fn label(&self, candidate: &Candidate) -> String {
+        candidate.label(|knob| self.is_shared(knob))
+    }
+}
+
+impl Analysis {
+    /// Every stage has a winner.
+    pub fn complete(&self) -> bool {
+        self.stages.iter().all(|stage| stage.winner().is_some())
+    }
+}
+
+/// Judges a run.
+pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
+    let stages: Vec<StageAnalysis> =
+        suite.stages.iter().map(|stage| analyse_stage(suite, stage, run)).collect();
+    let simulated = |recording: &Recording| recording.loaded.as_ref().map(|loaded| loaded.simulated);
+    let simulations: Vec<bool> = run.recordings.iter().filter_map(simulated).collect();
+    let provenance = match (simulations.contains(&true), simulations.contains(&false)) {
+        (true, true) => Provenance::Mixed,
+        (true, false) => Provenance::Simulated,
+        _ => Provenance::Measured,
+    };
+    Analysis {
+        suite: suite.name.clone(),
+        target: run.header.target.description.clone(),
+        provenance,
+        objective: suite.objective,
+        finished: run.finished(),
+        doubts: doubt::about_together(&stages, suite).into_iter().collect(),
+        stages,
+    }
+}
+
+fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
+    let summaries = summaries(suite, stage, &run.recordings);
+    let ranked = verdict::rank(summaries, &stage.limits, suite.objective);
+    let candidates: Vec<Ranked> =
+        ranked.into_iter().map(|(summary, verdict)| Ranked { verdict, summary }).collect();
+    let plain: Vec<Summary> = candidates.iter().map(|ranked| ranked.summary.clone()).collect();
+    let mut analysis = StageAnalysis {
+        name: stage.name.clone(),
+        task: stage.task,
+        model: stage.model.clone(),
+        metric: stage.metric,
+        limits: stage.limits.iter().map(ToString::to_string).collect(),
+        swept: stage.swept.clone(),
+        gain: None,
+        baseline_id: stage.baseline.id(),
+        front: pareto::front(&plain).into_iter().map(|place| plain[place].id.clone()).collect(),
+        not_reached: stage.candidates.len().saturating_sub(candidates.len()),
+        candidates,
+        left_out: stage
+            .exclusions
+            .iter()
+            .map(|exclusion| LeftOut { candidates: exclusion.candidates, because: exclusion.because.clone() })
+            .collect(),
+        doubts: Vec::new(),
+    };
+    analysis.gain = analysis.winner().zip(analysis.baseline()).and_then(|(winner, baseline)| {
+        let (won, base) = (&winner.summary, &baseline.summary);
+        statistics::ratio(&won.samples, &base.samples)
+            .or_else(|| Some(Estimate::exact(won.value(suite.objective)? / base.value(suite.objective)?)))
+    });
+    analysis.doubts = doubt::about_stage(&analysis, suite);
+    analysis
+}
+
+fn summaries(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Summary> {
+    let mut by_candidate: indexmap::IndexMap<&str, Vec<&Recording>> = indexmap::IndexMap::new();
+    for recording in recordings.iter().filter(|recording| recording.stage == stage.name) {
+        by_candidate.entry(&recording.id).or_default().push(recording);
+    }
+    let summary =
+        |recordings: &Vec<&Recording>| Summary::of(recordings, suite.objective, suite.price_per_hour);
+    by_candidate.values().filter_map(summary).collect()
+}
+
+/// What the search may know of a stage's recordings so far.
+pub fn observe(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Observation> {
+    let observation = |summary: Summary| Observation {
+        meets_limits: verdict::eligible(&summary, &stage.limits, suite.objective).is_ok(),
+        score: summary
+            .value(suite.objective)
+            .filter(|_| summary.failure.is_none())
+            .map(|value| if suite.objective.more_is_better() { value } else { -value }),
+        candidate: summary.candidate,
+    };
+    summaries(suite, stage, recordings).into_iter().map(observation).collect()
+}
+
+/// The last thing that a run's journal says of how it ended, for people.
+pub fn ending(run: &Run) -> &'static str {
+    match run.entries.last().map(|stamped| &stamped.entry) {
+        Some(Entry::Finished) => "finished",
+        Some(Entry::Interrupted { .. }) => "interrupted",
+        _ => "unfinished",
+    }
+}

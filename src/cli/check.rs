@@ -1,0 +1,78 @@
+//! `autotune check SUITE`.
+
+use clap::Args;
+
+use super::tune::Changes;
+use crate::emit::env;
+use crate::suite::{self, Budget, Suite, SuiteSource};
+use crate::units::print_duration;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// A suite's name or file
+    #[arg(value_name = "SUITE")]
+    suite: String,
+    #[command(flatten)]
+    changes: Changes,
+    /// Print every candidate
+    #[arg(long)]
+    candidates: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let source = SuiteSource::find(&arguments.suite)?;
+    let suite = suite::parse(&source, &arguments.changes.overrides()?, &env::names())?;
+    let documents = suite.documents(&source.folder)?;
+    super::print(&text(&suite, documents.len(), arguments.candidates))?;
+    Ok(super::exit::DONE)
+}
+
+fn text(suite: &Suite, documents: usize, list: bool) -> String {
+    let mut text = format!("{}: valid, {documents} documents, objective {}\n", suite.name, suite.objective);
+    for stage in &suite.stages {
+        let candidates = stage.candidates.len();
+        let trials = candidates * suite.rounds as usize;
+        text.push_str(&format!(
+            "\n{}: {} with {}\n  {candidates} candidates × {} rounds = {trials} trials at most",
+            stage.name,
+            stage.task.name(),
+            stage.model,
+            suite.rounds
+        ));
+        let least = suite.effort.time * u32::try_from(trials).unwrap_or(u32::MAX);
+        text.push_str(&format!(", {} of measuring at least\n", print_duration(least)));
+        let loads: std::collections::BTreeSet<String> =
+            stage.candidates.iter().map(|candidate| suite.load_key(stage, candidate)).collect();
+        text.push_str(&format!("  {} different loads\n", loads.len()));
+        for knob in &stage.swept {
+            let mut values: Vec<String> = Vec::new();
+            for value in stage.candidates.iter().filter_map(|candidate| candidate.knobs.get(knob)) {
+                if !values.contains(&value.to_string()) {
+                    values.push(value.to_string());
+                }
+            }
+            text.push_str(&format!("  {knob:<18} {}\n", values.join(", ")));
+        }
+        let swept = |knob: &str| !stage.swept.iter().any(|swept| swept == knob);
+        text.push_str(&format!("  {:<18} {}\n", "baseline", stage.baseline.label(swept)));
+        text.push_str(&format!("  {:<18} {}\n", "reference", stage.reference.label(swept)));
+        text.push_str(&format!("  {:<18} {}\n", "quality", stage.metric.help()));
+        for limit in &stage.limits {
+            text.push_str(&format!("  {:<18} {limit}\n", "limit"));
+        }
+        for exclusion in &stage.exclusions {
+            text.push_str(&format!("  {} left out: {}\n", exclusion.candidates, exclusion.because));
+        }
+        if list {
+            for candidate in &stage.candidates {
+                text.push_str(&format!("  {}  {}\n", candidate.id(), candidate.label(swept)));
+            }
+        }
+    }
+    text.push_str(&match suite.budget {
+        Budget::Whole => "\nbudget: none, everything is measured\n".to_owned(),
+        Budget::Trials(trials) => format!("\nbudget: {trials} trials\n"),
+        Budget::Time(time) => format!("\nbudget: {}\n", print_duration(time)),
+    });
+    text
+}

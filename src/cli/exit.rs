@@ -1,0 +1,38 @@
+//! Exit codes, the contract with scripts.
+
+use crate::suite::Problem;
+use crate::target::TargetError;
+
+pub const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const BAD_USAGE: u8 = 2;
+const TARGET_ABSENT: u8 = 3;
+pub const NO_CANDIDATE: u8 = 4;
+
+/// A measurement was demanded, and nothing real can be measured.
+#[derive(Debug, thiserror::Error)]
+#[error("--measured: every backend of this suite is simulated, so nothing can be measured")]
+pub struct NothingReal;
+
+/// A usage error that clap can't see.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct BadUsage(pub String);
+
+/// Ended by a signal, as shells report it. What was measured is reported all the same.
+pub fn interrupted(signal: u8) -> u8 {
+    128u8.saturating_add(signal)
+}
+
+/// The code for an error.
+pub fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Problem>() || error.is::<BadUsage>() {
+        return BAD_USAGE;
+    }
+    match error.downcast_ref::<TargetError>() {
+        Some(TargetError::Unknown(_)) => BAD_USAGE,
+        Some(TargetError::Absent { .. }) => TARGET_ABSENT,
+        None if error.is::<NothingReal>() => TARGET_ABSENT,
+        None => FAILED,
+    }
+}

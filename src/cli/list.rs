@@ -1,0 +1,116 @@
+//! `autotune list`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::backend::{self, exec, fake};
+use crate::emit::env::DIALECTS;
+use crate::knob::{Applies, KnobSpec};
+use crate::suite::{Figure, SearchKind, SuiteSource, built_in_names};
+use crate::target::cards;
+use crate::task::Task;
+use crate::{pipeline, suite};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+/// A heading, and its entries with what is said of each.
+type Section = (&'static str, Vec<(String, String)>);
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let sections = sections();
+    if arguments.json {
+        let entries = |entries: &Vec<(String, String)>| -> Value {
+            entries.iter().map(|(name, help)| json!({ "name": name, "help": help })).collect()
+        };
+        let document: serde_json::Map<String, Value> =
+            sections.iter().map(|(title, list)| (title.to_string(), entries(list))).collect();
+        super::print_json(&document)?;
+    } else {
+        let mut text = String::new();
+        for (title, entries) in &sections {
+            text.push_str(&format!("{title}\n"));
+            let width = entries.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+            for (name, help) in entries {
+                text.push_str(&format!("  {name:<width$}  {help}\n"));
+            }
+            text.push('\n');
+        }
+        super::print(text.trim_end())?;
+        super::print("\n")?;
+    }
+    Ok(super::exit::DONE)
+}
+
+fn sections() -> Vec<Section> {
+    vec![
+        ("suites", built_in_names().into_iter().map(|name| (name.to_owned(), description(name))).collect()),
+        (
+            "GPUs",
+            cards()
+                .iter()
+                .map(|card| (card.name.clone(), format!("{}, {} GiB", card.title, card.vram_gib)))
+                .collect(),
+        ),
+        ("backends", backends()),
+        ("knobs of every built-in backend", pipeline::knobs().iter().map(knob).collect()),
+        ("tasks", Task::ALL.iter().map(|task| (task.name().to_owned(), task_help(*task))).collect()),
+        (
+            "figures (objectives and limits)",
+            Figure::ALL.iter().map(|figure| (figure.name().to_owned(), figure.help().to_owned())).collect(),
+        ),
+        (
+            "searches",
+            SearchKind::ALL
+                .iter()
+                .map(|(name, kind)| ((*name).to_owned(), search_help(*kind).to_owned()))
+                .collect(),
+        ),
+        (
+            "dialects",
+            DIALECTS.iter().map(|dialect| (dialect.name.to_owned(), dialect.help.to_owned())).collect(),
+        ),
+    ]
+}
+
+fn description(name: &str) -> String {
+    let suite = SuiteSource::find(name)
+        .and_then(|source| suite::parse(&source, &Default::default(), &crate::emit::env::names()));
+    suite.map_or_else(|problem| problem.to_string(), |suite| suite.description)
+}
+
+fn backends() -> Vec<(String, String)> {
+    let built_in = backend::BUILT_IN.into_iter().filter(|name| *name != fake::NAME).map(|name| {
+        let version = backend::open(name, Value::Null).and_then(|backend| backend.version());
+        (name.to_owned(), version.unwrap_or_else(|why| format!("not available: {why}")))
+    });
+    let described = [
+        (exec::NAME, "any program that speaks docs/PROTOCOL.md; described in a suite"),
+        (fake::NAME, "simulated by a script in a suite"),
+    ];
+    built_in.chain(described.map(|(name, help)| (name.to_owned(), help.to_owned()))).collect()
+}
+
+fn knob(spec: &KnobSpec) -> (String, String) {
+    let applies = match spec.applies {
+        Applies::Load => "at load",
+        Applies::Run => "at run",
+    };
+    (spec.name.clone(), format!("{}: {}; {applies}, default {}", spec.help, spec.kind, spec.default))
+}
+
+fn task_help(task: Task) -> String {
+    let metrics: Vec<_> = task.metrics().iter().map(|metric| metric.name()).collect();
+    format!("{}; judged by {}", task.help(), metrics.join(", "))
+}
+
+fn search_help(kind: SearchKind) -> &'static str {
+    match kind {
+        SearchKind::Grid => "every candidate, or as many as the budget allows, evenly spread",
+        SearchKind::Random => "candidates drawn by the seed",
+    }
+}

@@ -1,0 +1,75 @@
+//! The command line: one file a verb. Arguments in, one call, text out.
+//!
+//! Data goes to stdout, everything else to stderr.
+
+mod check;
+mod compare;
+mod doctor;
+mod exit;
+mod list;
+mod present;
+mod progress;
+mod report;
+mod tune;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::code;
+
+/// Finds the fastest way to run an NLP, retrieval or vision pipeline on one GPU, and proves it by measuring.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    tune: tune::Arguments,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Show suites, GPUs, backends, knobs, figures and dialects
+    List(list::Arguments),
+    /// Validate a suite without measuring; print its space and the space's size
+    Check(check::Arguments),
+    /// Show what this machine has, what is missing, and the command that mends it
+    Doctor(doctor::Arguments),
+    /// Make tables, plots and the page again from a run's folder
+    Report(report::Arguments),
+    /// Put two runs side by side
+    Compare(compare::Arguments),
+    /// The measured process; speaks docs/PROTOCOL.md
+    #[command(hide = true)]
+    Worker,
+}
+
+/// Does what the command line says. The exit code is for an outcome that is no error.
+pub fn run(cli: Cli) -> anyhow::Result<u8> {
+    match cli.verb {
+        None => tune::run(cli.tune),
+        Some(Verb::List(arguments)) => list::run(&arguments),
+        Some(Verb::Check(arguments)) => check::run(&arguments),
+        Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Verb::Report(arguments)) => report::run(&arguments),
+        Some(Verb::Compare(arguments)) => compare::run(&arguments),
+        Some(Verb::Worker) => {
+            let events = crate::worker::claim_stdout()?;
+            crate::worker::serve(std::io::stdin().lock(), events)?;
+            Ok(exit::DONE)
+        }
+    }
+}
+
+/// Prints a line of data. A reader that has had enough, as `head` does, is no error.
+fn print(text: &str) -> anyhow::Result<()> {
+    use std::io::Write;
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+/// Prints the one document of `--json`.
+fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&(serde_json::to_string_pretty(document)? + "\n"))
+}

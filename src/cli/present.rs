@@ -1,0 +1,89 @@
+//! From a run to everything that people get of it: files, table, JSON.
+
+use std::io::IsTerminal;
+use std::path::Path;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::analysis::{self, Analysis};
+use crate::emit::{self, env, plots, table};
+use crate::store::{Run, StoreError};
+use crate::suite::{self, Suite};
+
+/// How the outcome is shown.
+#[derive(Args)]
+pub struct View {
+    /// Print one JSON document instead of tables
+    #[arg(long)]
+    pub json: bool,
+    /// No progress
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+pub struct Outcome {
+    pub analysis: Analysis,
+}
+
+/// The suite of a run, built again from what its journal says, and refused if this version builds another.
+pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
+    let header = &run.header;
+    let suite = suite::parse(&header.source, &header.overrides, &env::names())?;
+    if suite.digest() != header.suite_digest {
+        let why = format!(
+            "this version of autotune reads the suite of this run differently than version {} ({}) did",
+            header.version, header.revision
+        );
+        return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
+    }
+    Ok(suite)
+}
+
+/// Writes every file that is a function of the journal.
+pub fn write(suite: &Suite, run: &Run, env_file: Option<&Path>) -> anyhow::Result<Outcome> {
+    let analysis = analysis::analyse(suite, run);
+    run.write("trials.csv", &run.table(suite)?)?;
+    let best = serde_json::to_string_pretty(&analysis)? + "\n";
+    run.write("best.json", best.as_bytes())?;
+    let settings = env::render(&suite.dialect, &analysis, &run.header, &run.started)?;
+    run.write(".env.optimized", settings.as_bytes())?;
+    if let Some(file) = env_file {
+        std::fs::write(file, &settings).with_context(|| format!("--env-file {}", file.display()))?;
+    }
+    let plots = plots::draw(&analysis, &run.recordings, &run.path)?;
+    for plot in &plots {
+        run.write(&format!("plots/{}.svg", plot.name), plot.svg.as_bytes())?;
+        run.write(&format!("plots/{}.png", plot.name), &plot.png)?;
+    }
+    run.write("report.html", emit::page(&analysis, run, &plots, &settings)?.as_bytes())?;
+    Ok(Outcome { analysis })
+}
+
+/// Prints the outcome: a table, or one document of JSON.
+pub fn show(outcome: &Outcome, view: &View, folder: &Path) -> anyhow::Result<()> {
+    if view.json {
+        super::print_json(&outcome.analysis)?;
+    } else {
+        super::print(&table::render(&outcome.analysis, style()))?;
+    }
+    if !view.quiet {
+        eprintln!("{}", shown_path(folder).display());
+        eprintln!("  .env.optimized  best.json  trials.csv  report.html  plots/");
+    }
+    Ok(())
+}
+
+/// As short as it can be typed from here.
+fn shown_path(path: &Path) -> &Path {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path)
+}
+
+/// As wide as the terminal, or as a page where there is none.
+pub fn style() -> table::Style {
+    let terminal = std::io::stdout().is_terminal();
+    let width = comfy_table::Table::new().width().filter(|_| terminal).unwrap_or(120);
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    table::Style { width, colour }
+}

@@ -1,0 +1,40 @@
+//! `autotune report RUN`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::present::{self, View};
+use crate::store::Run;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The folder of a run
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Write the settings in this dialect instead of the suite's
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<String>,
+    /// Write the settings to FILE too
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    #[command(flatten)]
+    view: View,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let run = Run::read(&arguments.run)?;
+    if let Some(torn) = &run.torn {
+        eprintln!("warning: line {} of the journal is cut short, or is being written", torn.line);
+    }
+    let mut suite = present::suite_of(&run)?;
+    if let Some(dialect) = &arguments.dialect {
+        let overrides =
+            crate::suite::Overrides { dialect: Some(dialect.clone()), ..run.header.overrides.clone() };
+        suite.dialect =
+            crate::suite::parse(&run.header.source, &overrides, &crate::emit::env::names())?.dialect;
+    }
+    let outcome = present::write(&suite, &run, arguments.env_file.as_deref())?;
+    present::show(&outcome, &arguments.view, &arguments.run)?;
+    Ok(if outcome.analysis.complete() { super::exit::DONE } else { super::exit::NO_CANDIDATE })
+}

@@ -1,0 +1,239 @@
+//! The bare command: tune.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::exit::{self, BadUsage, NothingReal};
+use super::present::{self, View};
+use super::progress::Bars;
+use crate::backend::fake;
+use crate::emit::env;
+use crate::runner::{Interrupt, References, Runner};
+use crate::store::{Entry, Run, RunFolder, RunHeader, corpus_lines};
+use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
+use crate::target::{Machine, Target};
+use crate::task::Document;
+use crate::tune::{Ending, Tuning};
+
+/// The suite that is tuned when none is named.
+const DEFAULT_SUITE: &str = "demo";
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The target: auto, cpu, cuda:0, or a card such as rtx3090
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    gpu: String,
+    /// A suite's name (see `autotune list`) or file [default: demo]
+    #[arg(long, value_name = "NAME|FILE")]
+    suite: Option<String>,
+    #[command(flatten)]
+    changes: Changes,
+    /// Put the run here [default: results/runs/<time>-<suite>-<target>]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Go on with the run in DIR; only --budget may change
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect"])]
+    resume: Option<PathBuf>,
+    /// Write the settings to FILE too
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// Refuse anything but a measurement on the target itself
+    #[arg(long)]
+    measured: bool,
+    #[command(flatten)]
+    view: View,
+}
+
+/// What the command line changes in a suite.
+#[derive(Args)]
+pub struct Changes {
+    /// Use this model instead of the suite's
+    #[arg(long, value_name = "NAME|DIR")]
+    model: Option<String>,
+    /// Use these backends instead of the suite's
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    backend: Option<Vec<String>>,
+    /// Use these precisions instead of the suite's; short for --set dtype=…
+    #[arg(long, value_name = "fp32,…")]
+    dtype: Option<String>,
+    /// Use these values of a knob, or of a stage's knob by STAGE.KNOB, instead of the suite's
+    #[arg(long, value_name = "KNOB=v1,v2")]
+    set: Vec<String>,
+    /// What to make best: a figure of `autotune list`
+    #[arg(long, value_name = "FIGURE")]
+    objective: Option<String>,
+    /// A limit besides the suite's, such as "vram<=8GiB"
+    #[arg(long, value_name = "LIMIT")]
+    limit: Vec<String>,
+    /// How much to measure, such as 10m or 40trials
+    #[arg(long, value_name = "BUDGET")]
+    budget: Option<String>,
+    /// How to choose what to try: grid or random
+    #[arg(long, value_name = "NAME")]
+    search: Option<String>,
+    /// For everything that is drawn at random
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The words in which the settings are written: a dialect of `autotune list`
+    #[arg(long, value_name = "NAME")]
+    dialect: Option<String>,
+}
+
+impl Changes {
+    pub fn overrides(&self) -> Result<Overrides, BadUsage> {
+        let dtype = self.dtype.iter().map(|values| format!("dtype={values}"));
+        let set = self.set.iter().cloned().chain(dtype).map(|text| {
+            let (knob, values) = text
+                .split_once('=')
+                .ok_or_else(|| BadUsage(format!("--set {text}: write KNOB=value or KNOB=value,value")))?;
+            let values = values.split(',').map(|value| value.trim().to_owned()).collect();
+            Ok((knob.trim().to_owned(), values))
+        });
+        Ok(Overrides {
+            model: self.model.clone(),
+            backends: self.backend.clone(),
+            set: set.collect::<Result<_, _>>()?,
+            objective: self.objective.clone(),
+            limits: self.limit.clone(),
+            budget: self.budget.clone(),
+            search: self.search.clone(),
+            seed: self.seed,
+            dialect: self.dialect.clone(),
+        })
+    }
+}
+
+pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let interrupt = Interrupt::listen()?;
+    let mut ready = match &arguments.resume {
+        Some(folder) => resume(&arguments, folder)?,
+        None => begin(&arguments)?,
+    };
+    if let Some(torn) = ready.before.as_ref().and_then(|run| run.torn.as_ref()) {
+        eprintln!(
+            "warning: line {} of the journal was cut short and is dropped; its trial is measured again",
+            torn.line
+        );
+    }
+    let finished_before =
+        ready.before.as_ref().is_some_and(Run::finished) && arguments.changes.budget.is_none();
+    let ending = if finished_before { Ending::Finished } else { tune(&arguments, &mut ready, interrupt)? };
+    let run = Run::read(ready.folder.path())?;
+    let outcome = present::write(&ready.suite, &run, arguments.env_file.as_deref())?;
+    present::show(&outcome, &arguments.view, ready.folder.path())?;
+    Ok(match ending {
+        Ending::Interrupted { signal } => exit::interrupted(signal),
+        Ending::Finished if outcome.analysis.complete() => exit::DONE,
+        Ending::Finished => exit::NO_CANDIDATE,
+    })
+}
+
+/// Everything that a tuning needs, new or taken up again.
+struct Ready {
+    suite: Suite,
+    documents: Vec<Document>,
+    source_folder: Folder,
+    folder: RunFolder,
+    before: Option<Run>,
+}
+
+fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
+    let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or(DEFAULT_SUITE))?;
+    let overrides = arguments.changes.overrides()?;
+    let suite = suite::parse(&source, &overrides, &env::names())?;
+    let documents = suite.documents(&source.folder)?;
+    let machine = Machine::detect();
+    let target = target(arguments, &suite, &machine)?;
+    let started = jiff::Timestamp::now();
+    let folder = arguments.out.clone().unwrap_or_else(|| {
+        let time = started.strftime("%Y%m%d-%H%M%S");
+        PathBuf::from(format!("results/runs/{time}-{}-{}", suite.name, target.name))
+    });
+    // Absolute: the worker reads the corpus in it from wherever the worker is started.
+    let folder = std::path::absolute(folder)?;
+    let header = RunHeader {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        revision: env!("AUTOTUNE_REVISION").to_owned(),
+        command_line: command_line(),
+        suite_digest: suite.digest(),
+        corpus_digest: suite::corpus_digest(&corpus_lines(&documents)),
+        source,
+        overrides,
+        target,
+        machine,
+    };
+    let source_folder = header.source.folder.clone();
+    let folder = RunFolder::create(&folder, header, &documents)?;
+    Ok(Ready { suite, documents, source_folder, folder, before: None })
+}
+
+fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
+    let (mut folder, run) = RunFolder::resume(&std::path::absolute(folder)?)?;
+    let mut suite = present::suite_of(&run)?;
+    if let Some(budget) = &arguments.changes.budget {
+        let overrides = Overrides { budget: Some(budget.clone()), ..run.header.overrides.clone() };
+        suite.budget = suite::parse(&run.header.source, &overrides, &env::names())?.budget;
+    }
+    let documents = run.documents()?;
+    if !run.finished() || arguments.changes.budget.is_some() {
+        folder.append(Entry::Resumed { revision: env!("AUTOTUNE_REVISION").to_owned() })?;
+    }
+    Ok(Ready { suite, documents, source_folder: run.header.source.folder.clone(), folder, before: Some(run) })
+}
+
+fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyhow::Result<Ending> {
+    let (recordings, references) = match &ready.before {
+        Some(run) => (run.recordings.clone(), ready.folder.references(run)?),
+        None => (Vec::new(), References::new()),
+    };
+    let corpus = ready.folder.corpus();
+    let program = std::env::current_exe()?;
+    let runner = Runner::new(
+        &ready.suite,
+        &ready.source_folder,
+        &ready.documents,
+        &corpus,
+        program,
+        interrupt.clone(),
+    );
+    let mut bars = Bars::new(arguments.view.quiet);
+    let tuning = Tuning {
+        suite: &ready.suite,
+        folder: &mut ready.folder,
+        runner,
+        interrupt,
+        progress: &mut bars,
+        recordings,
+        references,
+    };
+    let ending = tuning.run();
+    bars.finish();
+    Ok(ending?)
+}
+
+/// The target of a new run. A suite that measures nothing real needs no GPU, and gets no name of a real one but as a label.
+fn target(arguments: &Arguments, suite: &Suite, machine: &Machine) -> anyhow::Result<Target> {
+    let scripts: Vec<_> = suite.backends.iter().filter(|backend| backend.kind == fake::NAME).collect();
+    if scripts.len() < suite.backends.len() {
+        return Ok(Target::resolve(&arguments.gpu, machine)?);
+    }
+    if arguments.measured {
+        return Err(NothingReal.into());
+    }
+    let version = |engine: &Engine| match engine {
+        Engine::BuiltIn { settings } => settings["version"].as_str().unwrap_or_default().to_owned(),
+        Engine::Command { .. } => String::new(),
+    };
+    let versions: Vec<String> = scripts.iter().map(|backend| version(&backend.engine)).collect();
+    Ok(Target::simulated(Some(&arguments.gpu), &versions.join(", ")))
+}
+
+/// The command as a person would type it again.
+fn command_line() -> Vec<String> {
+    let mut words: Vec<String> = std::env::args().collect();
+    if let Some(program) = words.first_mut() {
+        *program = "autotune".to_owned();
+    }
+    words
+}

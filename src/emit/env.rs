@@ -1,0 +1,246 @@
+//! `.env.optimized`: the winners in the words of the service that is to be configured, with the evidence in comments.
+//!
+//! A dialect is one template in `dialects/`. What a template doesn't ask for, its service has no key for, and the
+//! file says so: a setting that got lost on the way would make the figures above it a lie.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use minijinja::value::{Enumerator, Object, ObjectRepr};
+use minijinja::{Environment, UndefinedBehavior, Value, context};
+
+use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
+use crate::knob::{self, NO_LIMIT};
+use crate::store::RunHeader;
+use crate::suite::Figure;
+use crate::task::Task;
+
+pub struct Dialect {
+    pub name: &'static str,
+    pub help: &'static str,
+    template: &'static str,
+}
+
+/// The first one is used when a suite names none.
+pub const DIALECTS: [Dialect; 5] = [
+    Dialect {
+        name: "retrieval-plugin",
+        help: "EMBEDDING_* and RERANK_* of the retrieval plugin",
+        template: include_str!("dialects/retrieval-plugin.env"),
+    },
+    Dialect {
+        name: "gliner-service",
+        help: "GLINER_* of the GLiNER service",
+        template: include_str!("dialects/gliner-service.env"),
+    },
+    Dialect { name: "tei", help: "Text Embeddings Inference", template: include_str!("dialects/tei.env") },
+    Dialect { name: "infinity", help: "Infinity", template: include_str!("dialects/infinity.env") },
+    Dialect {
+        name: "compose",
+        help: "an override file for docker compose",
+        template: include_str!("dialects/compose.yaml"),
+    },
+];
+
+pub fn names() -> Vec<&'static str> {
+    DIALECTS.iter().map(|dialect| dialect.name).collect()
+}
+
+/// The winners of `analysis` in `dialect`.
+pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str) -> anyhow::Result<String> {
+    let dialect = DIALECTS
+        .iter()
+        .find(|known| known.name == dialect)
+        .ok_or_else(|| anyhow::anyhow!("no dialect is called {dialect:?}"))?;
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    environment.set_syntax(super::line_syntax()?);
+    environment.add_template("dialect", dialect.template)?;
+    let winners: Vec<(&StageAnalysis, Arc<Tracked>)> = analysis
+        .stages
+        .iter()
+        .filter_map(|stage| Some((stage, Arc::new(Tracked::new(stage, stage.winner()?)))))
+        .collect();
+    let stages: Vec<Value> =
+        winners.iter().map(|(_, tracked)| Value::from_dyn_object(Arc::clone(tracked))).collect();
+    let of_task = |task: Task| {
+        let stage = winners.iter().find(|(stage, _)| stage.task == task);
+        stage.map_or(Value::from(()), |(_, tracked)| Value::from_dyn_object(Arc::clone(tracked)))
+    };
+    let settings = environment.get_template("dialect")?.render(context! {
+        stages,
+        embed => of_task(Task::Embed),
+        rerank => of_task(Task::Rerank),
+        classify => of_task(Task::Classify),
+        entities => of_task(Task::Entities),
+    })?;
+    let mut text = evidence(dialect, analysis, header, date);
+    text.push('\n');
+    text.push_str(settings.trim());
+    text.push('\n');
+    for (stage, tracked) in &winners {
+        for line in tracked.untold() {
+            text.push_str(&format!("# {}: {line}\n", stage.name));
+        }
+    }
+    Ok(text)
+}
+
+/// The comments at the top: where the figures come from, and what they are.
+fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &str) -> String {
+    let day = date.split('T').next().unwrap_or(date);
+    let mut lines = vec![
+        format!("Settings for {}, by autotune {} ({})", dialect.help, header.version, header.revision),
+        format!(
+            "{}: {} on {day}, suite {}",
+            capital(analysis.provenance.name()),
+            analysis.target,
+            analysis.suite
+        ),
+        format!("command: {}", header.command_line.join(" ")),
+    ];
+    for stage in &analysis.stages {
+        lines.push(String::new());
+        lines.push(format!("{} with {}, objective {}", stage.name, stage.model, analysis.objective));
+        if !stage.limits.is_empty() {
+            lines.push(format!("  limits     {}", stage.limits.join(", ")));
+        }
+        match stage.winner() {
+            Some(winner) => lines.extend(winner_lines(stage, winner, analysis)),
+            None => lines.push("  NO candidate meets the limits: nothing is set for this stage".to_owned()),
+        }
+    }
+    let doubts = analysis
+        .stages
+        .iter()
+        .flat_map(|stage| stage.doubts.iter().map(move |doubt| (stage.name.as_str(), doubt)));
+    for (stage, doubt) in doubts.chain(analysis.doubts.iter().map(|doubt| ("all stages", doubt))) {
+        lines.push(format!("caution, {stage}: {}", doubt.text()));
+    }
+    // A comment must stay one line whatever a suite's strings hold.
+    let comment =
+        |line: &String| format!("# {}", line.replace(['\n', '\r'], " ")).trim_end().to_owned() + "\n";
+    lines.iter().map(comment).collect()
+}
+
+fn winner_lines(stage: &StageAnalysis, winner: &Ranked, analysis: &Analysis) -> Vec<String> {
+    let mut lines =
+        vec![format!("  winner     {} ({})", stage.label(&winner.summary.candidate), winner.summary.id)];
+    for figure in [Figure::Throughput, Figure::P95, Figure::Vram, Figure::Rss, Figure::Quality] {
+        if let Some(estimate) = winner.summary.figure(figure) {
+            let interval = if estimate.low < estimate.high {
+                format!(" [{}, {}]", figure.print(estimate.low), figure.print(estimate.high))
+            } else {
+                String::new()
+            };
+            lines.push(format!("  {:<10} {}{interval}", figure.name(), figure.print(estimate.value)));
+        }
+    }
+    if let Some(gain) = stage.gain {
+        lines.push(format!(
+            "  gain       {:.2} times the default configuration's {} [{:.2}, {:.2}]",
+            gain.value, analysis.objective, gain.low, gain.high
+        ));
+    }
+    let count = |wanted: fn(&Verdict) -> bool| {
+        stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
+    };
+    lines.push(format!(
+        "  tried      {} candidates: {} tied with the winner, {} could not win",
+        stage.candidates.len(),
+        count(|verdict| matches!(verdict, Verdict::Tied { .. })),
+        count(|verdict| matches!(verdict, Verdict::Excluded { .. })),
+    ));
+    lines
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A stage's winner as a template sees it. Remembers which knobs were asked for.
+#[derive(Debug)]
+struct Tracked {
+    name: String,
+    model: String,
+    device: String,
+    knobs: indexmap::IndexMap<String, knob::Value>,
+    asked: Mutex<BTreeSet<String>>,
+}
+
+impl Tracked {
+    fn new(stage: &StageAnalysis, winner: &Ranked) -> Self {
+        Tracked {
+            name: stage.name.clone(),
+            model: stage.model.clone(),
+            device: winner.summary.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+            knobs: winner.summary.candidate.knobs.clone(),
+            asked: Mutex::default(),
+        }
+    }
+
+    /// The settings that the template has no key for.
+    fn untold(&self) -> Vec<String> {
+        let asked = self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let untold = self.knobs.iter().filter(|(name, _)| !asked.contains(*name));
+        untold
+            .map(|(name, value)| format!("{name}={value} was measured, and has no key in this dialect"))
+            .collect()
+    }
+}
+
+impl Object for Tracked {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Map
+    }
+
+    /// `name`, `model` and `device`; everything else is a knob. A knob that the backend doesn't have, and a limit that
+    /// isn't set, are undefined, so that templates can say `default`.
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        match key.as_str()? {
+            "name" => Some(Value::from(self.name.clone())),
+            "model" => Some(Value::from(self.model.clone())),
+            "device" => Some(Value::from(self.device.clone())),
+            name => {
+                let value = self.knobs.get(name)?;
+                self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.to_owned());
+                match value {
+                    knob::Value::Text(text) if text == NO_LIMIT => None,
+                    knob::Value::Text(text) => Some(Value::from(text.clone())),
+                    knob::Value::Switch(value) => Some(Value::from(*value)),
+                    knob::Value::Integer(value) => Some(Value::from(*value)),
+                    knob::Value::Number(value) => Some(Value::from(*value)),
+                }
+            }
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.knobs.keys().map(|name| Value::from(name.clone())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::analysis::Provenance;
+
+    #[test]
+    fn every_dialect_renders_without_a_winner() {
+        let analysis = Analysis {
+            suite: "s".into(),
+            target: "t".into(),
+            provenance: Provenance::Measured,
+            objective: Figure::Throughput,
+            finished: true,
+            stages: vec![],
+            doubts: vec![],
+        };
+        for dialect in &DIALECTS {
+            let text = render(dialect.name, &analysis, &crate::store::test_header(), "2026-11-21T00:00:00Z")
+                .unwrap();
+            assert!(text.contains("# Measured: t on 2026-11-21, suite s"), "{text}");
+        }
+    }
+}

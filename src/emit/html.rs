@@ -1,0 +1,115 @@
+//! `report.html`: everything on one page that opens from disk, without a network.
+
+use minijinja::{Environment, Value, context};
+
+use super::plots::Plot;
+use super::table::verdict_words;
+use crate::analysis::{Analysis, Estimate, Ranked, StageAnalysis, Verdict};
+use crate::store::Run;
+use crate::suite::Figure;
+
+/// The page of a run, with its charts inside.
+pub fn page(analysis: &Analysis, run: &Run, plots: &[Plot], env: &str) -> anyhow::Result<String> {
+    let mut environment = Environment::new();
+    environment.set_syntax(super::line_syntax()?);
+    environment.add_template("report.html", include_str!("report.html"))?;
+    let stages: Vec<Value> =
+        analysis.stages.iter().map(|stage| stage_value(stage, analysis.objective, plots)).collect();
+    let header = &run.header;
+    let page = environment.get_template("report.html")?.render(context! {
+        suite => analysis.suite.as_str(),
+        target => analysis.target.as_str(),
+        provenance => analysis.provenance.name(),
+        objective => analysis.objective.name(),
+        ending => crate::analysis::ending(run),
+        started => run.started.as_str(),
+        version => header.version.as_str(),
+        revision => header.revision.as_str(),
+        command => header.command_line.join(" "),
+        machine => header.machine.cpu_line(),
+        gpus => header.machine.gpu_line(),
+        system => header.machine.system.as_str(),
+        suite_digest => header.suite_digest.as_str(),
+        corpus_digest => header.corpus_digest.as_str(),
+        trials => run.recordings.len(),
+        doubts => analysis.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
+        suite_text => header.source.text.as_str(),
+        env,
+        stages,
+    })?;
+    Ok(page)
+}
+
+fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Value {
+    let prefix = format!("{}-", stage.name);
+    let own = plots.iter().filter(|plot| plot.name.starts_with(&prefix));
+    let charts: Vec<Value> = own
+        .map(|plot| context! { name => plot.name.as_str(), svg => Value::from_safe_string(plot.svg.clone()) })
+        .collect();
+    let figures: Vec<Figure> = Figure::ALL
+        .into_iter()
+        .filter(|figure| stage.candidates.iter().any(|ranked| ranked.summary.value(*figure).is_some()))
+        .collect();
+    let rows: Vec<Value> = stage.candidates.iter().map(|ranked| row(stage, ranked, &figures)).collect();
+    context! {
+        name => stage.name.as_str(),
+        task => stage.task.name(),
+        model => stage.model.as_str(),
+        metric => stage.metric.help(),
+        limits => stage.limits.clone(),
+        winner => stage.winner().map(|winner| stage.label(&winner.summary.candidate)),
+        value => stage.winner().and_then(|winner| winner.summary.figure(objective)).map(|value| interval(objective, value)),
+        gain => stage.gain.map(|gain| format!("{:.2} times the default's [{:.2}, {:.2}]", gain.value, gain.low, gain.high)),
+        doubts => stage.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
+        left_out => stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because)).collect::<Vec<_>>(),
+        not_reached => stage.not_reached,
+        columns => figures.iter().map(|figure| context! { name => figure.name(), help => figure.help() }).collect::<Vec<_>>(),
+        rows,
+        charts,
+    }
+}
+
+fn row(stage: &StageAnalysis, ranked: &Ranked, figures: &[Figure]) -> Value {
+    let summary = &ranked.summary;
+    let why = match &ranked.verdict {
+        Verdict::Excluded { why, .. } => why.clone(),
+        Verdict::Lost { ratio } | Verdict::Tied { ratio } => {
+            format!("{:.3} [{:.3}, {:.3}] of the winner", ratio.value, ratio.low, ratio.high)
+        }
+        Verdict::Won => String::new(),
+    };
+    let cells: Vec<Value> = figures
+        .iter()
+        .map(|figure| match summary.figure(*figure) {
+            Some(estimate) => context! {
+                text => figure.print(estimate.value),
+                // For sorting in the page.
+                value => estimate.value,
+                interval => if estimate.low < estimate.high { interval(*figure, estimate) } else { String::new() },
+            },
+            None => context! { text => "–", value => "", interval => "" },
+        })
+        .collect();
+    context! {
+        id => summary.id.as_str(),
+        label => stage.label(&summary.candidate),
+        baseline => summary.id == stage.baseline_id,
+        won => ranked.verdict == Verdict::Won,
+        excluded => matches!(ranked.verdict, Verdict::Excluded { .. }),
+        front => stage.front.contains(&summary.id),
+        verdict => verdict_words(&ranked.verdict),
+        why,
+        stderr => summary.failure.as_ref().map(|failure| failure.stderr.clone()).unwrap_or_default(),
+        rounds => summary.rounds,
+        cells,
+    }
+}
+
+fn interval(figure: Figure, estimate: Estimate) -> String {
+    format!(
+        "{} [{}, {}]",
+        figure.print(estimate.value),
+        figure.print(estimate.low),
+        figure.print(estimate.high)
+    )
+}

@@ -1,0 +1,226 @@
+//! A figure by the values of a numeric knob, a line for each kind of candidate.
+//!
+//! At each value stands the best candidate that has it, so the line says what the knob can give, not what an average
+//! of good and bad companions gives.
+
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, VPos};
+
+use super::canvas::{self, Area, Chart, Drawn, LegendEntry, MOST_SERIES};
+use crate::analysis::{Ranked, StageAnalysis, Verdict};
+use crate::knob::Value;
+use crate::suite::Figure;
+use crate::units::Bytes;
+
+pub struct Curves {
+    knob: String,
+    figure: Figure,
+    /// The values of the knob, in order.
+    ticks: Vec<String>,
+    series: Vec<Series>,
+}
+
+struct Series {
+    name: String,
+    /// At each tick: the figure with its interval, or that every candidate failed, or nothing tried.
+    points: Vec<Point>,
+}
+
+#[derive(Clone)]
+enum Point {
+    Figure { low: f64, value: f64, high: f64 },
+    Failed(String),
+    Nothing,
+}
+
+impl Curves {
+    /// The curves of `figure` by `knob`, of the candidates that are best by `objective`.
+    pub fn of(stage: &StageAnalysis, knob: &str, figure: Figure, objective: Figure) -> Option<Curves> {
+        let mut values: Vec<&Value> = Vec::new();
+        for value in stage.candidates.iter().filter_map(|ranked| ranked.summary.candidate.knobs.get(knob)) {
+            if !values.contains(&value) {
+                values.push(value);
+            }
+        }
+        values.sort_by(|left, right| {
+            left.number().partial_cmp(&right.number()).unwrap_or(std::cmp::Ordering::Equal)
+        });
+        let kinds = kinds(stage);
+        let series: Vec<Series> = kinds
+            .iter()
+            .map(|kind| {
+                let mut named = kind.clone();
+                named.truncate(40);
+                let points =
+                    values.iter().map(|value| point(stage, kind, knob, value, figure, objective)).collect();
+                Series { name: named, points }
+            })
+            .collect();
+        let drawn = series
+            .iter()
+            .flat_map(|series| &series.points)
+            .any(|point| matches!(point, Point::Figure { .. }));
+        drawn.then(|| Curves {
+            knob: knob.to_owned(),
+            figure,
+            ticks: values.iter().map(ToString::to_string).collect(),
+            series,
+        })
+    }
+
+    /// The unit of the axis, and what a figure must be divided by to be in it.
+    fn unit(&self, most: f64) -> (&'static str, f64) {
+        match self.figure {
+            Figure::Vram | Figure::Rss if most >= 2048.0 * Bytes::MIB as f64 => {
+                ("GiB", 1024.0 * Bytes::MIB as f64)
+            }
+            Figure::Vram | Figure::Rss => ("MiB", Bytes::MIB as f64),
+            _ => ("docs/s", 1.0),
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self.figure {
+            Figure::Vram => "Peak VRAM",
+            Figure::Rss => "Peak RSS",
+            _ => "Throughput",
+        }
+    }
+}
+
+/// The series of a candidate: its backend and its words (precision and the like), as far as candidates differ in them.
+fn kind_of(stage: &StageAnalysis, ranked: &Ranked) -> String {
+    let candidate = &ranked.summary.candidate;
+    let several = stage.candidates.iter().any(|other| other.summary.candidate.backend != candidate.backend);
+    let words = candidate.knobs.iter().filter(|(name, value)| {
+        matches!(value, Value::Text(_))
+            && value.number().is_none()
+            && !stage.is_shared(name)
+            && stage.swept.contains(name)
+    });
+    let words = words.map(|(_, value)| value.to_string());
+    several.then(|| candidate.backend.clone()).into_iter().chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// The kinds of candidates, those with the best candidates first.
+fn kinds(stage: &StageAnalysis) -> Vec<String> {
+    let mut kinds: Vec<String> = Vec::new();
+    for ranked in &stage.candidates {
+        let kind = kind_of(stage, ranked);
+        if !kinds.contains(&kind) && kinds.len() < MOST_SERIES {
+            kinds.push(kind);
+        }
+    }
+    kinds
+}
+
+fn point(
+    stage: &StageAnalysis,
+    kind: &str,
+    knob: &str,
+    value: &Value,
+    figure: Figure,
+    objective: Figure,
+) -> Point {
+    let here = stage.candidates.iter().filter(|ranked| {
+        ranked.summary.candidate.knobs.get(knob) == Some(value) && kind_of(stage, ranked) == kind
+    });
+    // Best first is how candidates are ranked; those that can't win come last, and are drawn for what they are only
+    // where nothing better is. By objective among them, too.
+    let mut measured: Vec<&Ranked> = here.clone().filter(|ranked| ranked.summary.failure.is_none()).collect();
+    measured.sort_by_key(|ranked| matches!(ranked.verdict, Verdict::Excluded { .. }));
+    let best = measured.into_iter().find(|ranked| ranked.summary.value(objective).is_some());
+    if let Some(estimate) = best.and_then(|ranked| ranked.summary.figure(figure)) {
+        return Point::Figure { low: estimate.low, value: estimate.value, high: estimate.high };
+    }
+    let failure = here.filter_map(|ranked| ranked.summary.failure.as_ref()).next();
+    failure.map_or(Point::Nothing, |failure| Point::Failed(failure.status.name().to_owned()))
+}
+
+impl Chart for Curves {
+    fn title(&self) -> String {
+        format!("{} by {}, best candidate at each value", self.name(), self.knob)
+    }
+
+    fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
+        let highs = self.series.iter().flat_map(|series| &series.points).filter_map(|point| match point {
+            Point::Figure { high, .. } => Some(*high),
+            _ => None,
+        });
+        let most = highs.fold(0.0, f64::max);
+        let (unit, scale) = self.unit(most);
+        let (left, right) = area.split_horizontally(620);
+        let last = self.ticks.len() as f64 - 1.0;
+        let mut chart = ChartBuilder::on(&left)
+            .margin(12)
+            .x_label_area_size(52)
+            .y_label_area_size(76)
+            .build_cartesian_2d(-0.4..last + 0.4, 0.0..canvas::end_of_axis(most / scale))?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(WHITE)
+            .bold_line_style(canvas::FAINT)
+            .axis_style(canvas::GREY)
+            .x_labels(0)
+            .y_labels(6)
+            .y_label_formatter(&|value| canvas::tick(*value))
+            .label_style(canvas::text_style(canvas::TEXT, canvas::INK))
+            .y_desc(format!("{} ({unit})", self.name()))
+            .x_desc(self.knob.clone())
+            .axis_desc_style(canvas::text_style(canvas::TEXT, canvas::INK))
+            .draw()?;
+        let plane = chart.plotting_area();
+        let (base_x, base_y) = left.get_base_pixel();
+        let at = |tick: usize, value: f64| {
+            let (x, y) = plane.map_coordinate(&(tick as f64, value / scale));
+            (x - base_x, y - base_y)
+        };
+        for (tick, text) in self.ticks.iter().enumerate() {
+            let (x, y) = at(tick, 0.0);
+            canvas::label(&left, text, (x, y + 8), (HPos::Center, VPos::Top), canvas::INK)?;
+        }
+        for (index, series) in self.series.iter().enumerate() {
+            let colour = canvas::colour(index);
+            // Series that share a value would hide each other's markers and bars.
+            let shift = (index as i32 * 2 - (self.series.len() as i32 - 1)) * 3;
+            let shifted = |(x, y): (i32, i32)| (x + shift, y);
+            let mut line = Vec::new();
+            for (tick, point) in series.points.iter().enumerate() {
+                match point {
+                    Point::Figure { low, value, high } => {
+                        let bar = vec![shifted(at(tick, *low)), shifted(at(tick, *high))];
+                        left.draw(&PathElement::new(bar, colour.stroke_width(1)))?;
+                        line.push(shifted(at(tick, *value)));
+                    }
+                    Point::Failed(why) => {
+                        let (x, y) = at(tick, 0.0);
+                        let place = (x, y - 14 - 20 * index as i32);
+                        canvas::cross(&left, place, colour)?;
+                        let text = if series.name.is_empty() {
+                            why.clone()
+                        } else {
+                            format!("{} {why}", series.name)
+                        };
+                        // Towards the middle of the chart, so that it isn't cut off.
+                        let (anchor, x) = if tick as f64 > last / 2.0 {
+                            (HPos::Right, x - 10)
+                        } else {
+                            (HPos::Left, x + 10)
+                        };
+                        canvas::label(&left, &text, (x, place.1), (anchor, VPos::Center), colour)?;
+                    }
+                    Point::Nothing => {}
+                }
+            }
+            canvas::dashed(&left, &line, index, colour)?;
+            for place in line {
+                canvas::marker(&left, place, index, colour, true)?;
+            }
+        }
+        let named = self.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty());
+        let entries: Vec<_> =
+            named.map(|(series, named)| LegendEntry { text: named.name.clone(), series }).collect();
+        canvas::legend(&right, &entries)
+    }
+}

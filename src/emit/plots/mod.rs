@@ -1,0 +1,84 @@
+//! The charts of a run, one file each, as SVG and PNG.
+//!
+//! Readable at 800 pixels, and without colour: series differ by marker and by dash, parts of bars carry their names.
+
+mod canvas;
+mod curves;
+mod pareto;
+mod progress;
+mod split;
+
+use std::path::Path;
+
+use crate::analysis::{Analysis, StageAnalysis};
+use crate::runner::Recording;
+use crate::suite::Figure;
+
+/// A chart, drawn.
+pub struct Plot {
+    /// File name without ending.
+    pub name: String,
+    pub svg: String,
+    pub png: Vec<u8>,
+}
+
+/// Draws every chart of a run that there is data for.
+pub fn draw(analysis: &Analysis, recordings: &[Recording], scratch: &Path) -> anyhow::Result<Vec<Plot>> {
+    let mut plots = Vec::new();
+    for stage in &analysis.stages {
+        let caption = Caption { stage, analysis };
+        for knob in numeric_knobs(stage) {
+            for figure in [Figure::Throughput, memory_figure(stage)] {
+                let word = if figure == Figure::Throughput { "throughput" } else { "memory" };
+                if let Some(curves) = curves::Curves::of(stage, &knob, figure, analysis.objective) {
+                    let name = format!("{}-{word}-by-{knob}", stage.name);
+                    plots.push(canvas::render(&name, scratch, &caption, &curves)?);
+                }
+            }
+        }
+        if let Some(pareto) = pareto::Pareto::of(stage) {
+            plots.push(canvas::render(&format!("{}-pareto", stage.name), scratch, &caption, &pareto)?);
+        }
+        if let Some(split) = split::SplitBars::of(stage) {
+            plots.push(canvas::render(&format!("{}-stage-split", stage.name), scratch, &caption, &split)?);
+        }
+        if let Some(progress) = progress::Progress::of(stage, analysis.objective, recordings) {
+            plots.push(canvas::render(
+                &format!("{}-search-progress", stage.name),
+                scratch,
+                &caption,
+                &progress,
+            )?);
+        }
+    }
+    Ok(plots)
+}
+
+/// What every chart says of where its figures come from.
+struct Caption<'a> {
+    stage: &'a StageAnalysis,
+    analysis: &'a Analysis,
+}
+
+impl Caption<'_> {
+    fn text(&self) -> String {
+        let (stage, analysis) = (self.stage, self.analysis);
+        format!("{}, {} · {}: {}", stage.name, stage.model, analysis.provenance.name(), analysis.target)
+    }
+}
+
+/// Swept knobs whose values are numbers.
+fn numeric_knobs(stage: &StageAnalysis) -> Vec<String> {
+    let numeric = |knob: &&String| {
+        let mut values =
+            stage.candidates.iter().filter_map(|ranked| ranked.summary.candidate.knobs.get(*knob));
+        values.all(|value| value.number().is_some())
+    };
+    stage.swept.iter().filter(numeric).cloned().collect()
+}
+
+/// Device memory where it's known, or else the host's.
+fn memory_figure(stage: &StageAnalysis) -> Figure {
+    let known = stage.candidates.iter().any(|ranked| ranked.summary.value(Figure::Vram).is_some());
+    if known { Figure::Vram } else { Figure::Rss }
+}

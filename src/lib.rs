@@ -1,0 +1,47 @@
+//! autotune: finds the fastest way to run a pipeline on one GPU, and proves it by measuring.
+//!
+//! ```text
+//! suites/*.toml ─▶ suite ─▶ search ─▶ runner ─▶ worker process ─▶ backend (candle | ort | fake), or any program (exec)
+//!    what to         space    which      spawn,      load, check,
+//!    measure                  next       watch       warm, time
+//!                               ▲           │
+//!                               │           ▼
+//!                          observations ◀─ store (journal) ─▶ analysis ─▶ emit: .env.optimized, plots, report
+//! ```
+//!
+//! Data flows one way. The only arrow back is a list of plain values handed to the search.
+//!
+//! The rooms are listed below from the one that knows nobody to the one that knows all; a room uses only rooms above
+//! it. `tests/layers.rs` checks that.
+
+pub mod units;
+
+pub mod knob;
+
+pub mod task;
+
+pub mod backend;
+
+pub mod pipeline;
+
+pub mod worker;
+
+pub mod suite;
+
+pub mod target;
+
+pub mod runner;
+
+pub mod store;
+
+pub mod search;
+
+pub mod analysis;
+
+pub mod emit;
+
+pub mod provision;
+
+pub mod tune;
+
+pub mod cli;

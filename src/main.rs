@@ -1,0 +1,18 @@
+//! Parses, dispatches, prints the error chain, and ends with the right code.
+
+use std::process::ExitCode;
+
+use autotune::cli::{self, Cli};
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    env_logger::Builder::from_env(env_logger::Env::new().filter("AUTOTUNE_LOG")).init();
+    match cli::run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(cli::code(&error))
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Why a trial has no figures, and how the death of a worker is read.
+
+use std::process::ExitStatus;
+
+use serde::{Deserialize, Serialize};
+
+use crate::worker::protocol::FailureKind;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    OutOfMemory,
+    NotAvailable,
+    Refused,
+    Failed,
+    Crashed,
+    TimedOut,
+    /// It wrote something that the protocol doesn't know.
+    Garbage,
+    /// Its answers can't be right, whatever the limit: too few, not finite, of another kind.
+    WrongAnswers,
+    /// It died by a SIGKILL that nobody here sent and no out-of-memory killer counted.
+    Killed,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::OutOfMemory => "out of memory",
+            Status::NotAvailable => "not available",
+            Status::Refused => "refused",
+            Status::Failed => "failed",
+            Status::Crashed => "crashed",
+            Status::TimedOut => "timed out",
+            Status::Garbage => "garbage",
+            Status::WrongAnswers => "wrong answers",
+            Status::Killed => "killed",
+        }
+    }
+}
+
+impl From<FailureKind> for Status {
+    fn from(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::OutOfMemory => Status::OutOfMemory,
+            FailureKind::NotAvailable => Status::NotAvailable,
+            FailureKind::Refused => Status::Refused,
+            FailureKind::Failed => Status::Failed,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub status: Status,
+    pub reason: String,
+    /// The end of what the worker wrote to stderr.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub stderr: String,
+}
+
+impl Failure {
+    pub fn new(status: Status, reason: impl Into<String>) -> Self {
+        Failure { status, reason: reason.into(), stderr: String::new() }
+    }
+
+    /// Reads the death of a worker: by memory, by a signal, or by its own choice.
+    pub fn of_death(exit: ExitStatus, stderr: &str, oom_killed: bool) -> Self {
+        let status = if oom_killed || speaks_of_memory(stderr) {
+            Status::OutOfMemory
+        } else if was_killed(exit) {
+            Status::Killed
+        } else {
+            Status::Crashed
+        };
+        let reason = match status {
+            Status::OutOfMemory if oom_killed => {
+                format!("the kernel's out-of-memory killer ended the worker ({exit})")
+            }
+            Status::OutOfMemory => format!("the worker could not allocate memory ({exit})"),
+            _ => format!("the worker ended: {exit}"),
+        };
+        Failure { status, reason, stderr: stderr.to_owned() }
+    }
+
+    /// A trial that was killed twice by nobody we know: in a container, whose kernel's counters can't be seen, that is
+    /// what running out of memory looks like.
+    pub fn killed_again(self) -> Self {
+        let reason =
+            format!("{}, twice: most likely out of memory, which this system doesn't show", self.reason);
+        Failure { status: Status::OutOfMemory, reason, ..self }
+    }
+}
+
+/// What allocators say before they end a process: Rust's, C++'s, Python's, PyTorch's, CUDA's, ONNX Runtime's.
+fn speaks_of_memory(stderr: &str) -> bool {
+    const PHRASES: [&str; 8] = [
+        "memory allocation of",
+        "std::bad_alloc",
+        "memoryerror",
+        "out of memory",
+        "outofmemory",
+        "out_of_memory",
+        "cannot allocate memory",
+        "failed to allocate memory",
+    ];
+    let stderr = stderr.to_lowercase();
+    PHRASES.iter().any(|phrase| stderr.contains(phrase))
+}
+
+/// By SIGKILL itself, or, where a shell stands between, by the status in which shells report it.
+fn was_killed(exit: ExitStatus) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::process::ExitStatusExt;
+        exit.signal() == Some(9) || exit.code() == Some(128 + 9)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = exit;
+        false
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    fn status(raw: i32, stderr: &str, oom_killed: bool) -> Status {
+        Failure::of_death(ExitStatus::from_raw(raw), stderr, oom_killed).status
+    }
+
+    #[test]
+    fn a_death_is_read_from_signal_status_words_and_the_kernels_count() {
+        assert_eq!(status(9, "", true), Status::OutOfMemory);
+        assert_eq!(status(9, "", false), Status::Killed);
+        assert_eq!(status(137 << 8, "Killed", false), Status::Killed);
+        assert_eq!(status(11, "", false), Status::Crashed);
+        assert_eq!(status(3 << 8, "giving up", false), Status::Crashed);
+        assert_eq!(status(6, "memory allocation of 8 bytes failed", false), Status::OutOfMemory);
+        assert_eq!(status(1 << 8, "torch.OutOfMemoryError: CUDA out of memory.", false), Status::OutOfMemory);
+    }
+
+    #[test]
+    fn a_second_kill_counts_as_memory() {
+        let failure = Failure::of_death(ExitStatus::from_raw(9), "", false).killed_again();
+        assert_eq!(failure.status, Status::OutOfMemory);
+        assert!(failure.reason.contains("twice"), "{}", failure.reason);
+    }
+}

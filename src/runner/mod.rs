@@ -1,0 +1,15 @@
+//! From a trial to a recording: spawn a worker, ask it, watch it, and end it.
+//!
+//! Whatever goes wrong in a worker becomes a [`Failure`] with its reason, never the end of the run. Knows workers and
+//! suites; knows nothing of journals and searches.
+
+mod failure;
+mod interrupt;
+mod memory;
+mod process;
+mod trial;
+
+pub use failure::{Failure, Status};
+pub use interrupt::Interrupt;
+pub use memory::sees_worker_memory;
+pub use trial::{Recording, References, Runner, Trial};

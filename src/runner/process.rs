@@ -1,0 +1,309 @@
+//! One worker process: its own process group, its three streams, and its end.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::failure::{Failure, Status};
+use super::interrupt::Interrupt;
+use super::memory;
+use crate::worker::protocol::{Ask, Event, Request, What};
+
+/// Of stderr the end is kept, where the reason stands.
+const STDERR_KEPT: usize = 4096;
+
+/// A line longer than this is no event but a mistake. Answers for a hundred thousand documents fit.
+const LONGEST_LINE: u64 = 1 << 30;
+
+/// How long a worker may take to end once it's told to, before it's killed.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How often a wait looks whether somebody asked us to stop.
+const INTERRUPT_CHECK: Duration = Duration::from_millis(50);
+
+pub struct WorkerProcess {
+    child: Child,
+    /// Set once it's reaped: from then on its number may be somebody else's.
+    exit: Option<ExitStatus>,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<Line>,
+    stderr: Arc<Mutex<VecDeque<u8>>>,
+    stderr_reader: Option<JoinHandle<()>>,
+    next_id: u64,
+    oom_kills_before: u64,
+    /// What was asked of it, for whoever wants to ask it again by hand.
+    replay: String,
+    program: String,
+}
+
+/// What came from stdout.
+enum Line {
+    Text(Vec<u8>),
+    TooLong,
+}
+
+/// How a request ended without an event.
+pub enum Trouble {
+    Failure(Failure),
+    /// Somebody asked us to stop. The worker is gone.
+    Interrupted,
+}
+
+impl WorkerProcess {
+    /// Starts `command` in `folder`.
+    pub fn spawn(command: &[String], folder: &Path) -> Result<Self, Failure> {
+        let program = shell_line(command);
+        let not_available = |error: std::io::Error| {
+            Failure::new(Status::NotAvailable, format!("can't start {program}: {error}"))
+        };
+        let (name, arguments) = command
+            .split_first()
+            .ok_or_else(|| Failure::new(Status::NotAvailable, "the command is empty"))?;
+        let mut process = Command::new(name);
+        process.args(arguments).current_dir(folder);
+        process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        own_group(&mut process);
+        let oom_kills_before = memory::oom_kills();
+        let mut child = process.spawn().map_err(not_available)?;
+        let (sender, lines) = mpsc::channel();
+        if let Some(stdout) = child.stdout.take() {
+            std::thread::spawn(move || read_lines(stdout, &sender));
+        }
+        let stderr = Arc::new(Mutex::new(VecDeque::new()));
+        let stderr_reader = child.stderr.take().map(|stream| {
+            let kept = Arc::clone(&stderr);
+            std::thread::spawn(move || keep_tail(stream, &kept))
+        });
+        Ok(WorkerProcess {
+            stdin: child.stdin.take(),
+            child,
+            exit: None,
+            lines,
+            stderr,
+            stderr_reader,
+            next_id: 1,
+            oom_kills_before,
+            replay: String::new(),
+            program,
+        })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks, and waits for the event that answers. After an `Err` the worker must not be used again.
+    pub fn ask(&mut self, ask: Ask, timeout: Duration, interrupt: &Interrupt) -> Result<What, Trouble> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let line = serde_json::to_string(&Request { id, ask })
+            .map_err(|error| Trouble::Failure(Failure::new(Status::Failed, error.to_string())))?;
+        self.replay.push_str(&line);
+        self.replay.push('\n');
+        log::debug!("replay with: printf '%s' {} | {}", shell_word(&self.replay), self.program);
+        let sent = self.stdin.as_mut().map(|stdin| writeln!(stdin, "{line}").and_then(|()| stdin.flush()));
+        if !matches!(sent, Some(Ok(()))) {
+            // It no longer reads: it's dead or dying, and says why by how it died.
+            return Err(Trouble::Failure(self.death()));
+        }
+        let deadline = Instant::now() + timeout;
+        loop {
+            if interrupt.signal().is_some() {
+                self.kill();
+                return Err(Trouble::Interrupted);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.lines.recv_timeout(left.min(INTERRUPT_CHECK)) {
+                Ok(line) => return self.read(id, line).map_err(Trouble::Failure),
+                Err(RecvTimeoutError::Disconnected) => return Err(Trouble::Failure(self.death())),
+                Err(RecvTimeoutError::Timeout) if left.is_zero() => {
+                    self.kill();
+                    let reason = format!("no answer within {}", crate::units::print_duration(timeout));
+                    return Err(Trouble::Failure(self.with_stderr(Failure::new(Status::TimedOut, reason))));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Reads the line that should be the event for request `id`.
+    fn read(&mut self, id: u64, line: Line) -> Result<What, Failure> {
+        let garbage = |what: String| Failure::new(Status::Garbage, what);
+        let failure = match line {
+            Line::TooLong => garbage(format!("a line of more than {LONGEST_LINE} bytes on stdout")),
+            Line::Text(bytes) => match serde_json::from_slice::<Event>(&bytes) {
+                Ok(event) if event.id == id => return Ok(event.what),
+                Ok(event) => garbage(format!("an event for request {} where {id} was asked", event.id)),
+                Err(error) => garbage(format!("not an event on stdout ({error}): {:?}", excerpt(&bytes))),
+            },
+        };
+        self.kill();
+        Err(self.with_stderr(failure))
+    }
+
+    /// Asks it to end and sees that it does, with all that it has started.
+    pub fn end(mut self) {
+        self.hang_up();
+        self.kill();
+    }
+
+    /// Closes its stdin, which tells it to end, and waits a while for it to do so.
+    fn hang_up(&mut self) -> bool {
+        self.stdin = None;
+        let deadline = Instant::now() + GRACE;
+        while !has_ended(&self.child) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// How it died. It's dead or about to be: its stdout is closed.
+    fn death(&mut self) -> Failure {
+        if !self.hang_up() {
+            self.kill();
+            let reason = "it closed its stdout and went on without it";
+            return self.with_stderr(Failure::new(Status::Garbage, reason));
+        }
+        self.kill();
+        let oom_killed = memory::oom_kills() > self.oom_kills_before;
+        match self.exit {
+            Some(exit) => Failure::of_death(exit, &self.stderr(), oom_killed),
+            None => self.with_stderr(Failure::new(Status::Crashed, "the worker ended")),
+        }
+    }
+
+    /// Ends the worker and all that it has started, if that wasn't done before.
+    fn kill(&mut self) {
+        if self.exit.is_some() {
+            return;
+        }
+        kill_group(&mut self.child);
+        self.exit = self.child.wait().ok();
+        // Its last words may still be on their way. A process that escaped from the group may hold stderr open for
+        // ever, so this wait has an end too.
+        let deadline = Instant::now() + Duration::from_millis(200);
+        while self.stderr_reader.as_ref().is_some_and(|reader| !reader.is_finished())
+            && Instant::now() < deadline
+        {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+
+    fn with_stderr(&self, failure: Failure) -> Failure {
+        Failure { stderr: self.stderr(), ..failure }
+    }
+
+    pub fn stderr(&self) -> String {
+        let mut kept = self.stderr.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        String::from_utf8_lossy(kept.make_contiguous()).trim().to_owned()
+    }
+}
+
+impl Drop for WorkerProcess {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn read_lines(stdout: impl Read, lines: &mpsc::Sender<Line>) {
+    let mut stdout = BufReader::with_capacity(1 << 16, stdout);
+    loop {
+        let mut bytes = Vec::new();
+        let line = match stdout.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes) {
+            Ok(0) | Err(_) => return,
+            Ok(_) if bytes.len() as u64 == LONGEST_LINE => Line::TooLong,
+            Ok(_) => Line::Text(bytes),
+        };
+        let last = matches!(line, Line::TooLong);
+        if lines.send(line).is_err() || last {
+            return;
+        }
+    }
+}
+
+fn keep_tail(mut stderr: impl Read, kept: &Mutex<VecDeque<u8>>) {
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+        let mut kept = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        kept.extend(&buffer[..count]);
+        let excess = kept.len().saturating_sub(STDERR_KEPT);
+        kept.drain(..excess);
+    }
+}
+
+fn excerpt(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(120)]).trim_end().to_owned()
+}
+
+/// A command as a line that a shell understands.
+fn shell_line(command: &[String]) -> String {
+    command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
+}
+
+fn shell_word(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A group of its own, so that Ctrl-C in a terminal reaches us and not the worker, and so that all it starts ends with it.
+#[cfg(unix)]
+fn own_group(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    command.process_group(0);
+    #[cfg(target_os = "linux")]
+    {
+        let parent = nix::unistd::getpid();
+        let die_with_parent = move || {
+            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
+            // We may have died between the fork and the line above.
+            if nix::unistd::getppid() == parent {
+                Ok(())
+            } else {
+                Err(std::io::Error::from(std::io::ErrorKind::BrokenPipe))
+            }
+        };
+        // SAFETY: between fork and exec this makes two system calls and allocates nothing.
+        unsafe { command.pre_exec(die_with_parent) };
+    }
+}
+
+#[cfg(not(unix))]
+fn own_group(_: &mut Command) {}
+
+/// Whether the child has ended, without reaping it: as long as it isn't reaped, its number is nobody else's.
+#[cfg(unix)]
+fn has_ended(child: &Child) -> bool {
+    use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+    let pid = nix::unistd::Pid::from_raw(child.id() as i32);
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+    !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive))
+}
+
+#[cfg(not(unix))]
+fn has_ended(_: &Child) -> bool {
+    true
+}
+
+/// Kills the group that the child leads. It must not have been reaped yet.
+#[cfg(unix)]
+fn kill_group(child: &mut Child) {
+    use nix::sys::signal::{Signal, killpg};
+    let _ = killpg(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+}
+
+#[cfg(not(unix))]
+fn kill_group(child: &mut Child) {
+    let _ = child.kill();
+}

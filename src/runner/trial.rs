@@ -1,0 +1,344 @@
+//! A trial: a candidate, applied to a stage, in one round.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::failure::{Failure, Status};
+use super::interrupt::Interrupt;
+use super::memory;
+use super::process::{Trouble, WorkerProcess};
+use crate::knob::{Applies, Candidate, Value};
+use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
+use crate::task::{Answer, Document, agreement};
+use crate::worker::protocol::{self, Ask, Load, Loaded, Measure, Measured, What};
+
+pub struct Trial<'a> {
+    pub stage: &'a Stage,
+    pub candidate: &'a Candidate,
+    pub round: u32,
+}
+
+/// What a trial gave, as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    pub stage: String,
+    pub id: String,
+    pub candidate: Candidate,
+    pub round: u32,
+    /// What was loaded, as the worker states it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loaded: Option<Loaded>,
+    /// Whether the load was made for this trial, or an earlier one's was used again.
+    #[serde(default)]
+    pub fresh: bool,
+    /// Agreement with the reference. Only the first round asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quality: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_rss_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+    /// From the start of the trial to its end, loading and checking included.
+    pub wall_seconds: f64,
+}
+
+/// The right answers of each stage, by its name.
+pub type References = HashMap<String, Vec<Answer>>;
+
+/// Runs trials, one at a time, on at most one worker at a time.
+pub struct Runner<'a> {
+    suite: &'a Suite,
+    documents: &'a [Document],
+    corpus: &'a Path,
+    folder: PathBuf,
+    /// The program whose `worker` verb serves the built-in backends.
+    program: PathBuf,
+    interrupt: Interrupt,
+    worker: Option<Ready>,
+    /// Loads that failed, by their key. A load that failed once isn't tried for each candidate that needs it.
+    failed_loads: HashMap<String, Failure>,
+}
+
+/// A worker with a model in it.
+struct Ready {
+    key: String,
+    process: WorkerProcess,
+    loaded: Loaded,
+}
+
+impl<'a> Runner<'a> {
+    pub fn new(
+        suite: &'a Suite,
+        folder: &Folder,
+        documents: &'a [Document],
+        corpus: &'a Path,
+        program: PathBuf,
+        interrupt: Interrupt,
+    ) -> Self {
+        let folder = folder.path();
+        Runner {
+            suite,
+            documents,
+            corpus,
+            folder,
+            program,
+            interrupt,
+            worker: None,
+            failed_loads: HashMap::new(),
+        }
+    }
+
+    /// The load key of the worker that is up, if one is.
+    pub fn loaded_key(&self) -> Option<&str> {
+        self.worker.as_ref().map(|worker| worker.key.as_str())
+    }
+
+    /// What the worker that is up has loaded.
+    pub fn version(&self) -> Option<&str> {
+        self.worker.as_ref().map(|worker| worker.loaded.version.as_str())
+    }
+
+    /// The answers of the stage's reference, or why there are none. `None` when somebody asked us to stop.
+    pub fn reference(&mut self, stage: &Stage) -> Option<Result<Vec<Answer>, Failure>> {
+        let mut answers = self.answers(stage, &stage.reference);
+        if matches!(&answers, Err(Trouble::Failure(failure)) if failure.status == Status::Killed) {
+            answers = self.answers(stage, &stage.reference);
+        }
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(Trouble::Failure(failure)) => return Some(Err(self.lose_worker(failure))),
+            Err(Trouble::Interrupted) => return None,
+        };
+        // Compared with itself it must agree, or else nothing can be compared with it.
+        let checked = agreement(stage.metric, stage.task, self.documents, &answers, &answers);
+        Some(checked.map(|_| answers).map_err(|why| Failure::new(Status::WrongAnswers, why.to_string())))
+    }
+
+    /// Runs a trial. `None` when somebody asked us to stop: then it's as if it had never begun.
+    pub fn trial(&mut self, trial: &Trial, references: &References) -> Option<Recording> {
+        let start = Instant::now();
+        let mut recording = self.attempt(trial, references)?;
+        if recording.failure.as_ref().is_some_and(|failure| failure.status == Status::Killed) {
+            // A SIGKILL from outside says nothing of the candidate, so it gets a second chance.
+            recording = self.attempt(trial, references)?;
+            recording.failure = recording.failure.map(|failure| match failure.status {
+                Status::Killed => failure.killed_again(),
+                _ => failure,
+            });
+        }
+        recording.wall_seconds = start.elapsed().as_secs_f64();
+        Some(recording)
+    }
+
+    fn attempt(&mut self, trial: &Trial, references: &References) -> Option<Recording> {
+        let mut recording = Recording {
+            stage: trial.stage.name.clone(),
+            id: trial.candidate.id(),
+            candidate: trial.candidate.clone(),
+            round: trial.round,
+            loaded: None,
+            fresh: false,
+            quality: None,
+            measured: None,
+            peak_rss_bytes: None,
+            failure: None,
+            wall_seconds: 0.0,
+        };
+        match self.fill(&mut recording, trial, references) {
+            Ok(()) => Some(recording),
+            Err(Trouble::Interrupted) => {
+                self.worker = None;
+                None
+            }
+            Err(Trouble::Failure(failure)) => {
+                recording.failure = Some(self.lose_worker(failure));
+                Some(recording)
+            }
+        }
+    }
+
+    fn fill(
+        &mut self,
+        recording: &mut Recording,
+        trial: &Trial,
+        references: &References,
+    ) -> Result<(), Trouble> {
+        let Trial { stage, candidate, round } = *trial;
+        let reused = self.loaded_key() == Some(self.suite.load_key(stage, candidate).as_str());
+        recording.fresh = !reused;
+        recording.loaded = Some(self.load(stage, candidate)?.loaded.clone());
+        if round == 0
+            && let Some(reference) = references.get(&stage.name)
+        {
+            let answers = self.answers(stage, candidate)?;
+            let quality = agreement(stage.metric, stage.task, self.documents, reference, &answers)
+                .map_err(|why| Trouble::Failure(Failure::new(Status::WrongAnswers, why.to_string())))?;
+            recording.quality = Some(quality);
+        }
+        let request = Measure {
+            knobs: self.knobs(candidate, Applies::Run),
+            seconds: self.suite.effort.time.as_secs_f64(),
+            passes: self.suite.effort.passes,
+            seed: self.suite.seed.wrapping_add(u64::from(round)),
+        };
+        let timeout = self.suite.timeouts.measure;
+        let pid = self.load(stage, candidate)?.process.pid();
+        memory::reset_peak(pid);
+        let event = self.ask(stage, candidate, Ask::Measure(request), timeout)?;
+        recording.peak_rss_bytes = memory::peak_bytes(pid);
+        let What::Measured(measured) = event else { return Err(unexpected(&event, "measured")) };
+        self.check(&measured).map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
+        recording.measured = Some(measured);
+        Ok(())
+    }
+
+    fn answers(&mut self, stage: &Stage, candidate: &Candidate) -> Result<Vec<Answer>, Trouble> {
+        let knobs = self.knobs(candidate, Applies::Run);
+        match self.ask(stage, candidate, Ask::Answer { knobs }, self.suite.timeouts.answer)? {
+            What::Answered { answers } => Ok(answers),
+            event => Err(unexpected(&event, "answered")),
+        }
+    }
+
+    fn ask(
+        &mut self,
+        stage: &Stage,
+        candidate: &Candidate,
+        ask: Ask,
+        timeout: Duration,
+    ) -> Result<What, Trouble> {
+        let interrupt = self.interrupt.clone();
+        match self.load(stage, candidate)?.process.ask(ask, timeout, &interrupt)? {
+            What::Failed { kind, message } => Err(Trouble::Failure(Failure::new(kind.into(), message))),
+            event => Ok(event),
+        }
+    }
+
+    /// The worker that has `candidate` loaded: the one that is up, or a fresh one in its place.
+    fn load(&mut self, stage: &Stage, candidate: &Candidate) -> Result<&mut Ready, Trouble> {
+        let key = self.suite.load_key(stage, candidate);
+        if self.loaded_key() != Some(key.as_str()) {
+            if let Some(failure) = self.failed_loads.get(&key) {
+                let reason = format!("{} (seen at an earlier load of the same)", failure.reason);
+                return Err(Trouble::Failure(Failure { reason, ..failure.clone() }));
+            }
+            if let Some(before) = self.worker.take() {
+                before.process.end();
+            }
+            match self.start(stage, candidate, key.clone()) {
+                Ok(ready) => self.worker = Some(ready),
+                Err(Trouble::Failure(failure)) => {
+                    if failure.status != Status::Killed {
+                        self.failed_loads.insert(key, failure.clone());
+                    }
+                    return Err(Trouble::Failure(failure));
+                }
+                Err(trouble) => return Err(trouble),
+            }
+        }
+        let missing = || Trouble::Failure(Failure::new(Status::Failed, "no worker is up"));
+        self.worker.as_mut().ok_or_else(missing)
+    }
+
+    fn start(&mut self, stage: &Stage, candidate: &Candidate, key: String) -> Result<Ready, Trouble> {
+        let unknown = || Failure::new(Status::NotAvailable, format!("no backend {:?}", candidate.backend));
+        let backend = self.suite.backend(&candidate.backend).ok_or_else(unknown).map_err(Trouble::Failure)?;
+        let (command, folder, settings) = self.command(backend);
+        let mut process = WorkerProcess::spawn(&command, &folder).map_err(Trouble::Failure)?;
+        let load = Load {
+            protocol: protocol::VERSION,
+            backend: backend.name.clone(),
+            kind: backend.kind.clone(),
+            task: stage.task,
+            model: stage.model.clone(),
+            knobs: candidate.knobs.clone(),
+            settings,
+            corpus: self.corpus.display().to_string(),
+        };
+        let event = process.ask(Ask::Load(load), self.suite.timeouts.load, &self.interrupt)?;
+        let fail = |status, reason: String| {
+            Err(Trouble::Failure(Failure { stderr: process.stderr(), ..Failure::new(status, reason) }))
+        };
+        match event {
+            What::Loaded(loaded) if loaded.protocol != protocol::VERSION => fail(
+                Status::Refused,
+                format!(
+                    "the worker speaks version {} of the protocol, not {}",
+                    loaded.protocol,
+                    protocol::VERSION
+                ),
+            ),
+            What::Loaded(loaded) if loaded.version.trim().is_empty() => {
+                fail(Status::Refused, "the worker states no version of what it loaded".to_owned())
+            }
+            What::Loaded(loaded) => Ok(Ready { key, process, loaded }),
+            What::Failed { kind, message } => fail(kind.into(), message),
+            event => Err(unexpected(&event, "loaded")),
+        }
+    }
+
+    /// How a backend's worker is started: the command, its folder, and the settings it's told.
+    fn command(&self, backend: &ChosenBackend) -> (Vec<String>, PathBuf, serde_json::Value) {
+        match &backend.engine {
+            Engine::BuiltIn { settings } => {
+                let command = vec![self.program.display().to_string(), "worker".to_owned()];
+                (command, PathBuf::from("."), settings.clone())
+            }
+            Engine::Command { command, settings } => (command.clone(), self.folder.clone(), settings.clone()),
+        }
+    }
+
+    fn knobs(&self, candidate: &Candidate, applies: Applies) -> indexmap::IndexMap<String, Value> {
+        let specs = self.suite.backend(&candidate.backend).map_or(&[][..], |backend| &backend.knobs);
+        let names = specs.iter().filter(|spec| spec.applies == applies).map(|spec| spec.name.clone());
+        names.filter_map(|name| Some((name.clone(), candidate.knobs.get(&name)?.clone()))).collect()
+    }
+
+    /// Figures that can't be: a worker that sends them is broken, and must not win by it.
+    fn check(&self, measured: &Measured) -> Result<(), String> {
+        let documents = self.documents.len() as u64;
+        if measured.passes.is_empty() {
+            return Err("a measurement without a single pass".to_owned());
+        }
+        for pass in &measured.passes {
+            if pass.documents != documents {
+                return Err(format!(
+                    "a pass over {} documents, where the corpus has {documents}",
+                    pass.documents
+                ));
+            }
+            let times = pass.batch_seconds.iter().chain(std::iter::once(&pass.seconds)).copied();
+            if !(pass.seconds > 0.0)
+                || times.chain(pass.split.parts()).any(|time| !time.is_finite() || time < 0.0)
+            {
+                return Err(format!(
+                    "a pass that took {} s, or a part of it that took no possible time",
+                    pass.seconds
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// After a failure the worker isn't trusted again, and what it said last is kept.
+    fn lose_worker(&mut self, failure: Failure) -> Failure {
+        match self.worker.take() {
+            Some(worker) if failure.stderr.is_empty() => {
+                Failure { stderr: worker.process.stderr(), ..failure }
+            }
+            _ => failure,
+        }
+    }
+}
+
+fn unexpected(event: &What, wanted: &str) -> Trouble {
+    Trouble::Failure(Failure::new(
+        Status::Garbage,
+        format!("event {:?} where {wanted:?} was due", event.name()),
+    ))
+}

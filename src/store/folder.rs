@@ -1,0 +1,279 @@
+//! `results/runs/<time>-<suite>-<target>/`: made, locked, opened again.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
+use super::table;
+use crate::runner::{Recording, References};
+use crate::suite::{Suite, corpus_digest};
+use crate::task::{Answer, Document};
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error(
+        "can't write {path}: {error}. What was written before is whole; mend it and go on with --resume {folder}"
+    )]
+    Write { path: String, folder: String, error: io::Error },
+    #[error("can't read {path}: {error}")]
+    Read { path: String, error: io::Error },
+    #[error("{folder} is in use by another autotune (process {holder}); wait for it or choose another --out")]
+    Locked { folder: String, holder: String },
+    #[error("{0} holds a run already; go on with it by --resume, or choose another --out")]
+    Exists(String),
+    #[error("{0} holds no run: there is no journal.jsonl with a header in it")]
+    NoRun(String),
+    #[error("{file}: {why}")]
+    Changed { file: String, why: String },
+    #[error(transparent)]
+    Damage(#[from] Damage),
+}
+
+/// A run's folder, locked by this process for as long as the value lives.
+pub struct RunFolder {
+    path: PathBuf,
+    journal: Journal,
+    _lock: File,
+}
+
+/// What a journal says, read and not locked.
+#[derive(Debug)]
+pub struct Run {
+    pub path: PathBuf,
+    pub header: RunHeader,
+    /// When it began.
+    pub started: String,
+    pub recordings: Vec<Recording>,
+    /// Stages whose reference answers are in the folder.
+    pub referenced: Vec<String>,
+    pub entries: Vec<Stamped>,
+    pub torn: Option<Torn>,
+}
+
+impl RunFolder {
+    /// Makes the folder of a new run, with its header and its corpus in it.
+    pub fn create(path: &Path, header: RunHeader, documents: &[Document]) -> Result<RunFolder, StoreError> {
+        fs::create_dir_all(path).map_err(write_error(path))?;
+        let lock = lock(path)?;
+        let journal = path.join("journal.jsonl");
+        if journal.exists() {
+            return Err(StoreError::Exists(path.display().to_string()));
+        }
+        let corpus = path.join("corpus.jsonl");
+        replace(&corpus, corpus_lines(documents).as_bytes()).map_err(write_error(&corpus))?;
+        let run_json = path.join("run.json");
+        let pretty = serde_json::to_string_pretty(&header).unwrap_or_default() + "\n";
+        replace(&run_json, pretty.as_bytes()).map_err(write_error(&run_json))?;
+        let mut opened = Journal::create(&journal).map_err(write_error(&journal))?;
+        opened.append(Entry::Run(Box::new(header))).map_err(write_error(&journal))?;
+        // The folder's own entry must be on the disk too, or a crash of the machine loses the file whole.
+        let _ = File::open(path).and_then(|folder| folder.sync_all());
+        Ok(RunFolder { path: path.to_owned(), journal: opened, _lock: lock })
+    }
+
+    /// Takes a run up again.
+    pub fn resume(path: &Path) -> Result<(RunFolder, Run), StoreError> {
+        if !path.join("journal.jsonl").is_file() {
+            return Err(StoreError::NoRun(path.display().to_string()));
+        }
+        let lock = lock(path)?;
+        let run = Run::read(path)?;
+        let journal = path.join("journal.jsonl");
+        let journal =
+            Journal::reopen(&journal, run.entries.len(), run.torn.as_ref()).map_err(write_error(&journal))?;
+        Ok((RunFolder { path: path.to_owned(), journal, _lock: lock }, run))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn corpus(&self) -> PathBuf {
+        self.path.join("corpus.jsonl")
+    }
+
+    pub fn append(&mut self, entry: Entry) -> Result<Stamped, StoreError> {
+        self.journal.append(entry).map_err(write_error(self.journal.path()))
+    }
+
+    /// Notes that a trial began, which is worth no wait for the disk.
+    pub fn note(&mut self, entry: Entry) -> Result<Stamped, StoreError> {
+        self.journal.note(entry).map_err(write_error(self.journal.path()))
+    }
+
+    /// Keeps the right answers of a stage, before the journal says that they are there.
+    pub fn keep_reference(&self, stage: &str, answers: &[Answer]) -> Result<(), StoreError> {
+        let path = reference_path(&self.path, stage);
+        let text = serde_json::to_vec(answers).map_err(|error| write_error(&path)(error.into()))?;
+        replace(&path, &text).map_err(write_error(&path))
+    }
+
+    pub fn references(&self, run: &Run) -> Result<References, StoreError> {
+        let read = |stage: &String| {
+            let path = reference_path(&self.path, stage);
+            let answers = fs::read(&path).map_err(read_error(&path))?;
+            let answers =
+                serde_json::from_slice(&answers).map_err(|error| read_error(&path)(error.into()))?;
+            Ok((stage.clone(), answers))
+        };
+        run.referenced.iter().map(read).collect()
+    }
+
+    /// Writes a file that is a function of the journal.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        write_file(&self.path, name, bytes)
+    }
+}
+
+impl Run {
+    /// Reads the run in `path` as it stands, whoever may be writing it.
+    pub fn read(path: &Path) -> Result<Run, StoreError> {
+        let journal = path.join("journal.jsonl");
+        let bytes = match fs::read(&journal) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::NoRun(path.display().to_string()));
+            }
+            other => other.map_err(read_error(&journal))?,
+        };
+        let (entries, torn) = Journal::read(&journal.display().to_string(), &bytes)?;
+        let Some(Stamped { entry: Entry::Run(header), at, .. }) = entries.first() else {
+            return Err(StoreError::NoRun(path.display().to_string()));
+        };
+        let mut recordings = Vec::new();
+        let mut referenced = Vec::new();
+        for stamped in &entries {
+            match &stamped.entry {
+                Entry::Trial(recording) => recordings.push((**recording).clone()),
+                Entry::Reference { stage, .. } => referenced.push(stage.clone()),
+                _ => {}
+            }
+        }
+        let (header, started) = ((**header).clone(), at.clone());
+        Ok(Run { path: path.to_owned(), header, started, recordings, referenced, entries, torn })
+    }
+
+    /// The corpus that the run was begun with.
+    pub fn documents(&self) -> Result<Vec<Document>, StoreError> {
+        let path = self.path.join("corpus.jsonl");
+        let text = fs::read_to_string(&path).map_err(read_error(&path))?;
+        let changed =
+            |why: &str| StoreError::Changed { file: path.display().to_string(), why: why.to_owned() };
+        if corpus_digest(&text) != self.header.corpus_digest {
+            return Err(changed("it is not the corpus that this run was begun with"));
+        }
+        text.lines()
+            .map(|line| serde_json::from_str(line).map_err(|error| changed(&error.to_string())))
+            .collect()
+    }
+
+    /// Whether the last word on the run is that it's finished.
+    pub fn finished(&self) -> bool {
+        self.entries.last().is_some_and(|stamped| stamped.entry == Entry::Finished)
+    }
+
+    /// `trials.csv`: a row a trial.
+    pub fn table(&self, suite: &Suite) -> Result<Vec<u8>, StoreError> {
+        table::csv(suite, &self.recordings).map_err(|error| write_error(&self.path.join("trials.csv"))(error))
+    }
+
+    /// Writes a file that is a function of the journal.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+        write_file(&self.path, name, bytes)
+    }
+}
+
+/// The documents as the worker reads them.
+pub fn corpus_lines(documents: &[Document]) -> String {
+    let line = |document: &Document| serde_json::to_string(document).unwrap_or_default() + "\n";
+    documents.iter().map(line).collect()
+}
+
+fn reference_path(folder: &Path, stage: &str) -> PathBuf {
+    folder.join(format!("reference-{stage}.json"))
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let path = folder.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(write_error(&path))?;
+    match file.try_lock() {
+        Ok(()) => {
+            // Only for the message of whoever finds it locked.
+            let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = fs::read_to_string(&path).unwrap_or_default();
+            Err(StoreError::Locked { folder: folder.display().to_string(), holder })
+        }
+        Err(TryLockError::Error(error)) => Err(write_error(&path)(error)),
+    }
+}
+
+fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
+    let path = folder.join(name);
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent).map_err(write_error(parent))?;
+    }
+    replace(&path, bytes).map_err(write_error(&path))?;
+    Ok(path)
+}
+
+/// Writes a file so that it's there whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let mut file = File::create(&unfinished)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_data());
+    if let Err(error) = written.and_then(|()| fs::rename(&unfinished, path)) {
+        let _ = fs::remove_file(&unfinished);
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn write_error(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
+    move |error| StoreError::Write {
+        path: path.display().to_string(),
+        folder: path.parent().unwrap_or(path).display().to_string(),
+        error,
+    }
+}
+
+fn read_error(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {
+    move |error| StoreError::Read { path: path.display().to_string(), error }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_in_use_or_with_a_run_in_it_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        fs::create_dir(&path).unwrap();
+        let held = lock(&path).unwrap();
+        let error = lock(&path).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(held);
+        assert!(lock(&path).is_ok());
+        assert!(matches!(RunFolder::resume(&path), Err(StoreError::NoRun(_))));
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"old").unwrap();
+        replace(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

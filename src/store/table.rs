@@ -1,0 +1,110 @@
+//! `trials.csv`: one row a trial. `results/README.md` explains each column.
+
+use std::io;
+
+use crate::runner::Recording;
+use crate::suite::{Figure, Suite};
+
+/// The columns before and after those of the knobs.
+pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
+pub const AFTER: [&str; 23] = [
+    "status",
+    "reason",
+    "docs_per_s",
+    "tokens_per_s",
+    "p50_ms",
+    "p95_ms",
+    "passes",
+    "tokenise_s",
+    "pad_s",
+    "to_device_s",
+    "compute_s",
+    "from_device_s",
+    "finish_s",
+    "padding_waste",
+    "quality",
+    "peak_vram_bytes",
+    "peak_rss_bytes",
+    "load_s",
+    "wall_s",
+    "energy_j",
+    "clock_mhz",
+    "version",
+    "provenance",
+];
+
+pub fn csv(suite: &Suite, recordings: &[Recording]) -> io::Result<Vec<u8>> {
+    let mut knobs: Vec<&str> = Vec::new();
+    for spec in suite.backends.iter().flat_map(|backend| &backend.knobs) {
+        if !knobs.contains(&spec.name.as_str()) {
+            knobs.push(&spec.name);
+        }
+    }
+    let mut table = csv::Writer::from_writer(Vec::new());
+    table.write_record(BEFORE.iter().chain(&knobs).chain(&AFTER))?;
+    for recording in recordings {
+        table.write_record(row(suite, &knobs, recording))?;
+    }
+    table.into_inner().map_err(|error| error.into_error())
+}
+
+fn row(suite: &Suite, knobs: &[&str], recording: &Recording) -> Vec<String> {
+    let mut row = vec![
+        recording.stage.clone(),
+        recording.id.clone(),
+        recording.round.to_string(),
+        recording.candidate.backend.clone(),
+    ];
+    row.extend(
+        knobs
+            .iter()
+            .map(|knob| recording.candidate.knobs.get(*knob).map(ToString::to_string).unwrap_or_default()),
+    );
+    row.extend(outcome(suite, recording));
+    let number = |number: Option<f64>| number.map(|number| format!("{number}")).unwrap_or_default();
+    let measured = recording.measured.as_ref();
+    let passes = measured.map_or(&[][..], |measured| &measured.passes);
+    let seconds: f64 = passes.iter().map(|pass| pass.seconds).sum();
+    let sum = |count: fn(&crate::pipeline::Pass) -> u64| passes.iter().map(count).sum::<u64>() as f64;
+    let some = |value: f64| number((!passes.is_empty()).then_some(value));
+    row.push(some(sum(|pass| pass.documents) / seconds));
+    row.push(some(sum(|pass| pass.tokens) / seconds));
+    let mut batches: Vec<f64> = passes.iter().flat_map(|pass| &pass.batch_seconds).copied().collect();
+    batches.sort_by(f64::total_cmp);
+    for share in [0.5, 0.95] {
+        row.push(number(crate::units::quantile(&batches, share).map(|seconds| seconds * 1e3)));
+    }
+    row.push(some(passes.len() as f64));
+    for part in 0..crate::pipeline::Split::NAMES.len() {
+        row.push(some(passes.iter().map(|pass| pass.split.parts()[part]).sum()));
+    }
+    let padded = sum(|pass| pass.padded_tokens);
+    row.push(number((padded > 0.0).then(|| 1.0 - sum(|pass| pass.tokens) / padded)));
+    row.push(number(recording.quality));
+    row.push(number(measured.and_then(|measured| measured.peak_vram_bytes).map(|bytes| bytes as f64)));
+    row.push(number(recording.peak_rss_bytes.map(|bytes| bytes as f64)));
+    let loaded = recording.loaded.as_ref();
+    row.push(number(loaded.map(|loaded| loaded.seconds)));
+    row.push(number(Some(recording.wall_seconds)));
+    // Energy and clocks come from telemetry, which a machine may not have.
+    row.extend([String::new(), String::new()]);
+    row.push(loaded.map_or_else(String::new, |loaded| loaded.version.clone()));
+    row.push(loaded.map_or("", |loaded| if loaded.simulated { "simulated" } else { "measured" }).to_owned());
+    row
+}
+
+/// `ok`, or what went wrong and why.
+fn outcome(suite: &Suite, recording: &Recording) -> [String; 2] {
+    if let Some(failure) = &recording.failure {
+        return [failure.status.name().to_owned(), failure.reason.clone()];
+    }
+    let stage = suite.stages.iter().find(|stage| stage.name == recording.stage);
+    let limits = stage.into_iter().flat_map(|stage| &stage.limits);
+    let missed = limits
+        .filter(|limit| limit.figure == Figure::Quality)
+        .find(|limit| recording.quality.is_some_and(|quality| !limit.admits(quality)));
+    match missed {
+        Some(limit) => ["below quality".to_owned(), format!("misses {limit}")],
+        None => ["ok".to_owned(), String::new()],
+    }
+}

@@ -1,0 +1,212 @@
+//! The figures that an objective, a limit and a chart speak of.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::problem::did_you_mean;
+use crate::units::{Bytes, parse_duration, print_duration, significant};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Figure {
+    Throughput,
+    Tokens,
+    Latency,
+    P95,
+    Vram,
+    Rss,
+    Load,
+    Cost,
+    Quality,
+}
+
+/// How a figure is written.
+enum Unit {
+    Rate(&'static str),
+    Seconds,
+    Bytes,
+    Money,
+    Share,
+}
+
+impl Figure {
+    pub const ALL: [Figure; 9] = [
+        Figure::Throughput,
+        Figure::Tokens,
+        Figure::Latency,
+        Figure::P95,
+        Figure::Vram,
+        Figure::Rss,
+        Figure::Load,
+        Figure::Cost,
+        Figure::Quality,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Figure::Throughput => "throughput",
+            Figure::Tokens => "tokens",
+            Figure::Latency => "latency",
+            Figure::P95 => "p95",
+            Figure::Vram => "vram",
+            Figure::Rss => "rss",
+            Figure::Load => "load",
+            Figure::Cost => "cost",
+            Figure::Quality => "quality",
+        }
+    }
+
+    pub fn help(self) -> &'static str {
+        match self {
+            Figure::Throughput => "documents a second, end to end",
+            Figure::Tokens => "tokens a second, padding not counted",
+            Figure::Latency => "median time of a batch, end to end",
+            Figure::P95 => "time within which 95 of 100 batches are done",
+            Figure::Vram => "peak device memory",
+            Figure::Rss => "peak memory of the worker's processes on the host",
+            Figure::Load => "time to load the model",
+            Figure::Cost => "price of a million documents (needs price_per_hour)",
+            Figure::Quality => "agreement with the reference's answers",
+        }
+    }
+
+    pub fn more_is_better(self) -> bool {
+        matches!(self, Figure::Throughput | Figure::Tokens | Figure::Quality)
+    }
+
+    fn unit(self) -> Unit {
+        match self {
+            Figure::Throughput => Unit::Rate("docs/s"),
+            Figure::Tokens => Unit::Rate("tokens/s"),
+            Figure::Latency | Figure::P95 | Figure::Load => Unit::Seconds,
+            Figure::Vram | Figure::Rss => Unit::Bytes,
+            Figure::Cost => Unit::Money,
+            Figure::Quality => Unit::Share,
+        }
+    }
+
+    /// Prints a value with its unit.
+    pub fn print(self, value: f64) -> String {
+        match self.unit() {
+            Unit::Rate(unit) => format!("{} {unit}", significant(value)),
+            Unit::Seconds => {
+                std::time::Duration::try_from_secs_f64(value).map_or_else(|_| "–".to_owned(), print_duration)
+            }
+            Unit::Bytes => Bytes(value as u64).to_string(),
+            Unit::Money => significant(value),
+            // Four places: limits such as 0.999 must be told from what misses them.
+            Unit::Share => format!("{value:.4}"),
+        }
+    }
+
+    fn parse_value(self, text: &str) -> Result<f64, String> {
+        match self.unit() {
+            Unit::Bytes => {
+                text.parse::<Bytes>().map(|bytes| bytes.0 as f64).map_err(|error| error.to_string())
+            }
+            Unit::Seconds => {
+                parse_duration(text).map(|duration| duration.as_secs_f64()).map_err(|error| error.to_string())
+            }
+            Unit::Rate(_) | Unit::Money | Unit::Share => text
+                .trim()
+                .parse::<f64>()
+                .ok()
+                .filter(|number| number.is_finite())
+                .ok_or_else(|| format!("{:?} is not a number", text.trim())),
+        }
+    }
+}
+
+impl fmt::Display for Figure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.name())
+    }
+}
+
+impl FromStr for Figure {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let names = || Figure::ALL.map(Figure::name);
+        Figure::ALL.into_iter().find(|figure| figure.name() == text).ok_or_else(|| {
+            format!(
+                "no figure is called {text:?}; there are {}{}",
+                names().join(", "),
+                did_you_mean(text, names())
+            )
+        })
+    }
+}
+
+/// A bound on a figure, both ends included: `vram <= 8GiB`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    pub figure: Figure,
+    pub at_most: bool,
+    pub bound: f64,
+}
+
+impl Limit {
+    pub fn admits(&self, value: f64) -> bool {
+        if self.at_most { value <= self.bound } else { value >= self.bound }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.at_most { "<=" } else { ">=" };
+        write!(out, "{} {sign} {}", self.figure, self.figure.print(self.bound))
+    }
+}
+
+impl FromStr for Limit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (figure, at_most, bound) = if let Some((figure, bound)) = text.split_once("<=") {
+            (figure, true, bound)
+        } else if let Some((figure, bound)) = text.split_once(">=") {
+            (figure, false, bound)
+        } else {
+            return Err(format!("{text:?} is not a limit such as \"vram <= 8GiB\" or \"quality >= 0.99\""));
+        };
+        let figure: Figure = figure.parse()?;
+        Ok(Limit { figure, at_most, bound: figure.parse_value(bound)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_in_the_units_of_their_figure() {
+        let limit: Limit = "vram<=8GiB".parse().unwrap();
+        assert_eq!(limit, Limit { figure: Figure::Vram, at_most: true, bound: (8u64 << 30) as f64 });
+        assert!(limit.admits(limit.bound) && !limit.admits(limit.bound + 1.0));
+        let limit: Limit = " p95 <= 50ms ".parse().unwrap();
+        assert_eq!(limit.to_string(), "p95 <= 50.0 ms");
+        let limit: Limit = "quality >= 0.999".parse().unwrap();
+        assert!(!limit.admits(0.9989));
+    }
+
+    #[test]
+    fn a_limit_that_makes_no_sense_says_why() {
+        let error = |text: &str| text.parse::<Limit>().unwrap_err();
+        assert!(error("vrm <= 8GiB").ends_with("did you mean \"vram\"?"));
+        assert!(error("vram = 8GiB").contains("is not a limit"));
+        assert!(error("vram <= fast").contains("is not a size"));
+        assert!(error("throughput >= NaN").contains("is not a number"));
+    }
+
+    #[test]
+    fn figures_print_with_their_units() {
+        assert_eq!(Figure::Throughput.print(163.7), "164 docs/s");
+        assert_eq!(Figure::Vram.print(1e9), "954 MiB");
+        assert_eq!(Figure::P95.print(0.0123), "12.3 ms");
+        assert_eq!(Figure::P95.print(f64::NAN), "–");
+    }
+}

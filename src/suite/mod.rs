@@ -1,0 +1,198 @@
+//! What to measure: TOML shapes in `wire.rs` are turned into a valid [`Suite`] in `build.rs`.
+//!
+//! A suite that exists is valid and is never checked again. Knows the backends' knobs; knows nothing of processes,
+//! searches and results.
+
+mod build;
+mod corpus;
+mod figure;
+mod problem;
+mod source;
+mod space;
+mod wire;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::knob::{Applies, Candidate, KnobSpec};
+use crate::task::{Document, Metric, Task};
+
+pub use build::parse;
+pub use corpus::Source as CorpusSource;
+pub use figure::{Figure, Limit};
+pub use problem::{Problem, did_you_mean};
+pub use source::{Folder, SuiteSource, built_in_names};
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suite {
+    pub name: String,
+    pub description: String,
+    pub corpus: Corpus,
+    pub stages: Vec<Stage>,
+    /// The backends that the stages name.
+    pub backends: Vec<ChosenBackend>,
+    pub objective: Figure,
+    pub budget: Budget,
+    pub search: SearchKind,
+    pub seed: u64,
+    pub rounds: u32,
+    pub effort: Effort,
+    pub timeouts: Timeouts,
+    pub dialect: String,
+    pub price_per_hour: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Corpus {
+    pub source: CorpusSource,
+    /// Only so many of its documents, from the start.
+    pub first: Option<usize>,
+    /// Where in the suite it stands, for what can be wrong with the documents themselves.
+    pub place: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    pub name: String,
+    pub task: Task,
+    pub model: String,
+    /// Every candidate of the space, the baseline among them, without what is excluded.
+    pub candidates: Vec<Candidate>,
+    /// The configuration to beat. It's always measured.
+    pub baseline: Candidate,
+    /// The configuration whose answers are right.
+    pub reference: Candidate,
+    /// The knobs that the suite gives several values.
+    pub swept: Vec<String>,
+    pub exclusions: Vec<Exclusion>,
+    pub metric: Metric,
+    /// The suite's limits, then the stage's own, then its quality.
+    pub limits: Vec<Limit>,
+}
+
+/// Candidates that the suite leaves out on purpose.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Exclusion {
+    pub candidates: usize,
+    pub because: String,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChosenBackend {
+    pub name: String,
+    pub kind: String,
+    pub engine: Engine,
+    pub knobs: Vec<KnobSpec>,
+}
+
+/// What runs a backend's worker.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Engine {
+    BuiltIn { settings: serde_json::Value },
+    Command { command: Vec<String>, settings: serde_json::Value },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    /// As long as it takes.
+    Whole,
+    Trials(u32),
+    Time(Duration),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SearchKind {
+    Grid,
+    Random,
+}
+
+impl SearchKind {
+    pub const ALL: [(&str, SearchKind); 2] = [("grid", SearchKind::Grid), ("random", SearchKind::Random)];
+}
+
+/// How long each trial measures.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Effort {
+    pub time: Duration,
+    pub passes: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    pub load: Duration,
+    pub answer: Duration,
+    pub measure: Duration,
+}
+
+/// What the command line changes in a suite. Kept in the journal, so that a resumed run is the same run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Overrides {
+    pub model: Option<String>,
+    pub backends: Option<Vec<String>>,
+    /// `(knob, values)`, where a knob may be `stage.knob`.
+    pub set: Vec<(String, Vec<String>)>,
+    pub objective: Option<String>,
+    pub limits: Vec<String>,
+    pub budget: Option<String>,
+    pub search: Option<String>,
+    pub seed: Option<u64>,
+    pub dialect: Option<String>,
+}
+
+impl Suite {
+    pub fn backend(&self, name: &str) -> Option<&ChosenBackend> {
+        self.backends.iter().find(|backend| backend.name == name)
+    }
+
+    /// Candidates with the same key can share a worker: they differ in knobs that apply at a run.
+    pub fn load_key(&self, stage: &Stage, candidate: &Candidate) -> String {
+        let specs = self.backend(&candidate.backend).map_or(&[][..], |backend| &backend.knobs);
+        let at_load = specs.iter().filter(|spec| spec.applies == Applies::Load);
+        let values =
+            at_load.filter_map(|spec| Some(format!(" {}={}", spec.name, candidate.knobs.get(&spec.name)?)));
+        format!("{} {}{}", stage.name, candidate.backend, values.collect::<String>())
+    }
+
+    /// Tells two suites apart that would not give the same run.
+    pub fn digest(&self) -> String {
+        // Where the file lay is not part of what it says.
+        let mut said = self.clone();
+        said.corpus.place.clear();
+        hex(&Sha256::digest(format!("{said:?}")))
+    }
+
+    /// Reads or makes the documents, and checks that every stage can work on them.
+    pub fn documents(&self, folder: &Folder) -> Result<Vec<Document>, Problem> {
+        let problem = |message: String| Problem::new(&self.corpus.place, message);
+        let mut documents = match &self.corpus.source {
+            CorpusSource::Synthetic(synthetic) => synthetic.documents(),
+            CorpusSource::File(file) => {
+                let text = folder.read(file).map_err(|why| problem(format!("the corpus {file}: {why}")))?;
+                corpus::parse(file, &text).map_err(problem)?
+            }
+        };
+        documents.truncate(self.corpus.first.unwrap_or(usize::MAX));
+        let asks = documents.iter().all(|document| document.query.is_some());
+        if let Some(stage) = self.stages.iter().find(|stage| stage.task == Task::Rerank && !asks) {
+            return Err(problem(format!(
+                "stage {:?} reranks, and not every document of the corpus has a query",
+                stage.name
+            )));
+        }
+        Ok(documents)
+    }
+}
+
+/// The digest of a corpus, as a run records it.
+pub fn corpus_digest(lines: &str) -> String {
+    hex(&Sha256::digest(lines))
+}
+
+/// The first 64 bits in hexadecimal: enough to tell apart, short enough to read aloud.
+fn hex(digest: &[u8]) -> String {
+    digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,98 @@
+//! Where suites are found: a file, the `suites/` folder at hand, or the copies inside the program.
+
+use std::path::{Component, Path, PathBuf};
+
+use include_dir::{Dir, include_dir};
+use serde::{Deserialize, Serialize};
+
+use super::problem::{Problem, did_you_mean};
+
+static BUILT_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/suites");
+
+/// The text of a suite, its name, and the folder in which its relative paths start.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SuiteSource {
+    /// The file's name without its ending.
+    pub name: String,
+    /// How errors call the file.
+    pub file: String,
+    pub text: String,
+    pub folder: Folder,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Folder {
+    Disk(PathBuf),
+    BuiltIn,
+}
+
+/// The names of the suites that the program carries.
+pub fn built_in_names() -> Vec<&'static str> {
+    let suites =
+        BUILT_IN.files().filter(|file| file.path().extension().is_some_and(|ending| ending == "toml"));
+    suites.filter_map(|file| file.path().file_stem()?.to_str()).collect()
+}
+
+impl SuiteSource {
+    /// Finds `--suite NAME|FILE`.
+    pub fn find(wanted: &str) -> Result<SuiteSource, Problem> {
+        let near = PathBuf::from(format!("suites/{wanted}.toml"));
+        if wanted.ends_with(".toml") || wanted.contains('/') {
+            Self::read(Path::new(wanted))
+        } else if near.is_file() {
+            Self::read(&near)
+        } else if let Some(file) = BUILT_IN.get_file(format!("{wanted}.toml")) {
+            Ok(SuiteSource {
+                name: wanted.to_owned(),
+                file: format!("suites/{wanted}.toml (built in)"),
+                text: file.contents_utf8().unwrap_or_default().to_owned(),
+                folder: Folder::BuiltIn,
+            })
+        } else {
+            let names = built_in_names();
+            let hint = did_you_mean(wanted, names.iter().copied());
+            Err(Problem::new(
+                "--suite",
+                format!("no suite is called {wanted:?}; there are {}{hint}", names.join(", ")),
+            ))
+        }
+    }
+
+    fn read(path: &Path) -> Result<SuiteSource, Problem> {
+        let problem = |why: std::io::Error| Problem::new(path.display().to_string(), why.to_string());
+        let bytes = std::fs::read(path).map_err(problem)?;
+        let text = String::from_utf8(bytes).map_err(|error| {
+            Problem::new(path.display().to_string(), format!("not UTF-8: {}", error.utf8_error()))
+        })?;
+        let name = path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+        // Absolute, because a run is resumed from wherever the user then is.
+        let folder = std::path::absolute(path).map_err(problem)?;
+        let folder = folder.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(SuiteSource { name, file: path.display().to_string(), text, folder: Folder::Disk(folder) })
+    }
+}
+
+impl Folder {
+    /// Reads a file that a suite names.
+    pub fn read(&self, file: &str) -> Result<String, String> {
+        let bytes = match self {
+            Folder::Disk(folder) => std::fs::read(folder.join(file)).map_err(|error| error.to_string())?,
+            Folder::BuiltIn => {
+                let path: PathBuf =
+                    Path::new(file).components().filter(|part| *part != Component::CurDir).collect();
+                let file = BUILT_IN.get_file(path).ok_or("it is not one of the files inside the program")?;
+                file.contents().to_vec()
+            }
+        };
+        String::from_utf8(bytes).map_err(|error| format!("not UTF-8: {}", error.utf8_error()))
+    }
+
+    /// Where a command of the suite is started.
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Folder::Disk(folder) => folder.clone(),
+            Folder::BuiltIn => PathBuf::from("."),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! The TOML shapes of a suite file, as people write them. `suites/README.md` is their reference.
+//!
+//! Nothing here is valid yet: `build.rs` beside it turns these shapes into a [`Suite`](super::Suite).
+
+use indexmap::IndexMap;
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::knob::{Condition, Value, Values};
+use crate::task::{Metric, Task};
+
+/// Everything but the backends, whose shape depends on their kind.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireSuite {
+    #[serde(default)]
+    pub description: String,
+    pub corpus: Spanned<WireCorpus>,
+    pub objective: Option<Spanned<String>>,
+    #[serde(default)]
+    pub limits: Vec<Spanned<String>>,
+    pub budget: Option<Spanned<String>>,
+    pub search: Option<Spanned<String>>,
+    pub seed: Option<u64>,
+    pub rounds: Option<Spanned<u32>>,
+    #[serde(default)]
+    pub measure: WireMeasure,
+    #[serde(default)]
+    pub timeouts: WireTimeouts,
+    pub dialect: Option<Spanned<String>>,
+    pub price_per_hour: Option<Spanned<f64>>,
+    pub stages: Spanned<Vec<Spanned<WireStage>>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireCorpus {
+    pub file: Option<Spanned<String>>,
+    pub synthetic: Option<Spanned<WireSynthetic>>,
+    pub first: Option<Spanned<usize>>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireSynthetic {
+    pub documents: usize,
+    pub median_words: Option<f64>,
+    pub spread: Option<f64>,
+    pub most_words: Option<usize>,
+    pub queries: Option<usize>,
+    pub seed: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireMeasure {
+    pub time: Option<Spanned<String>>,
+    pub passes: Option<Spanned<u32>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireTimeouts {
+    pub load: Option<Spanned<String>>,
+    pub answer: Option<Spanned<String>>,
+    pub measure: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireStage {
+    pub name: Option<Spanned<String>>,
+    pub task: Task,
+    pub model: Spanned<String>,
+    pub backends: Spanned<Vec<Spanned<String>>>,
+    #[serde(default)]
+    pub knobs: IndexMap<Spanned<String>, Spanned<Values>>,
+    pub baseline: Option<Spanned<IndexMap<Spanned<String>, Spanned<Value>>>>,
+    pub reference: Option<Spanned<IndexMap<Spanned<String>, Spanned<Value>>>>,
+    #[serde(default)]
+    pub exclude: Vec<Spanned<WireExclusion>>,
+    pub quality: Option<Spanned<WireQuality>>,
+    #[serde(default)]
+    pub limits: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireExclusion {
+    pub when: Condition,
+    pub because: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireQuality {
+    pub metric: Option<Spanned<Metric>>,
+    pub at_least: Option<Spanned<f64>>,
+}

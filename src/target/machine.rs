@@ -1,0 +1,85 @@
+//! What this machine is: the fingerprint beside every figure that was measured on it.
+
+use std::fs;
+
+use serde::{Deserialize, Serialize};
+
+use crate::units::Bytes;
+
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Machine {
+    pub cpu: String,
+    pub cores: usize,
+    pub memory: Option<Bytes>,
+    pub system: String,
+    pub gpus: Vec<Gpu>,
+    /// Why no GPU could be looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_nvml: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gpu {
+    pub name: String,
+    pub memory: Bytes,
+    pub driver: String,
+}
+
+impl Machine {
+    pub fn detect() -> Machine {
+        let (gpus, no_nvml) = match gpus() {
+            Ok(gpus) => (gpus, None),
+            Err(error) => (Vec::new(), Some(error.to_string())),
+        };
+        Machine {
+            cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            memory: memory(),
+            system: system(),
+            gpus,
+            no_nvml,
+        }
+    }
+
+    pub fn cpu_line(&self) -> String {
+        let memory = self.memory.map_or_else(String::new, |memory| format!(", {memory}"));
+        format!("{}, {} cores{memory}", self.cpu, self.cores)
+    }
+
+    pub fn gpu_line(&self) -> String {
+        if self.gpus.is_empty() {
+            return "no NVIDIA GPU".to_owned();
+        }
+        self.gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+fn gpus() -> Result<Vec<Gpu>, nvml_wrapper::error::NvmlError> {
+    let nvml = nvml_wrapper::Nvml::init()?;
+    let driver = nvml.sys_driver_version()?;
+    (0..nvml.device_count()?)
+        .map(|index| {
+            let device = nvml.device_by_index(index)?;
+            let memory = Bytes(device.memory_info()?.total);
+            Ok(Gpu { name: device.name()?, memory, driver: driver.clone() })
+        })
+        .collect()
+}
+
+fn memory() -> Option<Bytes> {
+    let kibibytes = field("/proc/meminfo", "MemTotal")?;
+    let kibibytes: u64 = kibibytes.trim_end_matches("kB").trim().parse().ok()?;
+    Some(Bytes(kibibytes * 1024))
+}
+
+fn system() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{} {}", std::env::consts::OS, release.trim()).trim().to_owned()
+}
+
+/// The value after `name:` in a file of the kernel's.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
+}

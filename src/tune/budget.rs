@@ -1,0 +1,64 @@
+//! How much of the budget a stage may spend, and when it's spent.
+
+use crate::runner::Recording;
+use crate::suite::{Budget, Stage, Suite};
+
+pub struct StageBudget<'a> {
+    stage: &'a Stage,
+    rounds: u32,
+    allowance: Budget,
+}
+
+impl<'a> StageBudget<'a> {
+    /// The share of the stage at `place`: what earlier stages left, split evenly among it and those after it.
+    pub fn of(suite: &'a Suite, place: usize, recordings: &[Recording]) -> Self {
+        let stage = &suite.stages[place];
+        let before = &suite.stages[..place];
+        let earlier =
+            || recordings.iter().filter(|recording| before.iter().any(|stage| stage.name == recording.stage));
+        let stages = suite.stages.len() - place;
+        let allowance = match suite.budget {
+            Budget::Whole => Budget::Whole,
+            Budget::Trials(trials) => {
+                let left = trials.saturating_sub(earlier().count() as u32);
+                // The remainder goes to the earlier stages, so that none of a small budget is lost.
+                Budget::Trials(left.div_ceil(stages as u32))
+            }
+            Budget::Time(time) => Budget::Time(time.saturating_sub(spent(earlier())) / stages as u32),
+        };
+        StageBudget { stage, rounds: suite.rounds, allowance }
+    }
+
+    /// How many candidates can be measured in all rounds.
+    pub fn room(&self) -> usize {
+        match self.allowance {
+            Budget::Whole | Budget::Time(_) => usize::MAX,
+            Budget::Trials(trials) => (trials / self.rounds).max(1) as usize,
+        }
+    }
+
+    /// Whether a trial in this round may begin. Of a time budget each round has its share, so that what is measured at
+    /// all is measured more than once; the first trial of all is always allowed.
+    pub fn allows(&self, round: u32, recordings: &[Recording]) -> bool {
+        let own = || recordings.iter().filter(|recording| recording.stage == self.stage.name);
+        match self.allowance {
+            Budget::Whole => true,
+            Budget::Trials(trials) => own().count() < trials as usize,
+            Budget::Time(time) => own().next().is_none() || spent(own()) < time * (round + 1) / self.rounds,
+        }
+    }
+
+    /// The most trials that the budget still allows, as far as it counts trials.
+    pub fn left(&self, recordings: &[Recording]) -> usize {
+        let own = recordings.iter().filter(|recording| recording.stage == self.stage.name).count();
+        match self.allowance {
+            Budget::Trials(trials) => (trials as usize).saturating_sub(own),
+            _ => usize::MAX,
+        }
+    }
+}
+
+fn spent<'r>(recordings: impl Iterator<Item = &'r Recording>) -> std::time::Duration {
+    let seconds: f64 = recordings.map(|recording| recording.wall_seconds).sum();
+    std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

@@ -1,0 +1,174 @@
+//! The loop: the search says what, the runner tries it, the store keeps it, until the budget is spent.
+//!
+//! Knows the rooms that it joins; decides nothing that they decide.
+
+mod budget;
+
+use std::collections::HashSet;
+
+use crate::analysis;
+use crate::knob::Candidate;
+use crate::runner::{Failure, Interrupt, Recording, References, Runner, Trial};
+use crate::search;
+use crate::store::{Entry, RunFolder, StoreError};
+use crate::suite::{Stage, Suite};
+
+use budget::StageBudget;
+
+/// Told what happens, to show it or not.
+pub trait Progress {
+    /// A stage begins, or more of it is now known to come: so many of its trials are left.
+    fn expect(&mut self, stage: &str, left: usize);
+    /// A trial, or the reference of a stage, is being run.
+    fn began(&mut self, what: &str);
+    fn recorded(&mut self, recording: &Recording);
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TuneError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(
+        "stage {stage:?}: the reference itself gives no answers, so nothing can be judged: {}: {}{}",
+        failure.status.name(), failure.reason,
+        if failure.stderr.is_empty() { String::new() } else { format!("\nits last words:\n{}", failure.stderr) }
+    )]
+    Reference { stage: String, failure: Failure },
+}
+
+/// How a tuning ended that didn't fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    Finished,
+    Interrupted { signal: u8 },
+}
+
+pub struct Tuning<'a> {
+    pub suite: &'a Suite,
+    pub folder: &'a mut RunFolder,
+    pub runner: Runner<'a>,
+    pub interrupt: Interrupt,
+    pub progress: &'a mut dyn Progress,
+    /// What earlier processes have done of this run.
+    pub recordings: Vec<Recording>,
+    pub references: References,
+}
+
+impl Tuning<'_> {
+    /// Measures until the search has no more questions or the budget is spent.
+    pub fn run(mut self) -> Result<Ending, TuneError> {
+        for place in 0..self.suite.stages.len() {
+            if let Some(signal) = self.stage(place)? {
+                self.folder.append(Entry::Interrupted { signal })?;
+                return Ok(Ending::Interrupted { signal });
+            }
+        }
+        self.folder.append(Entry::Finished)?;
+        Ok(Ending::Finished)
+    }
+
+    /// Tunes one stage. Returns the signal if one came.
+    fn stage(&mut self, place: usize) -> Result<Option<u8>, TuneError> {
+        let stage = &self.suite.stages[place];
+        if let Some(signal) = self.reference(stage)? {
+            return Ok(Some(signal));
+        }
+        let budget = StageBudget::of(self.suite, place, &self.recordings);
+        let mut search = search::start(self.suite.search, &stage.candidates, budget.room(), self.suite.seed);
+        loop {
+            let seen = analysis::observe(self.suite, stage, &self.recordings);
+            let generation = search.next(&seen);
+            if generation.is_empty() {
+                return Ok(None);
+            }
+            for round in 0..self.suite.rounds {
+                if let Some(signal) = self.round(stage, &budget, &generation, round)? {
+                    return Ok(Some(signal));
+                }
+            }
+        }
+    }
+
+    /// Sees that the stage's right answers are there.
+    fn reference(&mut self, stage: &Stage) -> Result<Option<u8>, TuneError> {
+        if self.references.contains_key(&stage.name) {
+            return Ok(None);
+        }
+        self.progress.began(&format!("{}: the reference's answers", stage.name));
+        let start = std::time::Instant::now();
+        match self.runner.reference(stage) {
+            None => Ok(Some(self.interrupt.signal().unwrap_or_default())),
+            Some(Err(failure)) => Err(TuneError::Reference { stage: stage.name.clone(), failure }),
+            Some(Ok(answers)) => {
+                self.folder.keep_reference(&stage.name, &answers)?;
+                let version = self.runner.version().unwrap_or_default().to_owned();
+                let seconds = start.elapsed().as_secs_f64();
+                self.folder.append(Entry::Reference { stage: stage.name.clone(), version, seconds })?;
+                self.references.insert(stage.name.clone(), answers);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Measures the candidates that are still in the race, once each, in an order of their own.
+    fn round(
+        &mut self,
+        stage: &Stage,
+        budget: &StageBudget,
+        generation: &[Candidate],
+        round: u32,
+    ) -> Result<Option<u8>, TuneError> {
+        let racing = self.racing(stage, generation, round);
+        let done = self.done(stage, round);
+        let todo: Vec<&Candidate> =
+            racing.into_iter().filter(|candidate| !done.contains(&candidate.id())).collect();
+        let later = (self.suite.rounds - round - 1) as usize * (todo.len() + done.len());
+        let keys: Vec<String> = todo.iter().map(|candidate| self.suite.load_key(stage, candidate)).collect();
+        let seed = self.suite.seed.wrapping_mul(1000).wrapping_add(u64::from(round));
+        let order = search::order(&keys, self.runner.loaded_key(), seed);
+        for (count, &index) in order.iter().enumerate() {
+            if let Some(signal) = self.interrupt.signal() {
+                return Ok(Some(signal));
+            }
+            self.progress.expect(&stage.name, budget.left(&self.recordings).min(order.len() - count + later));
+            if !budget.allows(round, &self.recordings) {
+                break;
+            }
+            let trial = Trial { stage, candidate: todo[index], round };
+            self.progress
+                .began(&trial.candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob)));
+            self.folder.note(Entry::Began { stage: stage.name.clone(), id: trial.candidate.id(), round })?;
+            let Some(recording) = self.runner.trial(&trial, &self.references) else {
+                return Ok(Some(self.interrupt.signal().unwrap_or_default()));
+            };
+            self.folder.append(Entry::Trial(Box::new(recording.clone())))?;
+            self.progress.recorded(&recording);
+            self.recordings.push(recording);
+        }
+        Ok(None)
+    }
+
+    /// The candidates worth another round: those that weren't ruled out, and the one to beat as long as it works.
+    fn racing<'g>(&self, stage: &Stage, generation: &'g [Candidate], round: u32) -> Vec<&'g Candidate> {
+        if round == 0 {
+            return generation.iter().collect();
+        }
+        let baseline = stage.baseline.id();
+        let seen = analysis::observe(self.suite, stage, &self.recordings);
+        let racing: HashSet<String> = seen
+            .iter()
+            .map(|seen| (seen.candidate.id(), seen))
+            .filter(|(id, seen)| seen.meets_limits || (*id == baseline && seen.score.is_some()))
+            .map(|(id, _)| id)
+            .collect();
+        generation.iter().filter(|candidate| racing.contains(&candidate.id())).collect()
+    }
+
+    fn done(&self, stage: &Stage, round: u32) -> HashSet<String> {
+        let own = self
+            .recordings
+            .iter()
+            .filter(|recording| recording.stage == stage.name && recording.round == round);
+        own.map(|recording| recording.id.clone()).collect()
+    }
+}

@@ -1,0 +1,12 @@
+//! The measured process: it reads requests, loads, checks, warms up, times, and reports.
+//!
+//! One JSON object a line, requests on stdin, events on stdout, chatter on stderr: docs/PROTOCOL.md. Knows nothing of
+//! suites, searches and results.
+
+pub mod protocol;
+mod serve;
+mod stdout;
+mod timer;
+
+pub use serve::serve;
+pub use stdout::claim as claim_stdout;

@@ -1,0 +1,155 @@
+//! The worker's loop: a request in, an event out, until the harness hangs up.
+
+use std::io::{BufRead, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+
+use super::protocol::{self, Ask, Event, FailureKind, Load, Loaded, Measure, Measured, Request, What};
+use super::timer;
+use crate::backend::{self, BackendError, Clock, LoadRequest, Session};
+use crate::knob::{Candidate, Value};
+use crate::pipeline::{self, Pass, Settings};
+use crate::task::{Answer, Document, Task};
+
+/// Serves requests until `requests` ends.
+pub fn serve(requests: impl BufRead, mut events: impl Write) -> anyhow::Result<()> {
+    let mut model = None;
+    for line in requests.lines() {
+        let line = line?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let request: Request = match serde_json::from_str(&line) {
+            Ok(request) => request,
+            Err(error) => {
+                // Without its id it can't be answered, so the harness would wait for ever: it must see us end.
+                anyhow::bail!("not a request: {error}: {}", line.chars().take(200).collect::<String>());
+            }
+        };
+        let what = match answer(&mut model, request.ask) {
+            Ok(what) => what,
+            Err(BackendError::Garbage(bytes)) => {
+                events.write_all(&bytes)?;
+                events.flush()?;
+                continue;
+            }
+            Err(error) => What::Failed { kind: kind(&error), message: error.to_string() },
+        };
+        serde_json::to_writer(&mut events, &Event { id: request.id, what })?;
+        events.write_all(b"\n")?;
+        events.flush()?;
+    }
+    Ok(())
+}
+
+/// A loaded model with all that later requests need.
+struct Model {
+    session: Box<dyn Session>,
+    clock: Rc<dyn Clock>,
+    task: Task,
+    candidate: Candidate,
+    documents: Vec<Document>,
+}
+
+impl Model {
+    /// Applies the run knobs of a request over those of the load.
+    fn settle(&mut self, knobs: IndexMap<String, Value>, seed: u64) -> Result<Settings, BackendError> {
+        self.candidate.knobs.extend(knobs);
+        self.session.configure(&self.candidate, seed)?;
+        Settings::of(&self.candidate)
+    }
+
+    fn pass(&mut self, settings: &Settings) -> Result<(Pass, Vec<Answer>), BackendError> {
+        pipeline::pass(&mut *self.session, &*self.clock, self.task, &self.documents, settings)
+    }
+}
+
+fn answer(model: &mut Option<Model>, ask: Ask) -> Result<What, BackendError> {
+    match ask {
+        Ask::Load(load) => {
+            // Dropped first, so that two models never share the memory.
+            *model = None;
+            let (loaded, ready) = open(load)?;
+            *model = Some(ready);
+            Ok(What::Loaded(loaded))
+        }
+        Ask::Answer { knobs } => {
+            let model = loaded(model)?;
+            let settings = model.settle(knobs, 0)?;
+            let (_, answers) = model.pass(&settings)?;
+            Ok(What::Answered { answers })
+        }
+        Ask::Measure(request) => measure(loaded(model)?, request).map(What::Measured),
+        Ask::Unload => {
+            *model = None;
+            Ok(What::Unloaded)
+        }
+    }
+}
+
+fn loaded(model: &mut Option<Model>) -> Result<&mut Model, BackendError> {
+    model.as_mut().ok_or_else(|| BackendError::Failed("nothing is loaded".into()))
+}
+
+fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
+    if load.protocol != protocol::VERSION {
+        return Err(BackendError::Refused(format!(
+            "the harness speaks version {} of the protocol, this worker version {}",
+            load.protocol,
+            protocol::VERSION
+        )));
+    }
+    let documents = read_corpus(&load.corpus)?;
+    let backend = backend::open(&load.kind, load.settings)?;
+    let version = backend.version()?;
+    let candidate = Candidate { backend: load.backend, knobs: load.knobs };
+    let request = LoadRequest { task: load.task, model: load.model, candidate: candidate.clone() };
+    let clock = backend.clock();
+    let start = clock.now();
+    let session = backend.load(&request)?;
+    let seconds = (clock.now() - start).as_secs_f64();
+    let loaded = Loaded {
+        protocol: protocol::VERSION,
+        version,
+        device: session.device(),
+        seconds,
+        simulated: backend.simulated(),
+    };
+    Ok((loaded, Model { session, clock, task: load.task, candidate, documents }))
+}
+
+fn read_corpus(path: &str) -> Result<Vec<Document>, BackendError> {
+    let failed = |why: String| BackendError::Failed(format!("the corpus {path}: {why}"));
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    text.lines()
+        .enumerate()
+        .map(|(line, text)| {
+            serde_json::from_str(text).map_err(|error| failed(format!("line {}: {error}", line + 1)))
+        })
+        .collect()
+}
+
+fn measure(model: &mut Model, request: Measure) -> Result<Measured, BackendError> {
+    let settings = model.settle(request.knobs, request.seed)?;
+    let least = Duration::try_from_secs_f64(request.seconds)
+        .map_err(|error| BackendError::Refused(format!("seconds: {error}")))?;
+    let clock = model.clock.clone();
+    let timed = timer::measure(&*clock, least, request.passes, || Ok(model.pass(&settings)?.0))?;
+    Ok(Measured {
+        passes: timed.passes,
+        warmup_passes: timed.warmup_passes,
+        busy_seconds: timed.busy.as_secs_f64(),
+        peak_vram_bytes: model.session.peak_device_bytes(),
+    })
+}
+
+fn kind(error: &BackendError) -> FailureKind {
+    match error {
+        BackendError::OutOfMemory(_) => FailureKind::OutOfMemory,
+        BackendError::NotAvailable(_) => FailureKind::NotAvailable,
+        BackendError::Refused(_) => FailureKind::Refused,
+        BackendError::Failed(_) | BackendError::Garbage(_) => FailureKind::Failed,
+    }
+}
