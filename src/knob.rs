@@ -72,11 +72,8 @@ pub struct Condition(pub IndexMap<String, Values>);
 impl Condition {
     pub fn holds(&self, candidate: &Candidate) -> bool {
         self.0.iter().all(|(name, values)| {
-            let value = match name.as_str() {
-                BACKEND => candidate.backend.clone(),
-                knob => candidate.knobs.get(knob).map(Value::to_string).unwrap_or_default(),
-            };
             // By what they print, so that `1` meets a knob whose value became `1.0`.
+            let value = candidate.word(name);
             values.as_slice().iter().any(|wanted| wanted.to_string() == value)
         })
     }
@@ -191,15 +188,26 @@ impl Candidate {
         hash.finalize()[..5].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The knobs as `name=value` words, without those that every candidate shares.
+    /// What it says of a knob, or of [`BACKEND`], as text; nothing for a knob that it doesn't have.
+    pub fn word(&self, name: &str) -> String {
+        match name {
+            BACKEND => self.backend.clone(),
+            knob => self.knobs.get(knob).map(Value::to_string).unwrap_or_default(),
+        }
+    }
+
+    /// The backend and the knobs as `name=value` words, without what every candidate shares.
     pub fn label(&self, shared: impl Fn(&str) -> bool) -> String {
-        let mut words = vec![self.backend.clone()];
+        let mut words = Vec::new();
+        if !shared(BACKEND) {
+            words.push(self.backend.clone());
+        }
         for (name, value) in &self.knobs {
             if !shared(name) {
                 words.push(format!("{name}={value}"));
             }
         }
-        words.join(" ")
+        if words.is_empty() { self.backend.clone() } else { words.join(" ") }
     }
 }
 

@@ -47,7 +47,12 @@ impl Doubt {
             }
             Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
             Doubt::Ties { candidates } => {
-                format!("{candidates} other candidates can't be told apart from the winner: raise `rounds`")
+                let others = if *candidates == 1 {
+                    "one other candidate".to_owned()
+                } else {
+                    format!("{candidates} other candidates")
+                };
+                format!("{others} can't be told apart from the winner: raise `rounds`")
             }
             Doubt::TogetherOverLimit { together, limit } => format!(
                 "each stage meets {limit}, and all stages loaded together would take {together}: load them in turn, \

@@ -100,11 +100,11 @@ impl StageAnalysis {
         self.candidates.iter().find(|ranked| ranked.summary.id == self.baseline_id)
     }
 
-    /// Whether `knob` has one value in all candidates, so that naming it says nothing.
+    /// Whether `knob`, or the backend, is the same in all candidates, so that naming it says nothing.
     pub fn is_shared(&self, knob: &str) -> bool {
-        let mut values = self.candidates.iter().map(|ranked| ranked.summary.candidate.knobs.get(knob));
-        let first = values.next().flatten();
-        values.all(|value| value == first)
+        let mut values = self.candidates.iter().map(|ranked| ranked.summary.candidate.word(knob));
+        let first = values.next();
+        values.all(|value| Some(value) == first)
     }
 
     /// A candidate in as few words as tell it from the others.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::present;
 use crate::analysis::{self, Analysis};
-use crate::emit::table;
+use crate::emit;
 use crate::store::Run;
 
 #[derive(Args)]
@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if arguments.json {
         super::print_json(&comparison)?;
     } else {
-        super::print(&table::comparison(&comparison, present::style()))?;
+        super::print(&emit::comparison::render(&comparison, present::style()))?;
     }
     Ok(super::exit::DONE)
 }

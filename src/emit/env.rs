@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
+use super::{gain, interval};
 use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
 use crate::knob::{self, NO_LIMIT};
 use crate::store::RunHeader;
@@ -106,7 +107,7 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
             lines.push(format!("  limits     {}", stage.limits.join(", ")));
         }
         match stage.winner() {
-            Some(winner) => lines.extend(winner_lines(stage, winner, analysis)),
+            Some(winner) => lines.extend(winner_lines(stage, winner)),
             None => lines.push("  NO candidate meets the limits: nothing is set for this stage".to_owned()),
         }
     }
@@ -123,25 +124,15 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
     lines.iter().map(comment).collect()
 }
 
-fn winner_lines(stage: &StageAnalysis, winner: &Ranked, analysis: &Analysis) -> Vec<String> {
+fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
     let mut lines =
         vec![format!("  winner     {} ({})", stage.label(&winner.summary.candidate), winner.summary.id)];
     for figure in [Figure::Throughput, Figure::P95, Figure::Vram, Figure::Rss, Figure::Quality] {
         if let Some(estimate) = winner.summary.figure(figure) {
-            let interval = if estimate.low < estimate.high {
-                format!(" [{}, {}]", figure.print(estimate.low), figure.print(estimate.high))
-            } else {
-                String::new()
-            };
-            lines.push(format!("  {:<10} {}{interval}", figure.name(), figure.print(estimate.value)));
+            lines.push(format!("  {:<10} {}", figure.name(), interval(figure, estimate)));
         }
     }
-    if let Some(gain) = stage.gain {
-        lines.push(format!(
-            "  gain       {:.2} times the default configuration's {} [{:.2}, {:.2}]",
-            gain.value, analysis.objective, gain.low, gain.high
-        ));
-    }
+    lines.extend(gain(stage).map(|gain| format!("  gain       {gain}")));
     let count = |wanted: fn(&Verdict) -> bool| {
         stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
     };
@@ -166,6 +157,8 @@ struct Tracked {
     model: String,
     device: String,
     knobs: indexmap::IndexMap<String, knob::Value>,
+    /// What the service has when nothing is set.
+    defaults: indexmap::IndexMap<String, knob::Value>,
     asked: Mutex<BTreeSet<String>>,
 }
 
@@ -176,14 +169,21 @@ impl Tracked {
             model: stage.model.clone(),
             device: winner.summary.device.clone().unwrap_or_else(|| "cpu".to_owned()),
             knobs: winner.summary.candidate.knobs.clone(),
+            defaults: stage
+                .baseline()
+                .map(|ranked| ranked.summary.candidate.knobs.clone())
+                .unwrap_or_default(),
             asked: Mutex::default(),
         }
     }
 
-    /// The settings that the template has no key for.
+    /// The settings that the template has no key for, without those that a service has by itself.
     fn untold(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let untold = self.knobs.iter().filter(|(name, _)| !asked.contains(*name));
+        let untold = self
+            .knobs
+            .iter()
+            .filter(|(name, value)| !asked.contains(*name) && self.defaults.get(*name) != Some(*value));
         untold
             .map(|(name, value)| format!("{name}={value} was measured, and has no key in this dialect"))
             .collect()

@@ -2,9 +2,10 @@
 
 use minijinja::{Environment, Value, context};
 
+use super::interval;
 use super::plots::Plot;
 use super::table::verdict_words;
-use crate::analysis::{Analysis, Estimate, Ranked, StageAnalysis, Verdict};
+use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
 use crate::store::Run;
 use crate::suite::Figure;
 
@@ -59,7 +60,7 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
         limits => stage.limits.clone(),
         winner => stage.winner().map(|winner| stage.label(&winner.summary.candidate)),
         value => stage.winner().and_then(|winner| winner.summary.figure(objective)).map(|value| interval(objective, value)),
-        gain => stage.gain.map(|gain| format!("{:.2} times the default's [{:.2}, {:.2}]", gain.value, gain.low, gain.high)),
+        gain => super::gain(stage),
         doubts => stage.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
         left_out => stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because)).collect::<Vec<_>>(),
         not_reached => stage.not_reached,
@@ -103,13 +104,4 @@ fn row(stage: &StageAnalysis, ranked: &Ranked, figures: &[Figure]) -> Value {
         rounds => summary.rounds,
         cells,
     }
-}
-
-fn interval(figure: Figure, estimate: Estimate) -> String {
-    format!(
-        "{} [{}, {}]",
-        figure.print(estimate.value),
-        figure.print(estimate.low),
-        figure.print(estimate.high)
-    )
 }

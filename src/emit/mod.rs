@@ -2,12 +2,42 @@
 //!
 //! One file for each form: the terminal's table, `.env.optimized`, the charts, the page.
 
+pub mod comparison;
 pub mod env;
 mod html;
 pub mod plots;
 pub mod table;
 
 pub use html::page;
+
+use crate::analysis::{Estimate, StageAnalysis};
+use crate::suite::Figure;
+
+/// A figure with the interval that it lies in, its unit said once: `703 docs/s [691, 708]`.
+fn interval(figure: Figure, estimate: Estimate) -> String {
+    let value = figure.print(estimate.value);
+    if estimate.low == estimate.high {
+        return value;
+    }
+    let (low, high) = (figure.print(estimate.low), figure.print(estimate.high));
+    let unit = |text: &str| text.split_once(' ').map(|(_, unit)| unit.to_owned());
+    let same = unit(&low) == unit(&value) && unit(&high) == unit(&value);
+    let shown = |text: &str| match text.split_once(' ') {
+        Some((number, _)) if same => number.to_owned(),
+        _ => text.to_owned(),
+    };
+    format!("{value} [{}, {}]", shown(&low), shown(&high))
+}
+
+/// How the winner compares with the default configuration, if that can be said.
+fn gain(stage: &StageAnalysis) -> Option<String> {
+    let winner = stage.winner()?;
+    if winner.summary.id == stage.baseline_id {
+        return Some("the default configuration itself".to_owned());
+    }
+    let gain = stage.gain?;
+    Some(format!("{:.2} × the default's [{:.2}, {:.2}]", gain.value, gain.low, gain.high))
+}
 
 /// Templates in which a line that holds only a tag leaves no empty line behind.
 fn line_syntax() -> Result<minijinja::syntax::SyntaxConfig, minijinja::Error> {

@@ -2,19 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
-use crate::analysis::{Analysis, Comparison, Doubt, Estimate, Ranked, StageAnalysis, Verdict};
+use super::{gain, interval};
+use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
 use crate::suite::Figure;
 
 /// Rows that are shown of a stage; the rest is in `trials.csv`.
-const MOST_ROWS: usize = 10;
+pub const MOST_ROWS: usize = 10;
 
 /// How the output is to look.
 #[derive(Debug, Clone, Copy)]
 pub struct Style {
     pub width: u16,
     pub colour: bool,
+}
+
+impl Style {
+    /// A paragraph that fits, its later lines indented.
+    fn paragraph(self, text: &str) -> String {
+        let options =
+            textwrap::Options::new(usize::from(self.width)).subsequent_indent("  ").break_words(false);
+        textwrap::fill(text, options) + "\n"
+    }
+
+    fn bold(self, text: &str) -> String {
+        if self.colour { format!("\u{1b}[1m{}\u{1b}[0m\n", text.trim_end()) } else { text.to_owned() }
+    }
+
+    /// What should make a reader careful.
+    pub fn caution(self, text: &str) -> String {
+        let text = self.paragraph(&format!("! {text}"));
+        if self.colour { format!("\u{1b}[33m{}\u{1b}[0m\n", text.trim_end()) } else { text }
+    }
 }
 
 /// The whole outcome, stage by stage, with the winners last.
@@ -25,128 +45,198 @@ pub fn render(analysis: &Analysis, style: Style) -> String {
         text.push('\n');
     }
     for doubt in &analysis.doubts {
-        text.push_str(&caution(doubt, style));
+        text.push_str(&style.caution(&doubt.text()));
     }
     text
 }
 
 fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> String {
-    let bold = |text: &str| if style.colour { format!("\u{1b}[1m{text}\u{1b}[0m") } else { text.to_owned() };
-    let limits =
-        if stage.limits.is_empty() { String::new() } else { format!(", {}", stage.limits.join(", ")) };
-    let title = format!(
-        "{} · {} · {} by {}{limits}",
+    let mut title = format!(
+        "{} · {} · {} by {}",
         stage.name,
         stage.model,
         analysis.provenance.name(),
         analysis.objective
     );
-    let mut text = bold(&title) + "\n";
-    let able: Vec<&Ranked> = stage
-        .candidates
-        .iter()
-        .filter(|ranked| !matches!(ranked.verdict, Verdict::Excluded { .. }))
-        .collect();
+    for limit in &stage.limits {
+        title.push_str(&format!(", {limit}"));
+    }
+    let mut text = style.bold(&style.paragraph(&title));
+    let able = |ranked: &&Ranked| !matches!(ranked.verdict, Verdict::Excluded { .. });
+    let able: Vec<&Ranked> = stage.candidates.iter().filter(able).collect();
     let mut shown: Vec<&Ranked> = able.iter().copied().take(MOST_ROWS).collect();
     // The configuration to beat is always in sight.
-    let baseline = stage.baseline();
-    if let Some(baseline) =
-        baseline.filter(|baseline| !shown.iter().any(|ranked| ranked.summary.id == baseline.summary.id))
-    {
-        shown.push(baseline);
-    }
-    text.push_str(&table(stage, &shown, analysis.objective, style));
-    text.push('\n');
+    let is_shown = |ranked: &&Ranked| shown.iter().any(|other| other.summary.id == ranked.summary.id);
+    shown.extend(stage.baseline().filter(|baseline| !is_shown(baseline)));
+    text.push_str(&(table(stage, &shown, analysis.objective, style) + "\n"));
     if able.len() > MOST_ROWS {
         text.push_str(&format!("and {} slower ones, in trials.csv\n", able.len() - MOST_ROWS));
     }
     for line in excluded_lines(stage) {
-        text.push_str(&line);
-        text.push('\n');
+        text.push_str(&style.paragraph(&line));
     }
-    text.push_str(&match stage.winner() {
-        Some(winner) => bold(&winner_line(stage, winner, analysis.objective)) + "\n",
-        None => "No candidate meets the limits.\n".to_owned(),
-    });
+    match stage.winner() {
+        Some(winner) => {
+            let value = winner.summary.figure(analysis.objective);
+            let value = value.map(|estimate| interval(analysis.objective, estimate)).unwrap_or_default();
+            let gain = gain(stage).map(|gain| format!(", {gain}")).unwrap_or_default();
+            text.push_str(&style.bold(&style.paragraph(&format!("→ {} {value}{gain}", analysis.objective))));
+            text.push_str(
+                &style.bold(&style.paragraph(&format!("  {}", stage.label(&winner.summary.candidate)))),
+            );
+        }
+        None => text.push_str("No candidate meets the limits.\n"),
+    }
     for doubt in &stage.doubts {
-        text.push_str(&caution(doubt, style));
+        text.push_str(&style.caution(&doubt.text()));
     }
     text
 }
 
+/// A table with a column for each knob in which the rows differ, and as many figures as the width allows.
 fn table(stage: &StageAnalysis, shown: &[&Ranked], objective: Figure, style: Style) -> String {
-    let columns: Vec<Column> =
-        columns(objective).into_iter().filter(|column| column.has_some(shown)).collect();
+    let mut columns = knob_columns(shown);
+    columns.extend(figure_columns(objective).into_iter().filter(|column| column.has_some(shown)));
+    let baseline = stage.baseline_id.clone();
+    columns.push(Column::new("verdict", NEEDED, move |ranked| {
+        let default = if ranked.summary.id == baseline { " default" } else { "" };
+        Some(format!("{}{default}", verdict_words(&ranked.verdict)))
+    }));
+    fit(&mut columns, shown, style.width);
+    let mut table = plain_table(style);
+    table.set_header(
+        columns
+            .iter()
+            .map(|column| Cell::new(column.title.replace('_', "\n")).set_alignment(column.alignment())),
+    );
+    for ranked in shown {
+        let bold = style.colour && ranked.verdict == Verdict::Won;
+        table.add_row(columns.iter().map(|column| {
+            let cell = Cell::new(column.text(ranked)).set_alignment(column.alignment());
+            if bold { cell.add_attribute(Attribute::Bold) } else { cell }
+        }));
+    }
+    table.trim_fmt()
+}
+
+/// Lines above, below and under the heading, and none between rows.
+const LINES: TableStyle = TableStyle::new()
+    .top_border(LineStyle::none().fill('─').junction('─'))
+    .header_separator(LineStyle::none().fill('─').junction('─'))
+    .bottom_border(LineStyle::none().fill('─').junction('─'));
+
+pub fn plain_table(style: Style) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-    table.set_width(style.width);
+    table.load_style(LINES).set_content_arrangement(ContentArrangement::Dynamic);
     if style.colour {
         table.enforce_styling();
     } else {
         table.force_no_tty();
-        table.set_width(style.width);
     }
-    let mut header = vec![Cell::new("candidate")];
-    header.extend(columns.iter().map(|column| Cell::new(column.title).set_alignment(CellAlignment::Right)));
-    header.push(Cell::new("verdict"));
-    table.set_header(header);
-    for ranked in shown {
-        let won = ranked.verdict == Verdict::Won;
-        let emphasise =
-            |cell: Cell| if won && style.colour { cell.add_attribute(Attribute::Bold) } else { cell };
-        let mut row = vec![emphasise(Cell::new(stage.label(&ranked.summary.candidate)))];
-        row.extend(columns.iter().map(|column| {
-            emphasise(
-                Cell::new((column.text)(ranked).unwrap_or_else(|| "–".into()))
-                    .set_alignment(CellAlignment::Right),
-            )
-        }));
-        let default = if ranked.summary.id == stage.baseline_id { " (default)" } else { "" };
-        row.push(emphasise(Cell::new(format!("{}{default}", verdict_words(&ranked.verdict)))));
-        table.add_row(row);
-    }
-    table.to_string()
+    table.set_width(style.width);
+    table
 }
 
+/// Columns that are never dropped.
+const NEEDED: u8 = 0;
+
 struct Column {
-    title: &'static str,
-    text: Box<dyn Fn(&Ranked) -> Option<String>>,
+    title: String,
+    /// Of the columns that don't fit, the one with the highest number goes first.
+    dispensable: u8,
+    numeric: bool,
+    cell: Box<dyn Fn(&Ranked) -> Option<String>>,
 }
 
 impl Column {
+    fn new(title: &str, dispensable: u8, cell: impl Fn(&Ranked) -> Option<String> + 'static) -> Self {
+        Column { title: title.to_owned(), dispensable, numeric: false, cell: Box::new(cell) }
+    }
+
+    fn figure(title: &str, dispensable: u8, figure: Figure) -> Self {
+        let cell = move |ranked: &Ranked| {
+            let value = ranked.summary.value(figure)?;
+            Some(figure.print(value).trim_end_matches(" docs/s").to_owned())
+        };
+        Column { numeric: true, ..Column::new(title, dispensable, cell) }
+    }
+
     fn has_some(&self, shown: &[&Ranked]) -> bool {
-        shown.iter().any(|ranked| (self.text)(ranked).is_some())
+        shown.iter().any(|ranked| (self.cell)(ranked).is_some())
+    }
+
+    fn text(&self, ranked: &Ranked) -> String {
+        (self.cell)(ranked).unwrap_or_else(|| "–".to_owned())
+    }
+
+    fn alignment(&self) -> CellAlignment {
+        if self.numeric { CellAlignment::Right } else { CellAlignment::Left }
+    }
+
+    /// Characters that it takes, with a space on either side and the place of a line that isn't drawn.
+    fn width(&self, shown: &[&Ranked]) -> usize {
+        let cells = shown.iter().map(|ranked| self.text(ranked).chars().count());
+        let title = self.title.split('_').map(|word| word.chars().count());
+        cells.chain(title).max().unwrap_or(0) + 3
     }
 }
 
-fn columns(objective: Figure) -> Vec<Column> {
-    let figure = |title, figure: Figure| Column {
-        title,
-        text: Box::new(move |ranked: &Ranked| {
-            let value = ranked.summary.value(figure)?;
-            Some(figure.print(value).trim_end_matches(" docs/s").to_owned())
-        }),
+fn knob_columns(shown: &[&Ranked]) -> Vec<Column> {
+    let Some(first) = shown.first() else { return Vec::new() };
+    let differs =
+        |value: &dyn Fn(&Ranked) -> Option<String>| shown.iter().any(|ranked| value(ranked) != value(first));
+    let backend = |ranked: &Ranked| Some(ranked.summary.candidate.backend.clone());
+    let mut columns = Vec::new();
+    if differs(&backend) {
+        columns.push(Column::new("backend", NEEDED, backend));
+    }
+    let names: Vec<&String> = shown.iter().flat_map(|ranked| ranked.summary.candidate.knobs.keys()).collect();
+    for (place, name) in names.iter().enumerate() {
+        if names[..place].contains(name) {
+            continue;
+        }
+        let knob = (*name).clone();
+        let value = move |ranked: &Ranked| ranked.summary.candidate.knobs.get(&knob).map(ToString::to_string);
+        if differs(&value) {
+            columns.push(Column::new(name, NEEDED, value));
+        }
+    }
+    columns
+}
+
+fn figure_columns(objective: Figure) -> Vec<Column> {
+    let error = |ranked: &Ranked| {
+        let estimate = ranked.summary.figure(Figure::Throughput)?;
+        Some(format!("{:.1}%", estimate.relative_error() * 100.0))
     };
-    let error = Column {
-        title: "±",
-        text: Box::new(|ranked| {
-            let estimate = ranked.summary.figure(Figure::Throughput)?;
-            Some(format!("{:.1}%", estimate.relative_error() * 100.0))
-        }),
-    };
-    let mut columns = vec![figure("docs/s", Figure::Throughput), error];
-    columns.push(figure("p50", Figure::Latency));
-    columns.push(figure("p95", Figure::P95));
-    columns.push(figure("VRAM", Figure::Vram));
-    columns.push(figure("RSS", Figure::Rss));
-    columns.push(figure("quality", Figure::Quality));
+    let mut columns = vec![
+        Column::figure("docs/s", NEEDED, Figure::Throughput),
+        Column { numeric: true, ..Column::new("±", 4, error) },
+        Column::figure("p50", 5, Figure::Latency),
+        Column::figure("p95", 3, Figure::P95),
+        Column::figure("VRAM", 2, Figure::Vram),
+        Column::figure("RSS", 6, Figure::Rss),
+        Column::figure("quality", 1, Figure::Quality),
+    ];
     match objective {
-        Figure::Cost => columns.insert(0, figure("cost/M", Figure::Cost)),
-        Figure::Tokens => columns.insert(0, figure("tokens", Figure::Tokens)),
-        Figure::Load => columns.insert(0, figure("load", Figure::Load)),
+        Figure::Cost => columns.insert(0, Column::figure("cost/M", NEEDED, objective)),
+        Figure::Tokens => columns.insert(0, Column::figure("tokens/s", NEEDED, objective)),
+        Figure::Load => columns.insert(0, Column::figure("load", NEEDED, objective)),
         _ => {}
     }
     columns
+}
+
+/// Drops columns until the rest fits.
+fn fit(columns: &mut Vec<Column>, shown: &[&Ranked], width: u16) {
+    while columns.iter().map(|column| column.width(shown)).sum::<usize>() > usize::from(width) {
+        let Some(worst) =
+            columns.iter().map(|column| column.dispensable).max().filter(|worst| *worst > NEEDED)
+        else {
+            return;
+        };
+        columns.retain(|column| column.dispensable != worst);
+    }
 }
 
 pub fn verdict_words(verdict: &Verdict) -> String {
@@ -171,92 +261,4 @@ fn excluded_lines(stage: &StageAnalysis) -> Vec<String> {
         reasons.iter().map(|(status, (count, example))| format!("{count} {status}, as {example}")).collect();
     lines.extend(stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because)));
     lines
-}
-
-fn winner_line(stage: &StageAnalysis, winner: &Ranked, objective: Figure) -> String {
-    let value =
-        winner.summary.figure(objective).map(|estimate| interval(objective, estimate)).unwrap_or_default();
-    let gain = match stage.gain {
-        Some(_) if stage.baseline_id == winner.summary.id => "; it is the default configuration".to_owned(),
-        Some(gain) => {
-            let (low, high) = (gain.low, gain.high);
-            format!("; {:.2} times the default's [{low:.2}, {high:.2}]", gain.value)
-        }
-        None => String::new(),
-    };
-    format!("→ {}: {objective} {value}{gain}", stage.label(&winner.summary.candidate))
-}
-
-fn interval(figure: Figure, estimate: Estimate) -> String {
-    let value = figure.print(estimate.value);
-    if estimate.low < estimate.high {
-        format!("{value} [{}, {}]", figure.print(estimate.low), figure.print(estimate.high))
-    } else {
-        value
-    }
-}
-
-fn caution(doubt: &Doubt, style: Style) -> String {
-    if style.colour {
-        format!("\u{1b}[33m! {}\u{1b}[0m\n", doubt.text())
-    } else {
-        format!("! {}\n", doubt.text())
-    }
-}
-
-/// Two runs, side by side.
-pub fn comparison(comparison: &Comparison, style: Style) -> String {
-    let objective = comparison.objective;
-    let mut text = String::new();
-    for stage in &comparison.stages {
-        let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
-        table.force_no_tty();
-        table.set_width(style.width);
-        table.set_header(["candidate", "then", "now", "now/then", "95% interval"]);
-        let mut shared: Vec<_> = stage.shared.iter().collect();
-        shared.sort_by(|left, right| {
-            (right.ratio.value - 1.0).abs().total_cmp(&(left.ratio.value - 1.0).abs())
-        });
-        let varies = |knob: &str| {
-            shared.iter().any(|other| other.candidate.knobs.get(knob) != shared[0].candidate.knobs.get(knob))
-        };
-        for shared in shared.iter().take(MOST_ROWS) {
-            table.add_row([
-                shared.candidate.label(|knob| !varies(knob)),
-                objective.print(shared.before),
-                objective.print(shared.after),
-                format!("{:.3}", shared.ratio.value),
-                format!("{:.3} – {:.3}", shared.ratio.low, shared.ratio.high),
-            ]);
-        }
-        text.push_str(&format!(
-            "{} · {objective} of {} candidates in both runs\n{table}\n",
-            stage.name,
-            shared.len()
-        ));
-        if stage.only_before + stage.only_after > 0 {
-            text.push_str(&format!("{} only then, {} only now\n", stage.only_before, stage.only_after));
-        }
-        match (&stage.before, &stage.after, stage.winners) {
-            (Some(then), Some(now), Some(ratio)) => text.push_str(&format!(
-                "winner then {} ({}), now {} ({}): {:.3} times [{:.3}, {:.3}]\n",
-                then.id,
-                objective.print(then.value),
-                now.id,
-                objective.print(now.value),
-                ratio.value,
-                ratio.low,
-                ratio.high
-            )),
-            (then, now, _) => {
-                let has = |winner: bool| if winner { "a winner" } else { "no winner" };
-                text.push_str(&format!("{} then, {} now\n", has(then.is_some()), has(now.is_some())));
-            }
-        }
-    }
-    for caution in &comparison.cautions {
-        text.push_str(&format!("! {caution}\n"));
-    }
-    text
 }

@@ -68,10 +68,7 @@ impl Target {
     /// For a run in which nothing real is measured.
     pub fn simulated(wanted: Option<&str>, version: &str) -> Target {
         let name = wanted.filter(|wanted| *wanted != "auto").map(card::plain);
-        Target {
-            name: name.unwrap_or_else(|| "simulated".to_owned()),
-            description: format!("simulated: {version}"),
-        }
+        Target { name: name.unwrap_or_else(|| "simulated".to_owned()), description: version.to_owned() }
     }
 }
 

@@ -113,12 +113,10 @@ pub fn marker<B: DrawingBackend>(
         corners.iter().map(|(x, y)| (at.0 + x, at.1 + y)).collect()
     };
     let corners = match series % MOST_SERIES {
+        0 if filled => return area.draw(&Circle::new(at, R, colour.filled())),
         0 => {
-            return area.draw(&Circle::new(
-                at,
-                R,
-                if filled { colour.filled() } else { colour.stroke_width(2) },
-            ));
+            area.draw(&Circle::new(at, R, WHITE.filled()))?;
+            return area.draw(&Circle::new(at, R, colour.stroke_width(2)));
         }
         1 => around(&[(-R, -R), (R, -R), (R, R), (-R, R)]),
         2 => around(&[(0, -R - 1), (R + 1, R), (-R - 1, R)]),
@@ -142,6 +140,8 @@ pub fn marker<B: DrawingBackend>(
     if filled {
         area.draw(&Polygon::new(corners, colour.filled()))
     } else {
+        // White inside, or the line that it stands on would show.
+        area.draw(&Polygon::new(corners.clone(), WHITE.filled()))?;
         let closed: Vec<_> = corners.iter().copied().chain(corners.first().copied()).collect();
         area.draw(&PathElement::new(closed, colour.stroke_width(2)))
     }

@@ -28,7 +28,13 @@ struct Series {
 
 #[derive(Clone)]
 enum Point {
-    Figure { low: f64, value: f64, high: f64 },
+    /// Hollow where the best candidate there can't win.
+    Figure {
+        low: f64,
+        value: f64,
+        high: f64,
+        able: bool,
+    },
     Failed(String),
     Nothing,
 }
@@ -130,8 +136,9 @@ fn point(
     let mut measured: Vec<&Ranked> = here.clone().filter(|ranked| ranked.summary.failure.is_none()).collect();
     measured.sort_by_key(|ranked| matches!(ranked.verdict, Verdict::Excluded { .. }));
     let best = measured.into_iter().find(|ranked| ranked.summary.value(objective).is_some());
-    if let Some(estimate) = best.and_then(|ranked| ranked.summary.figure(figure)) {
-        return Point::Figure { low: estimate.low, value: estimate.value, high: estimate.high };
+    if let Some((ranked, estimate)) = best.and_then(|ranked| Some((ranked, ranked.summary.figure(figure)?))) {
+        let able = !matches!(ranked.verdict, Verdict::Excluded { .. });
+        return Point::Figure { low: estimate.low, value: estimate.value, high: estimate.high, able };
     }
     let failure = here.filter_map(|ranked| ranked.summary.failure.as_ref()).next();
     failure.map_or(Point::Nothing, |failure| Point::Failed(failure.status.name().to_owned()))
@@ -180,6 +187,7 @@ impl Chart for Curves {
             let (x, y) = at(tick, 0.0);
             canvas::label(&left, text, (x, y + 8), (HPos::Center, VPos::Top), canvas::INK)?;
         }
+        let mut hollow = false;
         for (index, series) in self.series.iter().enumerate() {
             let colour = canvas::colour(index);
             // Series that share a value would hide each other's markers and bars.
@@ -188,10 +196,10 @@ impl Chart for Curves {
             let mut line = Vec::new();
             for (tick, point) in series.points.iter().enumerate() {
                 match point {
-                    Point::Figure { low, value, high } => {
+                    Point::Figure { low, value, high, able } => {
                         let bar = vec![shifted(at(tick, *low)), shifted(at(tick, *high))];
                         left.draw(&PathElement::new(bar, colour.stroke_width(1)))?;
-                        line.push(shifted(at(tick, *value)));
+                        line.push((shifted(at(tick, *value)), *able));
                     }
                     Point::Failed(why) => {
                         let (x, y) = at(tick, 0.0);
@@ -213,14 +221,22 @@ impl Chart for Curves {
                     Point::Nothing => {}
                 }
             }
-            canvas::dashed(&left, &line, index, colour)?;
-            for place in line {
-                canvas::marker(&left, place, index, colour, true)?;
+            let places: Vec<_> = line.iter().map(|(place, _)| *place).collect();
+            canvas::dashed(&left, &places, index, colour)?;
+            for (place, able) in line {
+                canvas::marker(&left, place, index, colour, able)?;
+                hollow |= !able;
             }
         }
         let named = self.series.iter().enumerate().filter(|(_, series)| !series.name.is_empty());
         let entries: Vec<_> =
             named.map(|(series, named)| LegendEntry { text: named.name.clone(), series }).collect();
-        canvas::legend(&right, &entries)
+        canvas::legend(&right, &entries)?;
+        if hollow {
+            let y = 36 + 24 * entries.len() as i32;
+            canvas::marker(&right, (25, y), 0, canvas::GREY, false)?;
+            canvas::label(&right, "hollow: can't win", (48, y), (HPos::Left, VPos::Center), canvas::INK)?;
+        }
+        Ok(())
     }
 }

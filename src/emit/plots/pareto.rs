@@ -34,6 +34,8 @@ enum Place {
 /// One of the two panels.
 struct Panel {
     what: String,
+    /// Whether the figure is a share, of which 1 is all.
+    share: bool,
     /// Throughput, the panel's own figure, and what the point is.
     points: Vec<(f64, f64, Place)>,
 }
@@ -67,8 +69,9 @@ impl Pareto {
     }
 
     fn panels(&self) -> Vec<Panel> {
-        let panel = |what: &str, figure: fn(&Dot) -> Option<f64>| Panel {
+        let panel = |what: &str, share, figure: fn(&Dot) -> Option<f64>| Panel {
             what: what.to_owned(),
+            share,
             points: self
                 .points
                 .iter()
@@ -76,8 +79,8 @@ impl Pareto {
                 .collect(),
         };
         let panels = [
-            panel("Agreement with the reference", |dot| dot.quality),
-            panel(self.memory, |dot| dot.memory_mib),
+            panel("Agreement with the reference", true, |dot| dot.quality),
+            panel(self.memory, false, |dot| dot.memory_mib),
         ];
         panels.into_iter().filter(|panel| !panel.points.is_empty()).collect()
     }
@@ -116,16 +119,20 @@ impl Chart for Pareto {
 impl Panel {
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
         let most = |of: fn(&(f64, f64, Place)) -> f64| self.points.iter().map(of).fold(f64::MIN, f64::max);
-        let least = self.points.iter().map(|point| point.1).fold(f64::MAX, f64::min);
+        let able = self.points.iter().filter(|point| point.2 != Place::Excluded);
+        let least = able.map(|point| point.1).fold(f64::MAX, f64::min);
+        let least = if least == f64::MAX { 0.0 } else { least };
         let highest = most(|point| point.1);
         // Quality lives in the last places, memory doesn't: an axis from zero would flatten the one and not the other.
-        let vertical = if least > 0.5 && highest <= 1.0 + 1e-6 {
-            let room = ((1.0 - least) * 0.12).max(1e-4);
-            least - room..1.0 + room
+        // What can't win for its quality lies far below, and is shown at the edge.
+        let vertical = if self.share {
+            let room = (1.0 - least).max(1e-4);
+            least - room..1.0 + room * 0.2
         } else {
-            least.min(0.0)..canvas::end_of_axis(highest)
+            0.0..canvas::end_of_axis(highest)
         };
-        let narrow = vertical.end - vertical.start < 0.02;
+        let bottom = vertical.start;
+        let narrow = vertical.end - vertical.start < 0.05;
         let mut chart = ChartBuilder::on(area)
             .margin(10)
             .margin_right(18)
@@ -147,9 +154,17 @@ impl Panel {
             .axis_desc_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .draw()?;
         let (base_x, base_y) = area.get_base_pixel();
+        let mut below = 0;
         for (throughput, value, place) in &self.points {
-            let (x, y) = chart.plotting_area().map_coordinate(&(*throughput, *value));
+            let (x, y) = chart.plotting_area().map_coordinate(&(*throughput, value.max(bottom)));
             draw_place(area, (x - base_x, y - base_y), *place)?;
+            below += usize::from(*value < bottom);
+        }
+        if below > 0 {
+            let (x, y) = chart.plotting_area().map_coordinate(&(0.0, bottom));
+            let text = format!("{below} lie below this axis");
+            let at = (x - base_x + 10, y - base_y - 18);
+            canvas::label(area, &text, at, (HPos::Left, VPos::Center), canvas::colour(1))?;
         }
         Ok(())
     }
