@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(id, candidate(&[dtype.clone(), batch.clone()]).id());
         assert_ne!(id, candidate(&[batch]).id());
         // Pinned, because run folders, journals and people's notes name candidates by it.
-        assert_eq!(id, "39e8a0cd1b");
+        assert_eq!(id, "73efff5c7c");
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod tune;
 use clap::{Parser, Subcommand};
 
 pub use exit::code;
+pub use present::suite_of;
 
 /// Finds the fastest way to run an NLP, retrieval or vision pipeline on one GPU, and proves it by measuring.
 #[derive(Parser)]

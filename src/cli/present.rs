@@ -37,6 +37,7 @@ pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
         );
         return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
     }
+    run.check(&suite).map_err(StoreError::from)?;
     Ok(suite)
 }
 

@@ -16,7 +16,9 @@ pub fn render(comparison: &Comparison, style: Style) -> String {
         });
         let first = shared.first().map(|first| &first.candidate);
         let same = |knob: &str| {
-            shared.iter().all(|other| first.is_some_and(|first| first.word(knob) == other.candidate.word(knob)))
+            shared
+                .iter()
+                .all(|other| first.is_some_and(|first| first.word(knob) == other.candidate.word(knob)))
         };
         for shared in shared.iter().take(MOST_ROWS) {
             table.add_row([

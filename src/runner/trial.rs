@@ -107,6 +107,7 @@ impl<'a> Runner<'a> {
     pub fn reference(&mut self, stage: &Stage) -> Option<Result<Vec<Answer>, Failure>> {
         let mut answers = self.answers(stage, &stage.reference);
         if matches!(&answers, Err(Trouble::Failure(failure)) if failure.status == Status::Killed) {
+            self.worker = None;
             answers = self.answers(stage, &stage.reference);
         }
         let answers = match answers {
@@ -276,6 +277,9 @@ impl<'a> Runner<'a> {
             What::Loaded(loaded) if loaded.version.trim().is_empty() => {
                 fail(Status::Refused, "the worker states no version of what it loaded".to_owned())
             }
+            What::Loaded(loaded) if !(0.0..=1e6).contains(&loaded.seconds) => {
+                fail(Status::Garbage, format!("a load that took {} s", loaded.seconds))
+            }
             What::Loaded(loaded) => Ok(Ready { key, process, loaded }),
             What::Failed { kind, message } => fail(kind.into(), message),
             event => Err(unexpected(&event, "loaded")),
@@ -299,30 +303,15 @@ impl<'a> Runner<'a> {
         names.filter_map(|name| Some((name.clone(), candidate.knobs.get(&name)?.clone()))).collect()
     }
 
-    /// Figures that can't be: a worker that sends them is broken, and must not win by it.
+    /// Refuses figures that can't be, or that are of something else than the corpus.
     fn check(&self, measured: &Measured) -> Result<(), String> {
         let documents = self.documents.len() as u64;
-        if measured.passes.is_empty() {
-            return Err("a measurement without a single pass".to_owned());
-        }
-        for pass in &measured.passes {
-            if pass.documents != documents {
-                return Err(format!(
-                    "a pass over {} documents, where the corpus has {documents}",
-                    pass.documents
-                ));
+        match measured.passes.iter().find(|pass| pass.documents != documents) {
+            Some(pass) => {
+                Err(format!("a pass over {} documents, where the corpus has {documents}", pass.documents))
             }
-            let times = pass.batch_seconds.iter().chain(std::iter::once(&pass.seconds)).copied();
-            if !(pass.seconds > 0.0)
-                || times.chain(pass.split.parts()).any(|time| !time.is_finite() || time < 0.0)
-            {
-                return Err(format!(
-                    "a pass that took {} s, or a part of it that took no possible time",
-                    pass.seconds
-                ));
-            }
+            None => measured.implausible().map_or(Ok(()), Err),
         }
-        Ok(())
     }
 
     /// After a failure the worker isn't trusted again, and what it said last is kept.

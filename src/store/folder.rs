@@ -1,5 +1,6 @@
 //! `results/runs/<time>-<suite>-<target>/`: made, locked, opened again.
 
+use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use super::table;
 use crate::runner::{Recording, References};
 use crate::suite::{Suite, corpus_digest};
 use crate::task::{Answer, Document};
+use crate::worker::protocol::Measured;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -58,7 +60,11 @@ impl RunFolder {
         let lock = lock(path)?;
         let journal = path.join("journal.jsonl");
         if journal.exists() {
-            return Err(StoreError::Exists(path.display().to_string()));
+            match Run::read(path) {
+                // Whoever made it was killed before there was a run in it.
+                Err(StoreError::NoRun(_)) => fs::remove_file(&journal).map_err(write_error(&journal))?,
+                _ => return Err(StoreError::Exists(path.display().to_string())),
+            }
         }
         let corpus = path.join("corpus.jsonl");
         replace(&corpus, corpus_lines(documents).as_bytes()).map_err(write_error(&corpus))?;
@@ -165,6 +171,36 @@ impl Run {
         text.lines()
             .map(|line| serde_json::from_str(line).map_err(|error| changed(&error.to_string())))
             .collect()
+    }
+
+    /// Checks that every trial is one of `suite`, recorded once, with figures that can be. Whatever reads a run may
+    /// rely on it.
+    pub fn check(&self, suite: &Suite) -> Result<(), Damage> {
+        let mut known: HashSet<(&str, String)> = HashSet::new();
+        for stage in &suite.stages {
+            known.extend(stage.candidates.iter().map(|candidate| (stage.name.as_str(), candidate.id())));
+        }
+        let mut seen = HashSet::new();
+        for stamped in &self.entries {
+            let Entry::Trial(recording) = &stamped.entry else { continue };
+            let implausible = recording.measured.as_ref().and_then(Measured::implausible);
+            let why = if !known.contains(&(recording.stage.as_str(), recording.candidate.id())) {
+                "a trial of a candidate that the suite doesn't have".to_owned()
+            } else if recording.id != recording.candidate.id() {
+                "a trial whose id is not its candidate's".to_owned()
+            } else if recording.round >= suite.rounds {
+                format!("a trial of round {}, where there are {}", recording.round, suite.rounds)
+            } else if !seen.insert((&recording.stage, &recording.id, recording.round)) {
+                "a trial that was recorded before".to_owned()
+            } else if let Some(why) = implausible {
+                why
+            } else {
+                continue;
+            };
+            let file = self.path.join("journal.jsonl").display().to_string();
+            return Err(Damage { file, line: stamped.seq as usize + 1, why });
+        }
+        Ok(())
     }
 
     /// Whether the last word on the run is that it's finished.

@@ -24,6 +24,7 @@ pub use corpus::Source as CorpusSource;
 pub use figure::{Figure, Limit};
 pub use problem::{Problem, did_you_mean};
 pub use source::{Folder, SuiteSource, built_in_names};
+pub use wire::sections;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suite {

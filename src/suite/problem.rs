@@ -61,8 +61,8 @@ fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<
     known
         .into_iter()
         .map(|name| (strsim::jaro_winkler(given, name), name))
-        // Below this the nearest name is a surprise, not a help.
-        .filter(|(likeness, _)| *likeness > 0.75)
+        // Further away the nearest name is a surprise, not a help; one slip in a short name is near.
+        .filter(|(likeness, name)| *likeness > 0.75 || strsim::damerau_levenshtein(given, name) <= 1)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, name)| name)
 }

@@ -4,10 +4,46 @@
 
 use indexmap::IndexMap;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::Spanned;
+
+use crate::backend::declared::DeclaredKnob;
+use crate::backend::exec::Exec;
+use crate::backend::fake::{Rule, Script};
 
 use crate::knob::{Condition, Value, Values};
 use crate::task::{Metric, Task};
+
+/// The sections of a suite file and the keys of each, as the reader knows them.
+pub fn sections() -> Vec<(&'static str, Vec<String>)> {
+    let mut top = keys::<WireSuite>();
+    top.push("backends".to_owned());
+    let with_kind = |mut keys: Vec<String>| {
+        keys.insert(0, "kind".to_owned());
+        keys
+    };
+    vec![
+        ("suite", top),
+        ("corpus", keys::<WireCorpus>()),
+        ("corpus.synthetic", keys::<WireSynthetic>()),
+        ("measure", keys::<WireMeasure>()),
+        ("timeouts", keys::<WireTimeouts>()),
+        ("stages", keys::<WireStage>()),
+        ("stages.exclude", keys::<WireExclusion>()),
+        ("stages.quality", keys::<WireQuality>()),
+        ("backends.NAME, an exec", with_kind(keys::<Exec>())),
+        ("backends.NAME, a fake", with_kind(keys::<Script>())),
+        ("backends.NAME.rules", keys::<Rule>()),
+        ("backends.NAME.knobs.KNOB", keys::<DeclaredKnob>()),
+    ]
+}
+
+/// The keys of a shape, out of its own mouth: its complaint about a key that no shape has names those that it has.
+fn keys<Shape: DeserializeOwned>() -> Vec<String> {
+    let complaint = toml::from_str::<Shape>("\"\" = 0").err().map(|error| error.message().to_owned());
+    let complaint = complaint.unwrap_or_default();
+    complaint.split('`').skip(1).step_by(2).filter(|key| !key.is_empty()).map(str::to_owned).collect()
+}
 
 /// Everything but the backends, whose shape depends on their kind.
 #[derive(Debug, Deserialize)]

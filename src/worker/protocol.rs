@@ -115,6 +115,29 @@ pub struct Measured {
     pub peak_vram_bytes: Option<u64>,
 }
 
+impl Measured {
+    /// Why these figures can't be, if they can't: a worker that sends them is broken, and must not win by it.
+    pub fn implausible(&self) -> Option<String> {
+        // Below a nanosecond nothing is timed, beyond ten days nothing is waited for.
+        const POSSIBLE: std::ops::RangeInclusive<f64> = 1e-9..=1e6;
+        if self.passes.is_empty() {
+            return Some("a measurement without a single pass".to_owned());
+        }
+        self.passes.iter().find_map(|pass| {
+            let parts = pass.batch_seconds.iter().copied().chain(pass.split.parts());
+            if pass.documents == 0 {
+                Some("a pass over no documents".to_owned())
+            } else if !POSSIBLE.contains(&pass.seconds) {
+                Some(format!("a pass that took {} s", pass.seconds))
+            } else if let Some(part) = parts.into_iter().find(|part| !(0.0..=1e6).contains(part)) {
+                Some(format!("a part of a pass that took {part} s"))
+            } else {
+                None
+            }
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FailureKind {

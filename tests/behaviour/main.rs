@@ -1,0 +1,13 @@
+//! The behaviour of the program as a user sees it. One crate, so that it links once.
+
+mod command_line;
+mod documents;
+mod faults;
+mod interrupt;
+mod kills;
+mod layers;
+mod mutations;
+mod optimum;
+mod resume;
+mod support;
+mod workers;

@@ -1,0 +1,119 @@
+//! Workers that are other programs.
+
+use crate::support::{Place, text, winner};
+
+/// A suite with a command as its backend, beside a fake that is right.
+fn with_command(command: &str) -> Place {
+    Place::with_suite(&format!(
+        r#"corpus = {{ synthetic = {{ documents = 8, median_words = 10, spread = 0.1, most_words = 20 }} }}
+measure = {{ time = "50ms", passes = 1 }}
+rounds = 1
+timeouts = {{ load = "1s", answer = "1s", measure = "1s" }}
+
+[[stages]]
+task = "embed"
+model = "m"
+backends = ["fake", "other"]
+
+[backends.fake]
+batch_ms = 2
+
+[backends.other]
+kind = "exec"
+command = {command}
+"#
+    ))
+}
+
+fn status(command: &str) -> (String, String) {
+    let place = with_command(command);
+    let best = place.best(&[], 0);
+    assert_eq!(winner(&best)["candidate"]["backend"], "fake");
+    let rows = place.trials();
+    let row = rows.iter().find(|row| row["backend"] == "other").unwrap();
+    (row["status"].clone(), row["reason"].clone())
+}
+
+/// A shell's worker that answers each request with the next of the given lines.
+fn shell(lines: &[&str]) -> String {
+    let script: String = lines.iter().map(|line| format!("read request; echo '{line}'\n")).collect();
+    format!("[\"sh\", \"-c\", '''{script}read end''']")
+}
+
+const LOADED: &str =
+    r#"{"id":1,"event":"loaded","protocol":1,"version":"sh 1","device":"cpu","seconds":0.1}"#;
+
+#[test]
+fn a_command_that_breaks_the_protocol_is_garbage() {
+    for (lines, reason) in [
+        (vec!["hello"], "not an event"),
+        (vec![r#"{"id":7,"event":"unloaded"}"#], "request 7"),
+        (vec![r#"{"id":1,"event":"unloaded"}"#], "where \"loaded\" was due"),
+        (vec![LOADED, r#"{"id":2,"event":"answered","answers":[{"vector":"x"}]}"#], "not an event"),
+    ] {
+        let (status, why) = status(&shell(&lines));
+        assert_eq!(status, "garbage", "{lines:?}: {why}");
+        assert!(why.contains(reason), "{why}");
+    }
+    let (closed, why) = status(r#"["sh", "-c", "exec >&-; sleep 5"]"#);
+    assert_eq!(closed, "garbage", "{why}");
+}
+
+#[test]
+fn a_command_that_states_no_version_is_refused() {
+    let (status, why) = status(&shell(&[&LOADED.replace("sh 1", " ")]));
+    assert_eq!((status.as_str(), why.contains("version")), ("refused", true), "{why}");
+    let (status, why) = self::status(&shell(&[&LOADED.replace("\"protocol\":1", "\"protocol\":9")]));
+    assert_eq!((status.as_str(), why.contains("version 9")), ("refused", true), "{why}");
+}
+
+#[test]
+fn answers_that_cannot_be_right_are_wrong_answers() {
+    for answers in [r#"[]"#, r#"[{"score":1}]"#] {
+        let answered = format!(r#"{{"id":2,"event":"answered","answers":{answers}}}"#);
+        let (status, why) = status(&shell(&[LOADED, &answered]));
+        assert_eq!(status, "wrong answers", "{why}");
+    }
+}
+
+#[test]
+fn a_command_that_is_not_there_is_not_available() {
+    let (status, why) = status(r#"["/no/such/program"]"#);
+    assert_eq!(status, "not available");
+    assert!(why.contains("/no/such/program"), "{why}");
+}
+
+#[test]
+fn everything_that_a_worker_started_ends_with_it() {
+    // The shell's child holds the group open and would sleep for an hour.
+    let place = with_command(r#"["sh", "-c", "sleep 3600 & echo $! > child.pid; wait"]"#);
+    place.best(&[], 0);
+    let pid = std::fs::read_to_string(place.path().join("child.pid")).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", pid.trim())).unwrap_or_default();
+    assert!(status.is_empty() || status.contains("zombie"), "the child lives on: {status}");
+}
+
+#[test]
+fn a_worker_in_another_language_works_from_the_document_alone() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let example = std::fs::read_to_string(format!("{root}/docs/examples/worker.py")).unwrap();
+    assert!(example.lines().count() < 100, "an example is to be read at a glance");
+    let folder = tempfile::tempdir().unwrap();
+    let output =
+        crate::support::autotune(&["--suite", &format!("{root}/docs/examples/worker.toml"), "--out", "run"])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let best: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("run/best.json")).unwrap()).unwrap();
+    assert_eq!(best["provenance"], "measured");
+    let won = winner(&best);
+    assert!(won["figures"]["throughput"]["value"].as_f64().unwrap() > 0.0);
+    assert!(won["figures"]["rss"]["value"].as_f64().unwrap() > 1e6, "{won}");
+    assert!(won["figures"]["quality"]["value"].as_f64().unwrap() >= 0.95);
+    // It really cuts, and really answers otherwise for it: some candidate misses the limit.
+    let candidates = best["stages"][0]["candidates"].as_array().unwrap();
+    assert!(candidates.iter().any(|candidate| candidate["status"] == "below quality"));
+    assert!(candidates.iter().all(|candidate| candidate["failure"].is_null()));
+}
