@@ -43,8 +43,10 @@ fn trial_of_one_second(criterion: &mut Criterion) {
     )
     .unwrap();
     let corpus = folder.corpus();
+    let target = Target::simulated(None, "overhead");
     let program = env!("CARGO_BIN_EXE_autotune").into();
-    let mut runner = Runner::new(&suite, &source.folder, &documents, &corpus, program, Interrupt::default());
+    let mut runner =
+        Runner::new(&suite, &target, &source.folder, &documents, &corpus, program, Interrupt::default());
     let stage = &suite.stages[0];
     let mut round = 0;
     let (mut busy, mut overhead) = (Vec::new(), Vec::new());

@@ -7,7 +7,8 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    env_logger::Builder::from_env(env_logger::Env::new().filter("AUTOTUNE_LOG")).init();
+    // Without indentation: a debug message may be a line to be pasted into a shell.
+    env_logger::Builder::from_env(env_logger::Env::new().filter("AUTOTUNE_LOG")).format_indent(None).init();
     match cli::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

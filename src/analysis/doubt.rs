@@ -95,6 +95,8 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
 /// Numeric knobs whose best value is the highest or lowest that was tried, with another one on its inner side.
 fn edges(stage: &StageAnalysis) -> Vec<Doubt> {
     let Some(winner) = stage.winner() else { return Vec::new() };
+    // A batch of the whole corpus can't grow.
+    let whole = |knob: &str| knob == "batch_size" && winner.summary.batches == 1;
     let edge = |knob: &String| {
         let chosen = winner.summary.candidate.knobs.get(knob)?;
         let tried = stage.candidates.iter().filter_map(|ranked| ranked.summary.candidate.knobs.get(knob));
@@ -106,7 +108,7 @@ fn edges(stage: &StageAnalysis) -> Vec<Doubt> {
         let at_edge = chosen_number == highest || (chosen_number == lowest && lowest > 1.0);
         (at_edge && lowest < highest).then(|| Doubt::Edge { knob: knob.clone(), value: chosen.to_string() })
     };
-    stage.swept.iter().filter_map(edge).collect()
+    stage.swept.iter().filter(|knob| !whole(knob)).filter_map(edge).collect()
 }
 
 /// Whether the winners fit together where each fits alone.

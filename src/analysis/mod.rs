@@ -69,7 +69,7 @@ pub struct StageAnalysis {
     pub baseline_id: String,
     /// Best first; those that can't win last.
     pub candidates: Vec<Ranked>,
-    /// Candidates on the Pareto front of throughput, latency, memory and quality.
+    /// Of those that may win, the candidates on the Pareto front of throughput, latency, memory and quality.
     pub front: Vec<String>,
     pub not_reached: usize,
     /// What the suite left out, and why.
@@ -104,7 +104,8 @@ impl StageAnalysis {
     pub fn is_shared(&self, knob: &str) -> bool {
         let mut values = self.candidates.iter().map(|ranked| ranked.summary.candidate.word(knob));
         let first = values.next();
-        values.all(|value| Some(value) == first)
+        // Of a single candidate nothing is shared, or it could not be named.
+        self.candidates.len() > 1 && values.all(|value| Some(value) == first)
     }
 
     /// A candidate in as few words as tell it from the others.
@@ -147,7 +148,9 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     let ranked = verdict::rank(summaries, &stage.limits, suite.objective);
     let candidates: Vec<Ranked> =
         ranked.into_iter().map(|(summary, verdict)| Ranked { verdict, summary }).collect();
-    let plain: Vec<Summary> = candidates.iter().map(|ranked| ranked.summary.clone()).collect();
+    let able = candidates.iter().filter(|ranked| !matches!(ranked.verdict, Verdict::Excluded { .. }));
+    let able: Vec<&Summary> = able.map(|ranked| &ranked.summary).collect();
+    let front = pareto::front(&able).into_iter().map(|place| able[place].id.clone()).collect();
     let mut analysis = StageAnalysis {
         name: stage.name.clone(),
         task: stage.task,
@@ -157,7 +160,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         swept: stage.swept.clone(),
         gain: None,
         baseline_id: stage.baseline.id(),
-        front: pareto::front(&plain).into_iter().map(|place| plain[place].id.clone()).collect(),
+        front,
         not_reached: stage.candidates.len().saturating_sub(candidates.len()),
         candidates,
         left_out: stage

@@ -92,7 +92,7 @@ fn draw_rounds(count: usize, random: &mut Pcg64) -> Vec<usize> {
     (0..count).map(|_| random.random_range(0..count)).collect()
 }
 
-fn draw<'a>(samples: &'a [f64], random: &mut Pcg64) -> Vec<f64> {
+fn draw(samples: &[f64], random: &mut Pcg64) -> Vec<f64> {
     if samples.is_empty() {
         return Vec::new();
     }

@@ -17,6 +17,8 @@ pub struct Summary {
     /// Rounds in which it was measured.
     pub rounds: usize,
     pub passes: usize,
+    /// Batches of a pass, where the worker tells them.
+    pub batches: usize,
     pub figures: IndexMap<Figure, Estimate>,
     /// Half of the distance between the quartiles of the throughput of its passes, as a share of the median.
     pub spread: Option<f64>,
@@ -68,6 +70,7 @@ impl Summary {
             candidate: first.candidate.clone(),
             rounds: recordings.iter().filter(|recording| recording.measured.is_some()).count(),
             passes: passes.len(),
+            batches: passes.first().map_or(0, |pass| pass.batch_seconds.len()),
             figures,
             spread: spread(throughput.into_iter().flatten().collect()),
             split: mean_split(&passes),

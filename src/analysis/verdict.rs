@@ -30,7 +30,7 @@ pub enum Verdict {
 pub fn eligible(summary: &Summary, limits: &[Limit], objective: Figure) -> Result<(), Verdict> {
     let excluded = |status: &str, why: String| Err(Verdict::Excluded { status: status.to_owned(), why });
     if let Some(failure) = &summary.failure {
-        return excluded(failure.status.name(), failure.reason.clone());
+        return excluded(failure.status.name(), failure.in_words());
     }
     for limit in limits {
         match summary.value(limit.figure) {

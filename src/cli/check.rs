@@ -32,15 +32,16 @@ fn text(suite: &Suite, documents: usize, list: bool) -> String {
     for stage in &suite.stages {
         let candidates = stage.candidates.len();
         let trials = candidates * suite.rounds as usize;
+        let beside = if stage.baseline_in_space { "" } else { ", the baseline beside the space among them" };
+        let least = suite.effort.time * u32::try_from(trials).unwrap_or(u32::MAX);
         text.push_str(&format!(
-            "\n{}: {} with {}\n  {candidates} candidates × {} rounds = {trials} trials at most",
+            "\n{}: {} with {}\n  {candidates} candidates{beside}\n  {} rounds: at most {trials} trials, and {} of measuring\n",
             stage.name,
             stage.task.name(),
             stage.model,
-            suite.rounds
+            suite.rounds,
+            print_duration(least),
         ));
-        let least = suite.effort.time * u32::try_from(trials).unwrap_or(u32::MAX);
-        text.push_str(&format!(", {} of measuring at least\n", print_duration(least)));
         let loads: std::collections::BTreeSet<String> =
             stage.candidates.iter().map(|candidate| suite.load_key(stage, candidate)).collect();
         text.push_str(&format!("  {} different loads\n", loads.len()));

@@ -132,6 +132,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
 /// Everything that a tuning needs, new or taken up again.
 struct Ready {
     suite: Suite,
+    target: Target,
     documents: Vec<Document>,
     source_folder: Folder,
     folder: RunFolder,
@@ -163,9 +164,9 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
         target,
         machine,
     };
-    let source_folder = header.source.folder.clone();
+    let (source_folder, target) = (header.source.folder.clone(), header.target.clone());
     let folder = RunFolder::create(&folder, header, &documents)?;
-    Ok(Ready { suite, documents, source_folder, folder, before: None })
+    Ok(Ready { suite, target, documents, source_folder, folder, before: None })
 }
 
 fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
@@ -179,7 +180,8 @@ fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
     if !run.finished() || arguments.changes.budget.is_some() {
         folder.append(Entry::Resumed { revision: env!("AUTOTUNE_REVISION").to_owned() })?;
     }
-    Ok(Ready { suite, documents, source_folder: run.header.source.folder.clone(), folder, before: Some(run) })
+    let (target, source_folder) = (run.header.target.clone(), run.header.source.folder.clone());
+    Ok(Ready { suite, target, documents, source_folder, folder, before: Some(run) })
 }
 
 fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyhow::Result<Ending> {
@@ -191,6 +193,7 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
     let program = std::env::current_exe()?;
     let runner = Runner::new(
         &ready.suite,
+        &ready.target,
         &ready.source_folder,
         &ready.documents,
         &corpus,

@@ -23,7 +23,7 @@ pub fn page(analysis: &Analysis, run: &Run, plots: &[Plot], env: &str) -> anyhow
         provenance => analysis.provenance.name(),
         objective => analysis.objective.name(),
         ending => crate::analysis::ending(run),
-        started => run.started.as_str(),
+        started => run.started.split('.').next().unwrap_or_default().replace('T', " "),
         version => header.version.as_str(),
         revision => header.revision.as_str(),
         command => header.command_line.join(" "),

@@ -140,12 +140,15 @@ pub fn plain_table(style: Style) -> Table {
 /// Columns that are never dropped.
 const NEEDED: u8 = 0;
 
+/// What stands in a column for a candidate, if anything does.
+type CellText = Box<dyn Fn(&Ranked) -> Option<String>>;
+
 struct Column {
     title: String,
     /// Of the columns that don't fit, the one with the highest number goes first.
     dispensable: u8,
     numeric: bool,
-    cell: Box<dyn Fn(&Ranked) -> Option<String>>,
+    cell: CellText,
 }
 
 impl Column {

@@ -64,6 +64,16 @@ impl Failure {
         Failure { status, reason: reason.into(), stderr: String::new() }
     }
 
+    /// The reason, with the last line that the worker wrote to stderr, where people look for it.
+    pub fn in_words(&self) -> String {
+        let last = self.stderr.lines().map(str::trim).rfind(|line| !line.is_empty());
+        let shown = |line: &str| line.chars().take(160).collect::<String>();
+        last.map_or_else(
+            || self.reason.clone(),
+            |line| format!("{}; its last words: {}", self.reason, shown(line)),
+        )
+    }
+
     /// Reads the death of a worker: by memory, by a signal, or by its own choice.
     pub fn of_death(exit: ExitStatus, stderr: &str, oom_killed: bool) -> Self {
         let status = if oom_killed || speaks_of_memory(stderr) {

@@ -36,8 +36,9 @@ pub struct WorkerProcess {
     stderr_reader: Option<JoinHandle<()>>,
     next_id: u64,
     oom_kills_before: u64,
-    /// What was asked of it, for whoever wants to ask it again by hand.
-    replay: String,
+    /// What it was first asked, which is to load: a replay by hand needs it before anything else.
+    first_request: String,
+    /// How it was started, as a shell would.
     program: String,
 }
 
@@ -88,8 +89,8 @@ impl WorkerProcess {
             stderr_reader,
             next_id: 1,
             oom_kills_before,
-            replay: String::new(),
-            program,
+            first_request: String::new(),
+            program: format!("(cd {} && exec {program})", shell_word(&folder.display().to_string())),
         })
     }
 
@@ -103,9 +104,10 @@ impl WorkerProcess {
         self.next_id += 1;
         let line = serde_json::to_string(&Request { id, ask })
             .map_err(|error| Trouble::Failure(Failure::new(Status::Failed, error.to_string())))?;
-        self.replay.push_str(&line);
-        self.replay.push('\n');
-        log::debug!("replay with: printf '%s' {} | {}", shell_word(&self.replay), self.program);
+        log::debug!("replay with: {}", self.replay(&line));
+        if self.first_request.is_empty() {
+            self.first_request.clone_from(&line);
+        }
         let sent = self.stdin.as_mut().map(|stdin| writeln!(stdin, "{line}").and_then(|()| stdin.flush()));
         if !matches!(sent, Some(Ok(()))) {
             // It no longer reads: it's dead or dying, and says why by how it died.
@@ -129,6 +131,13 @@ impl WorkerProcess {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// One line for a shell that asks the same of a worker of its own.
+    fn replay(&self, line: &str) -> String {
+        let before =
+            if self.first_request.is_empty() { String::new() } else { shell_word(&self.first_request) + " " };
+        format!("printf '%s\\n' {before}{} | {}", shell_word(line), self.program)
     }
 
     /// Reads the line that should be the event for request `id`.

@@ -12,6 +12,7 @@ use super::memory;
 use super::process::{Trouble, WorkerProcess};
 use crate::knob::{Applies, Candidate, Value};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
+use crate::target::Target;
 use crate::task::{Answer, Document, agreement};
 use crate::worker::protocol::{self, Ask, Load, Loaded, Measure, Measured, What};
 
@@ -53,6 +54,7 @@ pub type References = HashMap<String, Vec<Answer>>;
 /// Runs trials, one at a time, on at most one worker at a time.
 pub struct Runner<'a> {
     suite: &'a Suite,
+    target: &'a Target,
     documents: &'a [Document],
     corpus: &'a Path,
     folder: PathBuf,
@@ -74,6 +76,7 @@ struct Ready {
 impl<'a> Runner<'a> {
     pub fn new(
         suite: &'a Suite,
+        target: &'a Target,
         folder: &Folder,
         documents: &'a [Document],
         corpus: &'a Path,
@@ -83,6 +86,7 @@ impl<'a> Runner<'a> {
         let folder = folder.path();
         Runner {
             suite,
+            target,
             documents,
             corpus,
             folder,
@@ -190,10 +194,14 @@ impl<'a> Runner<'a> {
         let timeout = self.suite.timeouts.measure;
         let pid = self.load(stage, candidate)?.process.pid();
         memory::reset_peak(pid);
+        let asked = Instant::now();
         let event = self.ask(stage, candidate, Ask::Measure(request), timeout)?;
+        let waited = asked.elapsed();
         recording.peak_rss_bytes = memory::peak_bytes(pid);
         let What::Measured(measured) = event else { return Err(unexpected(&event, "measured")) };
-        self.check(&measured).map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
+        let simulated = recording.loaded.as_ref().is_some_and(|loaded| loaded.simulated);
+        self.check(&measured, (!simulated).then_some(waited))
+            .map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
         recording.measured = Some(measured);
         Ok(())
     }
@@ -257,6 +265,7 @@ impl<'a> Runner<'a> {
             kind: backend.kind.clone(),
             task: stage.task,
             model: stage.model.clone(),
+            device: self.target.device.clone(),
             knobs: candidate.knobs.clone(),
             settings,
             corpus: self.corpus.display().to_string(),
@@ -280,7 +289,12 @@ impl<'a> Runner<'a> {
             What::Loaded(loaded) if !(0.0..=1e6).contains(&loaded.seconds) => {
                 fail(Status::Garbage, format!("a load that took {} s", loaded.seconds))
             }
-            What::Loaded(loaded) => Ok(Ready { key, process, loaded }),
+            What::Loaded(loaded) => {
+                match self.target.excludes(&loaded.device).filter(|_| !loaded.simulated) {
+                    Some(why) => fail(Status::Refused, why),
+                    None => Ok(Ready { key, process, loaded }),
+                }
+            }
             What::Failed { kind, message } => fail(kind.into(), message),
             event => Err(unexpected(&event, "loaded")),
         }
@@ -303,14 +317,33 @@ impl<'a> Runner<'a> {
         names.filter_map(|name| Some((name.clone(), candidate.knobs.get(&name)?.clone()))).collect()
     }
 
-    /// Refuses figures that can't be, or that are of something else than the corpus.
-    fn check(&self, measured: &Measured) -> Result<(), String> {
+    /// Refuses figures that can't be, that are of something else than the corpus, or of less than was asked for.
+    /// `waited` is how long the answer took, by our own clock; simulated time has nothing to do with it.
+    fn check(&self, measured: &Measured, waited: Option<Duration>) -> Result<(), String> {
+        if let Some(why) = measured.implausible() {
+            return Err(why);
+        }
         let documents = self.documents.len() as u64;
-        match measured.passes.iter().find(|pass| pass.documents != documents) {
-            Some(pass) => {
-                Err(format!("a pass over {} documents, where the corpus has {documents}", pass.documents))
+        if let Some(pass) = measured.passes.iter().find(|pass| pass.documents != documents) {
+            return Err(format!(
+                "a pass over {} documents, where the corpus has {documents}",
+                pass.documents
+            ));
+        }
+        let (passes, seconds) = (self.suite.effort.passes, self.suite.effort.time.as_secs_f64());
+        let total: f64 = measured.passes.iter().map(|pass| pass.seconds).sum();
+        // A percent for whoever rounds, here and below.
+        if measured.passes.len() < passes as usize || total < seconds * 0.99 {
+            let given = measured.passes.len();
+            return Err(format!(
+                "{given} passes of {total} s in all, where {passes} of {seconds} s were asked for"
+            ));
+        }
+        match waited.map(|waited| waited.as_secs_f64()) {
+            Some(waited) if total > waited * 1.01 => {
+                Err(format!("passes of {total} s in all, and the answer came after {waited:.3} s"))
             }
-            None => measured.implausible().map_or(Ok(()), Err),
+            _ => Ok(()),
         }
     }
 

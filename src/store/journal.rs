@@ -183,7 +183,7 @@ pub fn test_header() -> RunHeader {
         overrides: Overrides::default(),
         suite_digest: String::new(),
         corpus_digest: String::new(),
-        target: Target { name: "cpu".into(), description: "t".into() },
+        target: Target { name: "cpu".into(), description: "t".into(), device: None },
         machine: Machine::default(),
     }
 }

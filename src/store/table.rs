@@ -76,7 +76,9 @@ fn row(suite: &Suite, knobs: &[&str], recording: &Recording) -> Vec<String> {
     }
     row.push(some(passes.len() as f64));
     for part in 0..crate::pipeline::Split::NAMES.len() {
-        row.push(some(passes.iter().map(|pass| pass.split.parts()[part]).sum()));
+        // Nothing is what a worker leaves that doesn't tell its parts.
+        let seconds: f64 = passes.iter().map(|pass| pass.split.parts()[part]).sum();
+        row.push(number((seconds > 0.0).then_some(seconds)));
     }
     let padded = sum(|pass| pass.padded_tokens);
     row.push(number((padded > 0.0).then(|| 1.0 - sum(|pass| pass.tokens) / padded)));

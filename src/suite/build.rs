@@ -269,6 +269,7 @@ impl Builder<'_> {
             name,
             task: wire.task,
             model: self.overrides.model.clone().unwrap_or_else(|| wire.model.get_ref().clone()),
+            baseline_in_space: candidates.contains(&baseline),
             candidates: space::distinct(&baseline, candidates),
             baseline,
             reference,

@@ -61,8 +61,10 @@ pub struct Stage {
     pub model: String,
     /// Every candidate of the space, the baseline among them, without what is excluded.
     pub candidates: Vec<Candidate>,
-    /// The configuration to beat. It's always measured.
+    /// The configuration to beat. It's always measured, the first of the candidates.
     pub baseline: Candidate,
+    /// Whether it's also a member of the space that the knobs span.
+    pub baseline_in_space: bool,
     /// The configuration whose answers are right.
     pub reference: Candidate,
     /// The knobs that the suite gives several values.

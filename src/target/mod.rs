@@ -17,6 +17,9 @@ pub struct Target {
     pub name: String,
     /// For people.
     pub description: String,
+    /// Where workers must run: `cpu`, `cuda:0`. Nothing where nothing real is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,24 +37,30 @@ pub enum TargetError {
 impl Target {
     /// Finds what `wanted` names in `machine`: `auto`, `cpu`, `cuda:0`, or a card such as `rtx3090`.
     pub fn resolve(wanted: &str, machine: &Machine) -> Result<Target, TargetError> {
-        let cpu = || Target { name: "cpu".to_owned(), description: machine.cpu_line() };
-        let gpu = |gpu: &Gpu| Target {
+        let cpu = || Target {
+            name: "cpu".to_owned(),
+            description: machine.cpu_line(),
+            device: Some("cpu".to_owned()),
+        };
+        let gpu = |index: usize, gpu: &Gpu| Target {
             name: card::find(&gpu.name).map_or_else(|| card::plain(&gpu.name), |card| card.name.clone()),
             description: format!("{} with {}", gpu.name, gpu.memory),
+            device: Some(format!("cuda:{index}")),
         };
         let plain = card::plain(wanted);
         if wanted == "auto" {
-            return Ok(machine.gpus.first().map_or_else(cpu, gpu));
+            return Ok(machine.gpus.first().map_or_else(cpu, |first| gpu(0, first)));
         }
         if wanted == "cpu" {
             return Ok(cpu());
         }
         if let Some(index) = wanted.strip_prefix("cuda:").and_then(|index| index.parse::<usize>().ok()) {
             let absent = || TargetError::Absent { name: wanted.to_owned(), here: machine.gpu_line() };
-            return machine.gpus.get(index).map(gpu).ok_or_else(absent);
+            return machine.gpus.get(index).map(|found| gpu(index, found)).ok_or_else(absent);
         }
-        if let Some(found) = machine.gpus.iter().find(|gpu| card::plain(&gpu.name).contains(&plain)) {
-            return Ok(gpu(found));
+        let named = |gpu: &Gpu| card::plain(&gpu.name).contains(&plain);
+        if let Some((index, found)) = machine.gpus.iter().enumerate().find(|(_, gpu)| named(gpu)) {
+            return Ok(gpu(index, found));
         }
         match card::find(wanted) {
             Some(card) => Err(TargetError::Absent { name: card.title.clone(), here: machine.gpu_line() }),
@@ -65,10 +74,23 @@ impl Target {
         }
     }
 
+    /// Why a worker on `device` doesn't measure this target, if it doesn't: falling back to the processor in silence is
+    /// the commonest lie of a benchmark.
+    pub fn excludes(&self, device: &str) -> Option<String> {
+        let wanted = self.device.as_deref()?;
+        // `cuda` alone is whichever one the worker was given.
+        let fits = device == wanted || (device == "cuda" && wanted.starts_with("cuda:"));
+        (!fits).then(|| format!("the worker runs on {device:?}, and the target is {wanted:?} (see --gpu)"))
+    }
+
     /// For a run in which nothing real is measured.
     pub fn simulated(wanted: Option<&str>, version: &str) -> Target {
         let name = wanted.filter(|wanted| *wanted != "auto").map(card::plain);
-        Target { name: name.unwrap_or_else(|| "simulated".to_owned()), description: version.to_owned() }
+        Target {
+            name: name.unwrap_or_else(|| "simulated".to_owned()),
+            description: version.to_owned(),
+            device: None,
+        }
     }
 }
 
@@ -91,6 +113,23 @@ mod tests {
             assert_eq!(Target::resolve(wanted, &machine).unwrap().name, name, "{wanted}");
         }
         assert_eq!(Target::resolve("cpu", &machine).unwrap().name, "cpu");
+    }
+
+    #[test]
+    fn a_worker_elsewhere_does_not_measure_the_target() {
+        let machine = machine(&["NVIDIA L40S", "Tesla T4"]);
+        let target = |wanted: &str| Target::resolve(wanted, &machine).unwrap();
+        for (wanted, device, fits) in [
+            ("cpu", "cpu", true),
+            ("cpu", "cuda:0", false),
+            ("auto", "cpu", false),
+            ("cuda:1", "cuda:1", true),
+            ("cuda:1", "cuda:0", false),
+            ("t4", "cuda", true),
+        ] {
+            assert_eq!(target(wanted).excludes(device).is_none(), fits, "{wanted} {device}");
+        }
+        assert_eq!(Target::simulated(None, "").excludes("cuda:0"), None);
     }
 
     #[test]

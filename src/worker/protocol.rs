@@ -39,6 +39,9 @@ pub struct Load {
     pub kind: String,
     pub task: Task,
     pub model: String,
+    /// Where it's to run. A worker that can't run there must refuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// Every knob of the backend. Those that apply at a run may change with each later request.
     pub knobs: IndexMap<String, Value>,
     /// The backend's settings, as the suite gives them.
@@ -125,12 +128,20 @@ impl Measured {
         }
         self.passes.iter().find_map(|pass| {
             let parts = pass.batch_seconds.iter().copied().chain(pass.split.parts());
+            // A percent for whoever rounds.
+            let within = |part: f64| part <= pass.seconds * 1.01;
             if pass.documents == 0 {
                 Some("a pass over no documents".to_owned())
             } else if !POSSIBLE.contains(&pass.seconds) {
                 Some(format!("a pass that took {} s", pass.seconds))
             } else if let Some(part) = parts.into_iter().find(|part| !(0.0..=1e6).contains(part)) {
                 Some(format!("a part of a pass that took {part} s"))
+            } else if !within(pass.split.parts().iter().sum())
+                || !pass.batch_seconds.iter().all(|batch| within(*batch))
+            {
+                Some(format!("parts or batches that took longer than their pass of {} s", pass.seconds))
+            } else if pass.padded_tokens > 0 && pass.padded_tokens < pass.tokens {
+                Some(format!("{} tokens with padding and {} without", pass.padded_tokens, pass.tokens))
             } else {
                 None
             }

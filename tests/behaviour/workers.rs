@@ -59,6 +59,51 @@ fn a_command_that_breaks_the_protocol_is_garbage() {
     assert_eq!(closed, "garbage", "{why}");
 }
 
+/// A worker whose figures can't be must not win by them.
+#[test]
+fn figures_that_cannot_be_are_garbage() {
+    // As wide as the fake's, which are the reference.
+    let answer = format!(r#"{{"vector":[{}]}}"#, ["1"; 32].join(","));
+    let answered = format!(r#"{{"id":2,"event":"answered","answers":[{}]}}"#, vec![answer; 8].join(","));
+    let pass =
+        |fields: &str| format!(r#"{{"id":3,"event":"measured","passes":[{{"documents":8,{fields}}}]}}"#);
+    for (measured, reason) in [
+        (r#"{"id":3,"event":"measured","passes":[]}"#.to_owned(), "without a single pass"),
+        (pass(r#""seconds":0"#), "took 0 s"),
+        (pass(r#""seconds":0.001"#), "were asked for"),
+        (pass(r#""seconds":50"#), "the answer came after"),
+        (pass(r#""seconds":0.06,"split":{"compute":5}"#), "longer than their pass"),
+        (pass(r#""seconds":0.06,"batch_seconds":[9]"#), "longer than their pass"),
+        (pass(r#""seconds":0.06,"tokens":9,"padded_tokens":8"#), "with padding"),
+        (pass(r#""seconds":0.06"#).replace(":8,", ":7,"), "over 7 documents"),
+    ] {
+        let (status, why) = status(&shell(&[LOADED, &answered, &measured]));
+        assert_eq!((status.as_str(), why.contains(reason)), ("garbage", true), "{measured}: {why}");
+    }
+}
+
+#[test]
+fn a_worker_on_another_device_than_the_target_is_refused() {
+    let place = with_command(&shell(&[&LOADED.replace("\"cpu\"", "\"cuda:0\"")]));
+    let best = place.best(&["--gpu", "cpu"], 0);
+    assert_eq!(winner(&best)["candidate"]["backend"], "fake");
+    let rows = place.trials();
+    let row = rows.iter().find(|row| row["backend"] == "other").unwrap();
+    assert_eq!(row["status"], "refused", "{}", row["reason"]);
+}
+
+#[test]
+fn a_debug_line_replays_a_request_by_hand() {
+    let place = with_command(&shell(&[LOADED]));
+    let output = place.command(&["--backend", "fake"]).env("AUTOTUNE_LOG", "debug").output().unwrap();
+    let log = text(&output);
+    let line = log.lines().rev().find_map(|line| line.split_once("replay with: ")).expect("a replay line").1;
+    let replayed = std::process::Command::new("sh").args(["-c", line]).current_dir("/").output().unwrap();
+    let events = String::from_utf8(replayed.stdout).unwrap();
+    assert!(events.lines().next().unwrap_or_default().contains("loaded"), "{line}\n{events}");
+    assert!(events.lines().nth(1).unwrap_or_default().contains("measured"), "{line}\n{events}");
+}
+
 #[test]
 fn a_command_that_states_no_version_is_refused() {
     let (status, why) = status(&shell(&[&LOADED.replace("sh 1", " ")]));

@@ -23,7 +23,7 @@ pub fn answer(task: Task, ids: &[u32], wrong: bool) -> Vec<f32> {
     let ids = ids.iter().map(|&id| if wrong { mix(id ^ 0x5eed) } else { id });
     match task {
         // One number a token: above zero it's inside an entity.
-        Task::Entities => ids.map(|id| if mix(id) % 5 == 0 { 1.0 } else { -1.0 }).collect(),
+        Task::Entities => ids.map(|id| if mix(id).is_multiple_of(5) { 1.0 } else { -1.0 }).collect(),
         Task::Embed => bag(ids).to_vec(),
         Task::Classify => bag(ids)[..5].to_vec(),
         Task::Rerank => bag(ids)[..1].to_vec(),
