@@ -1,9 +1,12 @@
 //! `autotune check SUITE`.
 
+use std::cmp::Ordering;
+
 use clap::Args;
 
 use super::tune::Changes;
 use crate::emit::env;
+use crate::knob::Value;
 use crate::suite::{self, Budget, Suite, SuiteSource};
 use crate::units::print_duration;
 
@@ -46,12 +49,16 @@ fn text(suite: &Suite, documents: usize, list: bool) -> String {
             stage.candidates.iter().map(|candidate| suite.load_key(stage, candidate)).collect();
         text.push_str(&format!("  {} different loads\n", loads.len()));
         for knob in &stage.swept {
-            let mut values: Vec<String> = Vec::new();
+            let mut values: Vec<&Value> = Vec::new();
             for value in stage.candidates.iter().filter_map(|candidate| candidate.knobs.get(knob)) {
-                if !values.contains(&value.to_string()) {
-                    values.push(value.to_string());
+                if !values.contains(&value) {
+                    values.push(value);
                 }
             }
+            // The baseline came first, wherever its values belong.
+            values
+                .sort_by(|left, right| left.number().partial_cmp(&right.number()).unwrap_or(Ordering::Equal));
+            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
             text.push_str(&format!("  {knob:<18} {}\n", values.join(", ")));
         }
         let swept = |knob: &str| !stage.swept.iter().any(|swept| swept == knob);

@@ -86,7 +86,8 @@ fn description(name: &str) -> String {
 fn backends() -> Vec<(String, String)> {
     let built_in = backend::BUILT_IN.into_iter().filter(|name| *name != fake::NAME).map(|name| {
         let version = backend::open(name, Value::Null).and_then(|backend| backend.version());
-        (name.to_owned(), version.unwrap_or_else(|why| format!("not available: {why}")))
+        let version = version.unwrap_or_else(|why| format!("not available: {why}"));
+        (name.to_owned(), format!("{version} (its networks are to come)"))
     });
     let described = [
         (exec::NAME, "any program that speaks docs/PROTOCOL.md; described in a suite"),

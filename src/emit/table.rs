@@ -251,17 +251,19 @@ pub fn verdict_words(verdict: &Verdict) -> String {
     }
 }
 
-/// Those that can't win, by why, with an example of each.
+/// Those that can't win, by why and by backend, with an example of each.
 fn excluded_lines(stage: &StageAnalysis) -> Vec<String> {
-    let mut reasons: BTreeMap<&str, (usize, String)> = BTreeMap::new();
+    let mut reasons: BTreeMap<(&str, &str), (usize, String)> = BTreeMap::new();
     for ranked in &stage.candidates {
         if let Verdict::Excluded { status, why } = &ranked.verdict {
-            let example = || format!("{}: {why}", stage.label(&ranked.summary.candidate));
-            reasons.entry(status).or_insert_with(|| (0, example())).0 += 1;
+            let candidate = &ranked.summary.candidate;
+            let example = || format!("{}: {why}", stage.label(candidate));
+            reasons.entry((status, &candidate.backend)).or_insert_with(|| (0, example())).0 += 1;
         }
     }
-    let mut lines: Vec<String> =
-        reasons.iter().map(|(status, (count, example))| format!("{count} {status}, as {example}")).collect();
-    lines.extend(stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because)));
-    lines
+    let reasons =
+        reasons.iter().map(|((status, _), (count, example))| format!("{count} {status}, as {example}"));
+    let left_out =
+        stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because));
+    reasons.chain(left_out).collect()
 }

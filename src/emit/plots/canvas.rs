@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::anyhow;
+use plotters::chart::MeshStyle;
 use plotters::coord::Shift;
+use plotters::coord::ranged1d::Ranged;
 use plotters::element::{Circle, PathElement, Polygon};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -75,6 +77,15 @@ fn page<B: DrawingBackend>(area: &Area<B>, caption: &Caption, chart: &impl Chart
 
 pub fn text_style(size: u32, colour: RGBColor) -> TextStyle<'static> {
     (FONT, size).into_font().color(&colour)
+}
+
+/// The look that all axes share.
+pub fn style_axes<X: Ranged, Y: Ranged, B: DrawingBackend>(mesh: &mut MeshStyle<'_, '_, X, Y, B>) {
+    mesh.light_line_style(WHITE)
+        .bold_line_style(FAINT)
+        .axis_style(GREY)
+        .label_style(text_style(TEXT, INK))
+        .axis_desc_style(text_style(TEXT, INK));
 }
 
 /// A text at `at`, hung up by `anchor`.

@@ -163,19 +163,14 @@ impl Chart for Curves {
             .x_label_area_size(52)
             .y_label_area_size(76)
             .build_cartesian_2d(-0.4..last + 0.4, 0.0..canvas::end_of_axis(most / scale))?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(canvas::FAINT)
-            .axis_style(canvas::GREY)
+        let mut mesh = chart.configure_mesh();
+        canvas::style_axes(&mut mesh);
+        mesh.disable_x_mesh()
             .x_labels(0)
             .y_labels(6)
             .y_label_formatter(&|value| canvas::tick(*value))
-            .label_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .y_desc(format!("{} ({unit})", self.name()))
             .x_desc(self.knob.clone())
-            .axis_desc_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .draw()?;
         let plane = chart.plotting_area();
         let (base_x, base_y) = left.get_base_pixel();
@@ -188,6 +183,7 @@ impl Chart for Curves {
             canvas::label(&left, text, (x, y + 8), (HPos::Center, VPos::Top), canvas::INK)?;
         }
         let mut hollow = false;
+        let mut failures = Vec::new();
         for (index, series) in self.series.iter().enumerate() {
             let colour = canvas::colour(index);
             // Series that share a value would hide each other's markers and bars.
@@ -202,21 +198,9 @@ impl Chart for Curves {
                         line.push((shifted(at(tick, *value)), *able));
                     }
                     Point::Failed(why) => {
-                        let (x, y) = at(tick, 0.0);
-                        let place = (x, y - 14 - 20 * index as i32);
-                        canvas::cross(&left, place, colour)?;
-                        let text = if series.name.is_empty() {
-                            why.clone()
-                        } else {
-                            format!("{} {why}", series.name)
-                        };
-                        // Towards the middle of the chart, so that it isn't cut off.
-                        let (anchor, x) = if tick as f64 > last / 2.0 {
-                            (HPos::Right, x - 10)
-                        } else {
-                            (HPos::Left, x + 10)
-                        };
-                        canvas::label(&left, &text, (x, place.1), (anchor, VPos::Center), colour)?;
+                        let (x, y) = shifted(at(tick, 0.0));
+                        canvas::cross(&left, (x, y - 8), colour)?;
+                        failures.push((index, format!("{}: {why}", self.ticks[tick])));
                     }
                     Point::Nothing => {}
                 }
@@ -232,10 +216,22 @@ impl Chart for Curves {
         let entries: Vec<_> =
             named.map(|(series, named)| LegendEntry { text: named.name.clone(), series }).collect();
         canvas::legend(&right, &entries)?;
+        let mut y = 36 + 24 * entries.len() as i32;
         if hollow {
-            let y = 36 + 24 * entries.len() as i32;
             canvas::marker(&right, (25, y), 0, canvas::GREY, false)?;
             canvas::label(&right, "hollow: can't win", (48, y), (HPos::Left, VPos::Center), canvas::INK)?;
+            y += 30;
+        }
+        for (series, text) in failures {
+            if y > right.dim_in_pixel().1 as i32 - 20 {
+                return canvas::label(&right, "and more", (48, y), (HPos::Left, VPos::Center), canvas::INK);
+            }
+            let colour = canvas::colour(series);
+            canvas::cross(&right, (16, y), colour)?;
+            canvas::marker(&right, (34, y), series, colour, true)?;
+            let text = canvas::shortened(&text, 17);
+            canvas::label(&right, &text, (48, y), (HPos::Left, VPos::Center), canvas::INK)?;
+            y += 24;
         }
         Ok(())
     }

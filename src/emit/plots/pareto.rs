@@ -139,19 +139,14 @@ impl Panel {
             .x_label_area_size(48)
             .y_label_area_size(78)
             .build_cartesian_2d(0.0..canvas::end_of_axis(most(|point| point.0)), vertical)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(canvas::FAINT)
-            .axis_style(canvas::GREY)
-            .x_labels(5)
+        let mut mesh = chart.configure_mesh();
+        canvas::style_axes(&mut mesh);
+        mesh.x_labels(5)
             .y_labels(6)
             .x_label_formatter(&|value| canvas::tick(*value))
             .y_label_formatter(&|value| if narrow { format!("{value:.4}") } else { canvas::tick(*value) })
-            .label_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .x_desc("Throughput (docs/s)")
             .y_desc(self.what.clone())
-            .axis_desc_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .draw()?;
         let (base_x, base_y) = area.get_base_pixel();
         let mut below = 0;

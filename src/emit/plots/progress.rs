@@ -95,19 +95,14 @@ impl Chart for Progress {
             .x_label_area_size(48)
             .y_label_area_size(76)
             .build_cartesian_2d(0.0..self.trials.len() as f64 + 1.0, 0.0..most)?;
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(canvas::FAINT)
-            .axis_style(canvas::GREY)
+        let mut mesh = chart.configure_mesh();
+        canvas::style_axes(&mut mesh);
+        mesh.disable_x_mesh()
             .y_labels(6)
             .x_label_formatter(&|value| canvas::tick(*value))
             .y_label_formatter(&|value| canvas::tick(*value))
-            .label_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .x_desc("Trial")
             .y_desc(format!("{} ({unit})", self.objective))
-            .axis_desc_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .draw()?;
         let (base_x, base_y) = above.get_base_pixel();
         let at = |trial: f64, value: f64| {

@@ -72,18 +72,13 @@ impl Chart for SplitBars {
             .margin_right(28)
             .x_label_area_size(48)
             .build_cartesian_2d(0.0..canvas::end_of_axis(most), 0.0..count)?;
-        chart
-            .configure_mesh()
-            .disable_y_mesh()
+        let mut mesh = chart.configure_mesh();
+        canvas::style_axes(&mut mesh);
+        mesh.disable_y_mesh()
             .disable_y_axis()
-            .light_line_style(WHITE)
-            .bold_line_style(canvas::FAINT)
-            .axis_style(canvas::GREY)
             .x_labels(6)
             .x_label_formatter(&|value| canvas::tick(*value))
-            .label_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .x_desc("Milliseconds a document")
-            .axis_desc_style(canvas::text_style(canvas::TEXT, canvas::INK))
             .draw()?;
         let (base_x, base_y) = above.get_base_pixel();
         let at = |time: f64, row: f64| {
