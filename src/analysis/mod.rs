@@ -4,11 +4,13 @@
 
 mod compare;
 mod doubt;
+mod figures;
 mod pareto;
 pub mod statistics;
 mod summary;
 mod verdict;
 
+use indexmap::IndexMap;
 use serde::Serialize;
 
 pub use compare::{Comparison, StageComparison, compare};
@@ -16,6 +18,8 @@ pub use doubt::Doubt;
 pub use statistics::Estimate;
 pub use summary::Summary;
 pub use verdict::Verdict;
+
+use figures::Trials;
 
 use crate::knob::Candidate;
 use crate::runner::Recording;
@@ -180,26 +184,40 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
 }
 
 fn summaries(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Summary> {
-    let mut by_candidate: indexmap::IndexMap<&str, Vec<&Recording>> = indexmap::IndexMap::new();
-    for recording in recordings.iter().filter(|recording| recording.stage == stage.name) {
-        by_candidate.entry(&recording.id).or_default().push(recording);
-    }
-    let summary =
-        |recordings: &Vec<&Recording>| Summary::of(recordings, suite.objective, suite.price_per_hour);
-    by_candidate.values().filter_map(summary).collect()
+    let candidates = by_candidate(stage, recordings).into_values();
+    candidates.filter_map(|trials| Summary::of(&trials, suite.objective, suite.price_per_hour)).collect()
 }
 
-/// What the search may know of a stage's recordings so far.
+/// A stage's recordings, by candidate, in the order in which candidates were first tried.
+fn by_candidate<'r>(stage: &Stage, recordings: &'r [Recording]) -> IndexMap<&'r str, Vec<&'r Recording>> {
+    let mut candidates: IndexMap<&str, Vec<&Recording>> = IndexMap::new();
+    for recording in recordings.iter().filter(|recording| recording.stage == stage.name) {
+        candidates.entry(&recording.id).or_default().push(recording);
+    }
+    candidates
+}
+
+/// What the search may know of a stage's recordings so far. Without intervals: it's asked for between rounds.
 pub fn observe(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Observation> {
-    let observation = |summary: Summary| Observation {
-        meets_limits: verdict::eligible(&summary, &stage.limits, suite.objective).is_ok(),
-        score: summary
-            .value(suite.objective)
-            .filter(|_| summary.failure.is_none())
-            .map(|value| if suite.objective.more_is_better() { value } else { -value }),
-        candidate: summary.candidate,
+    let candidates = by_candidate(stage, recordings).into_values();
+    let observation = |recordings: Vec<&Recording>| {
+        let trials = Trials { recordings: &recordings, price_per_hour: suite.price_per_hour };
+        let failure = trials.failure();
+        let value = |figure| trials.value(figure);
+        let turned = |value: f64| if suite.objective.more_is_better() { value } else { -value };
+        Some(Observation {
+            candidate: recordings.first()?.candidate.clone(),
+            score: value(suite.objective).filter(|_| failure.is_none()).map(turned),
+            meets_limits: verdict::eligible(failure, value, &stage.limits, suite.objective).is_ok(),
+        })
     };
-    summaries(suite, stage, recordings).into_iter().map(observation).collect()
+    candidates.filter_map(observation).collect()
+}
+
+/// The figure of a single trial, where it has one.
+pub fn figure_of_trial(recording: &Recording, figure: Figure, price_per_hour: Option<f64>) -> Option<f64> {
+    let trials = Trials { recordings: &[recording], price_per_hour };
+    trials.value(figure).filter(|_| trials.failure().is_none())
 }
 
 /// The last thing that a run's journal says of how it ended, for people.

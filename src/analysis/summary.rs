@@ -3,7 +3,8 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::statistics::{Estimate, Rounds, estimate, median};
+use super::figures::Trials;
+use super::statistics::{Estimate, Rounds};
 use crate::knob::Candidate;
 use crate::pipeline::{Pass, Split};
 use crate::runner::{Failure, Recording};
@@ -39,29 +40,10 @@ impl Summary {
     /// Takes the recordings of one candidate together. There must be at least one.
     pub fn of(recordings: &[&Recording], objective: Figure, price_per_hour: Option<f64>) -> Option<Summary> {
         let first = recordings.first()?;
-        let rounds = recordings.iter().map(|recording| recording.round as usize + 1).max()?;
-        // A failure in any round is a failure: what fails once in three will fail in service.
-        let failure = recordings.iter().find_map(|recording| recording.failure.clone());
-        let passes: Vec<&Pass> =
-            recordings.iter().filter_map(|r| r.measured.as_ref()).flat_map(|m| &m.passes).collect();
-        let by_round = |sample: &dyn Fn(&Pass) -> Option<f64>| -> Rounds {
-            let mut samples = vec![Vec::new(); rounds];
-            for recording in recordings {
-                let passes = recording.measured.iter().flat_map(|measured| &measured.passes);
-                samples[recording.round as usize].extend(passes.filter_map(sample));
-            }
-            samples
-        };
-        let mut figures = IndexMap::new();
-        for figure in Figure::ALL {
-            let value = match sampled(figure, price_per_hour) {
-                Some(sample) => estimate(&by_round(&*sample)),
-                None => read(figure, recordings).map(Estimate::exact),
-            };
-            figures.extend(value.map(|value| (figure, value)));
-        }
-        let throughput =
-            sampled(Figure::Throughput, None).map(|sample| by_round(&*sample)).unwrap_or_default();
+        let trials = Trials { recordings, price_per_hour };
+        let passes: Vec<&Pass> = trials.passes().collect();
+        let estimates = Figure::ALL.into_iter().map(|figure| Some((figure, trials.estimate(figure)?)));
+        let throughput = trials.samples(Figure::Throughput).unwrap_or_default();
         let loaded = recordings.iter().rev().find_map(|recording| recording.loaded.as_ref());
         let tokens: u64 = passes.iter().map(|pass| pass.tokens).sum();
         let padded: u64 = passes.iter().map(|pass| pass.padded_tokens).sum();
@@ -71,15 +53,15 @@ impl Summary {
             rounds: recordings.iter().filter(|recording| recording.measured.is_some()).count(),
             passes: passes.len(),
             batches: passes.first().map_or(0, |pass| pass.batch_seconds.len()),
-            figures,
+            figures: estimates.flatten().collect(),
             spread: spread(throughput.into_iter().flatten().collect()),
             split: mean_split(&passes),
             padding_waste: (padded > 0).then(|| 1.0 - tokens as f64 / padded as f64),
-            failure,
+            failure: trials.failure().cloned(),
             version: loaded.map(|loaded| loaded.version.clone()),
             device: loaded.map(|loaded| loaded.device.clone()),
             simulated: loaded.is_some_and(|loaded| loaded.simulated),
-            samples: sampled(objective, price_per_hour).map(|sample| by_round(&*sample)).unwrap_or_default(),
+            samples: trials.samples(objective).unwrap_or_default(),
         })
     }
 
@@ -94,45 +76,6 @@ impl Summary {
     /// Peak memory where it's scarce: on the device if it's known there, or else on the host.
     pub fn memory(&self) -> Option<f64> {
         self.value(Figure::Vram).or_else(|| self.value(Figure::Rss))
-    }
-}
-
-type Sample = Box<dyn Fn(&Pass) -> Option<f64>>;
-
-/// How a pass gives a sample of a figure, for the figures that passes give.
-fn sampled(figure: Figure, price_per_hour: Option<f64>) -> Option<Sample> {
-    let batches = |share: f64| -> Sample {
-        Box::new(move |pass| {
-            let mut seconds = pass.batch_seconds.clone();
-            seconds.sort_by(f64::total_cmp);
-            quantile(&seconds, share)
-        })
-    };
-    match figure {
-        Figure::Throughput => Some(Box::new(|pass| Some(pass.documents as f64 / pass.seconds))),
-        Figure::Tokens => Some(Box::new(|pass| (pass.tokens > 0).then(|| pass.tokens as f64 / pass.seconds))),
-        Figure::Latency => Some(batches(0.5)),
-        Figure::P95 => Some(batches(0.95)),
-        Figure::Cost => Some(Box::new(move |pass| {
-            price_per_hour.map(|price| price / 3600.0 * pass.seconds / pass.documents as f64 * 1e6)
-        })),
-        Figure::Vram | Figure::Rss | Figure::Load | Figure::Quality => None,
-    }
-}
-
-/// The figures that are read once a trial. Of memory the highest counts, of load times the median.
-fn read(figure: Figure, recordings: &[&Recording]) -> Option<f64> {
-    let highest = |bytes: &dyn Fn(&Recording) -> Option<u64>| {
-        recordings.iter().filter_map(|recording| bytes(recording)).max().map(|bytes| bytes as f64)
-    };
-    match figure {
-        Figure::Vram => highest(&|recording| recording.measured.as_ref()?.peak_vram_bytes),
-        Figure::Rss => highest(&|recording| recording.peak_rss_bytes),
-        Figure::Load => {
-            median(recordings.iter().filter_map(|recording| Some(recording.loaded.as_ref()?.seconds)))
-        }
-        Figure::Quality => recordings.iter().find_map(|recording| recording.quality),
-        _ => None,
     }
 }
 

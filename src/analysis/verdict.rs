@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::statistics::{Estimate, ratio};
 use super::summary::Summary;
+use crate::runner::Failure;
 use crate::suite::{Figure, Limit};
 
 /// Why a candidate is where it is.
@@ -26,14 +27,19 @@ pub enum Verdict {
     },
 }
 
-/// Whether a candidate may win, or why it may not.
-pub fn eligible(summary: &Summary, limits: &[Limit], objective: Figure) -> Result<(), Verdict> {
+/// Whether a candidate may win, or why it may not: by its failure, if it failed, and its figures.
+pub fn eligible(
+    failure: Option<&Failure>,
+    value: impl Fn(Figure) -> Option<f64>,
+    limits: &[Limit],
+    objective: Figure,
+) -> Result<(), Verdict> {
     let excluded = |status: &str, why: String| Err(Verdict::Excluded { status: status.to_owned(), why });
-    if let Some(failure) = &summary.failure {
+    if let Some(failure) = failure {
         return excluded(failure.status.name(), failure.in_words());
     }
     for limit in limits {
-        match summary.value(limit.figure) {
+        match value(limit.figure) {
             None => return excluded("unknown", format!("no figure for the limit {limit}")),
             Some(value) if !limit.admits(value) => {
                 let status = if limit.figure == Figure::Quality { "below quality" } else { "over limit" };
@@ -42,7 +48,7 @@ pub fn eligible(summary: &Summary, limits: &[Limit], objective: Figure) -> Resul
             Some(_) => {}
         }
     }
-    match summary.value(objective) {
+    match value(objective) {
         None => excluded("unknown", format!("no figure for the objective {objective}")),
         Some(_) => Ok(()),
     }
@@ -53,7 +59,7 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Vec
     let mut able = Vec::new();
     let mut unable = Vec::new();
     for summary in summaries {
-        match eligible(&summary, limits, objective) {
+        match eligible(summary.failure.as_ref(), |figure| summary.value(figure), limits, objective) {
             Ok(()) => able.push(summary),
             Err(verdict) => unable.push((summary, verdict)),
         }

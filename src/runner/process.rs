@@ -30,7 +30,8 @@ pub struct WorkerProcess {
     child: Child,
     /// Set once it's reaped: from then on its number may be somebody else's.
     exit: Option<ExitStatus>,
-    stdin: Option<ChildStdin>,
+    /// What a thread of its own writes to stdin: a worker that doesn't read must not stop us.
+    requests: Option<mpsc::Sender<String>>,
     lines: Receiver<Line>,
     stderr: Arc<Mutex<VecDeque<u8>>>,
     stderr_reader: Option<JoinHandle<()>>,
@@ -81,7 +82,7 @@ impl WorkerProcess {
             std::thread::spawn(move || keep_tail(stream, &kept))
         });
         Ok(WorkerProcess {
-            stdin: child.stdin.take(),
+            requests: child.stdin.take().map(write_lines),
             child,
             exit: None,
             lines,
@@ -108,8 +109,8 @@ impl WorkerProcess {
         if self.first_request.is_empty() {
             self.first_request.clone_from(&line);
         }
-        let sent = self.stdin.as_mut().map(|stdin| writeln!(stdin, "{line}").and_then(|()| stdin.flush()));
-        if !matches!(sent, Some(Ok(()))) {
+        let sent = self.requests.as_ref().is_some_and(|requests| requests.send(line + "\n").is_ok());
+        if !sent {
             // It no longer reads: it's dead or dying, and says why by how it died.
             return Err(Trouble::Failure(self.death()));
         }
@@ -163,7 +164,7 @@ impl WorkerProcess {
 
     /// Closes its stdin, which tells it to end, and waits a while for it to do so.
     fn hang_up(&mut self) -> bool {
-        self.stdin = None;
+        self.requests = None;
         let deadline = Instant::now() + GRACE;
         while !has_ended(&self.child) {
             if Instant::now() >= deadline {
@@ -220,6 +221,19 @@ impl Drop for WorkerProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Writes what is sent until nobody sends any more, or nobody reads any more.
+fn write_lines(mut stdin: ChildStdin) -> mpsc::Sender<String> {
+    let (sender, lines) = mpsc::channel::<String>();
+    std::thread::spawn(move || {
+        for line in lines {
+            if stdin.write_all(line.as_bytes()).and_then(|()| stdin.flush()).is_err() {
+                return;
+            }
+        }
+    });
+    sender
 }
 
 fn read_lines(stdout: impl Read, lines: &mpsc::Sender<Line>) {

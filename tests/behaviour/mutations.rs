@@ -65,17 +65,18 @@ fn mutate(text: &[u8], random: &mut Pcg64) -> Vec<u8> {
                 }
                 text = lines.concat();
             }
-            _ => {
-                // A number becomes another one, which stays readable more often than a flipped bit does.
-                let digits: Vec<usize> =
-                    (0..text.len()).filter(|place| text[*place].is_ascii_digit()).collect();
-                if let Some(place) = digits.choose(random) {
-                    text[*place] = b'0' + random.random_range(0..10);
-                }
-            }
+            _ => change_digit(&mut text, 0, random),
         }
     }
     text
+}
+
+/// A number after `start` becomes another one, which stays readable more often than a flipped bit does.
+fn change_digit(text: &mut [u8], start: usize, random: &mut Pcg64) {
+    let digits: Vec<usize> = (start..text.len()).filter(|place| text[*place].is_ascii_digit()).collect();
+    if let Some(place) = digits.choose(random) {
+        text[*place] = b'0' + random.random_range(0..10);
+    }
 }
 
 #[test]
@@ -141,14 +142,21 @@ fn five_hundred_mutated_journals_are_read_or_refused() {
     let place = Place::with_suite(&suite(&stage, script));
     place.best(&[], 0);
     let whole = std::fs::read(place.run_folder().join("journal.jsonl")).unwrap();
+    let header_end = whole.iter().position(|byte| *byte == b'\n').unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut random = Pcg64::seed_from_u64(4);
     let (mut read, mut refused) = (0, 0);
     for case in 0..500 {
-        let mut mutated = mutate(&whole, &mut random);
-        if case % 2 == 1 {
-            mutated = sealed_again(&mutated);
-        }
+        // Damage as disks do it; the same behind a right checksum; and a single wrong figure behind one.
+        let mutated = match case % 3 {
+            0 => mutate(&whole, &mut random),
+            1 => sealed_again(&mutate(&whole, &mut random)),
+            _ => {
+                let mut changed = whole.clone();
+                change_digit(&mut changed, header_end, &mut random);
+                sealed_again(&changed)
+            }
+        };
         std::fs::write(folder.path().join("journal.jsonl"), &mutated).unwrap();
         let outcome = std::panic::catch_unwind(|| digest(folder.path()));
         match outcome {
@@ -160,7 +168,7 @@ fn five_hundred_mutated_journals_are_read_or_refused() {
             Err(_) => panic!("case {case} panicked on:\n{}", String::from_utf8_lossy(&mutated)),
         }
     }
-    assert!(read >= 20 && refused >= 200, "{read} read, {refused} refused");
+    assert!(read >= 50 && refused >= 200, "{read} read, {refused} refused");
 }
 
 /// Reads a run and makes everything of it that `report` makes.

@@ -4,7 +4,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{self, Area, Chart, Drawn};
-use crate::analysis::{StageAnalysis, Verdict};
+use crate::analysis::{StageAnalysis, Verdict, figure_of_trial};
 use crate::runner::Recording;
 use crate::suite::Figure;
 
@@ -59,14 +59,10 @@ impl Progress {
     }
 }
 
-/// The objective of a single trial, where a trial has it.
+/// The objective of a single trial. Of the cost, throughput: the price is the same for all, so they tell the same story.
 fn value(recording: &Recording, objective: Figure) -> Option<f64> {
-    if recording.failure.is_some() {
-        return None;
-    }
-    let summary = crate::analysis::Summary::of(&[recording], objective, None)?;
-    // The price is the same for all, so throughput tells the same story as cost does.
-    summary.value(if objective == Figure::Cost { Figure::Throughput } else { objective })
+    let figure = if objective == Figure::Cost { Figure::Throughput } else { objective };
+    figure_of_trial(recording, figure, None)
 }
 
 impl Chart for Progress {

@@ -1,0 +1,94 @@
+//! How figures come from the trials of one candidate.
+
+use super::statistics::{Estimate, Rounds, estimate, median};
+use crate::pipeline::Pass;
+use crate::runner::{Failure, Recording};
+use crate::suite::Figure;
+use crate::units::quantile;
+
+/// The trials of one candidate, at most one a round.
+pub struct Trials<'a> {
+    pub recordings: &'a [&'a Recording],
+    pub price_per_hour: Option<f64>,
+}
+
+impl<'a> Trials<'a> {
+    /// A failure in any round is a failure: what fails once in three will fail in service.
+    pub fn failure(&self) -> Option<&'a Failure> {
+        self.recordings.iter().find_map(|recording| recording.failure.as_ref())
+    }
+
+    pub fn passes(&self) -> impl Iterator<Item = &'a Pass> {
+        self.recordings
+            .iter()
+            .filter_map(|recording| recording.measured.as_ref())
+            .flat_map(|measured| &measured.passes)
+    }
+
+    /// The samples of a figure that passes give, a list a round; nothing for one that is read once a trial.
+    pub fn samples(&self, figure: Figure) -> Option<Rounds> {
+        let sample = sampled(figure, self.price_per_hour)?;
+        let rounds = self.recordings.iter().map(|recording| recording.round as usize + 1).max()?;
+        let mut samples = vec![Vec::new(); rounds];
+        for recording in self.recordings {
+            let passes = recording.measured.iter().flat_map(|measured| &measured.passes);
+            samples[recording.round as usize].extend(passes.filter_map(&sample));
+        }
+        Some(samples)
+    }
+
+    /// A figure alone, which is enough to hold it against a limit.
+    pub fn value(&self, figure: Figure) -> Option<f64> {
+        match self.samples(figure) {
+            Some(samples) => median(samples.into_iter().flatten()),
+            None => read(figure, self.recordings),
+        }
+    }
+
+    /// A figure with its interval, which takes a thousand times as long.
+    pub fn estimate(&self, figure: Figure) -> Option<Estimate> {
+        match self.samples(figure) {
+            Some(samples) => estimate(&samples),
+            None => read(figure, self.recordings).map(Estimate::exact),
+        }
+    }
+}
+
+type Sample = Box<dyn Fn(&Pass) -> Option<f64>>;
+
+/// How a pass gives a sample of a figure, for the figures that passes give.
+fn sampled(figure: Figure, price_per_hour: Option<f64>) -> Option<Sample> {
+    let batches = |share: f64| -> Sample {
+        Box::new(move |pass| {
+            let mut seconds = pass.batch_seconds.clone();
+            seconds.sort_by(f64::total_cmp);
+            quantile(&seconds, share)
+        })
+    };
+    match figure {
+        Figure::Throughput => Some(Box::new(|pass| Some(pass.documents as f64 / pass.seconds))),
+        Figure::Tokens => Some(Box::new(|pass| (pass.tokens > 0).then(|| pass.tokens as f64 / pass.seconds))),
+        Figure::Latency => Some(batches(0.5)),
+        Figure::P95 => Some(batches(0.95)),
+        Figure::Cost => Some(Box::new(move |pass| {
+            price_per_hour.map(|price| price / 3600.0 * pass.seconds / pass.documents as f64 * 1e6)
+        })),
+        Figure::Vram | Figure::Rss | Figure::Load | Figure::Quality => None,
+    }
+}
+
+/// The figures that are read once a trial. Of memory the highest counts, of load times the median.
+fn read(figure: Figure, recordings: &[&Recording]) -> Option<f64> {
+    let highest = |bytes: &dyn Fn(&Recording) -> Option<u64>| {
+        recordings.iter().filter_map(|recording| bytes(recording)).max().map(|bytes| bytes as f64)
+    };
+    match figure {
+        Figure::Vram => highest(&|recording| recording.measured.as_ref()?.peak_vram_bytes),
+        Figure::Rss => highest(&|recording| recording.peak_rss_bytes),
+        Figure::Load => {
+            median(recordings.iter().filter_map(|recording| Some(recording.loaded.as_ref()?.seconds)))
+        }
+        Figure::Quality => recordings.iter().find_map(|recording| recording.quality),
+        _ => None,
+    }
+}
