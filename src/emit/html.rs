@@ -42,8 +42,7 @@ pub fn page(analysis: &Analysis, run: &Run, plots: &[Plot], env: &str) -> anyhow
 }
 
 fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Value {
-    let prefix = format!("{}-", stage.name);
-    let own = plots.iter().filter(|plot| plot.name.starts_with(&prefix));
+    let own = plots.iter().filter(|plot| plot.stage == stage.name);
     let charts: Vec<Value> = own
         .map(|plot| context! { name => plot.name.as_str(), svg => Value::from_safe_string(plot.svg.clone()) })
         .collect();

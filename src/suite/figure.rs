@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::problem::did_you_mean;
+use super::problem::unknown;
 use crate::units::{Bytes, parse_duration, print_duration, significant};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -130,14 +130,8 @@ impl FromStr for Figure {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let text = text.trim();
-        let names = || Figure::ALL.map(Figure::name);
-        Figure::ALL.into_iter().find(|figure| figure.name() == text).ok_or_else(|| {
-            format!(
-                "no figure is called {text:?}; there are {}{}",
-                names().join(", "),
-                did_you_mean(text, names())
-            )
-        })
+        let found = Figure::ALL.into_iter().find(|figure| figure.name() == text);
+        found.ok_or_else(|| unknown("figure", text, Figure::ALL.map(Figure::name)))
     }
 }
 

@@ -3,6 +3,7 @@
 //! A suite that exists is valid and is never checked again. Knows the backends' knobs; knows nothing of processes,
 //! searches and results.
 
+mod budget;
 mod build;
 mod corpus;
 mod figure;
@@ -19,6 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::knob::{Applies, Candidate, KnobSpec};
 use crate::task::{Document, Metric, Task};
 
+pub use budget::{Budget, SearchKind};
 pub use build::parse;
 pub use corpus::Source as CorpusSource;
 pub use figure::{Figure, Limit};
@@ -95,25 +97,6 @@ pub struct ChosenBackend {
 pub enum Engine {
     BuiltIn { settings: serde_json::Value },
     Command { command: Vec<String>, settings: serde_json::Value },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Budget {
-    /// As long as it takes.
-    Whole,
-    Trials(u32),
-    Time(Duration),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SearchKind {
-    Grid,
-    Random,
-}
-
-impl SearchKind {
-    pub const ALL: [(&str, SearchKind); 2] = [("grid", SearchKind::Grid), ("random", SearchKind::Random)];
 }
 
 /// How long each trial measures.

@@ -52,6 +52,13 @@ impl Text<'_> {
     }
 }
 
+/// That nothing is called so, what there is, and what was probably meant.
+pub fn unknown<'a>(kind: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: Vec<&str> = known.into_iter().collect();
+    let hint = did_you_mean(given, known.iter().copied());
+    format!("no {kind} is called {given:?}; there are {}{hint}", known.join(", "))
+}
+
 /// `; did you mean "x"?`, or nothing if no name is near.
 pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     nearest(given, known).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()

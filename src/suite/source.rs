@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 
-use super::problem::{Problem, did_you_mean};
+use super::problem::{Problem, unknown};
 
 static BUILT_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/suites");
 
@@ -50,12 +50,7 @@ impl SuiteSource {
                 folder: Folder::BuiltIn,
             })
         } else {
-            let names = built_in_names();
-            let hint = did_you_mean(wanted, names.iter().copied());
-            Err(Problem::new(
-                "--suite",
-                format!("no suite is called {wanted:?}; there are {}{hint}", names.join(", ")),
-            ))
+            Err(Problem::new("--suite", unknown("suite", wanted, built_in_names())))
         }
     }
 

@@ -62,7 +62,7 @@ pub fn render(name: &str, scratch: &Path, caption: &Caption, chart: &impl Chart)
         std::fs::read(&path).map_err(|error| anyhow!("{name}.png: {error}"))?
     };
     let _ = std::fs::remove_file(&path);
-    Ok(Plot { name: name.to_owned(), svg, png })
+    Ok(Plot { stage: caption.stage.name.clone(), name: name.to_owned(), svg, png })
 }
 
 fn page<B: DrawingBackend>(area: &Area<B>, caption: &Caption, chart: &impl Chart) -> Drawn<B> {

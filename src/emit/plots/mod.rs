@@ -16,6 +16,7 @@ use crate::suite::Figure;
 
 /// A chart, drawn.
 pub struct Plot {
+    pub stage: String,
     /// File name without ending.
     pub name: String,
     pub svg: String,

@@ -1,0 +1,102 @@
+//! Every backend that a suite may name, with its knobs.
+
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::IntoDeserializer;
+use toml::Spanned;
+use toml::de::DeValue;
+
+use crate::backend::{self, declared, exec, fake};
+use crate::knob::BACKEND;
+use crate::pipeline;
+use crate::suite::problem::{Problem, Text, did_you_mean};
+use crate::suite::{ChosenBackend, Engine};
+
+/// Every backend that a stage may name: the built-in ones, and those that the suite describes.
+pub(super) fn read(text: Text, wire: Option<Spanned<DeValue>>) -> Result<Vec<ChosenBackend>, Problem> {
+    let mut catalogue = Vec::new();
+    for name in backend::BUILT_IN.into_iter().filter(|name| *name != fake::NAME) {
+        catalogue.push(built_in(name));
+    }
+    let Some(wire) = wire else { return Ok(catalogue) };
+    let span = wire.span();
+    let DeValue::Table(tables) = wire.into_inner() else {
+        return Err(text.problem(span, "`backends` must be tables: [backends.NAME]"));
+    };
+    for (name, value) in tables {
+        let place = name.span();
+        let name = name.into_inner().into_owned();
+        if name == "candle" || name == "ort" {
+            return Err(text.problem(place, format!("{name:?} is built in and has no settings")));
+        }
+        catalogue.push(described(text, name, place, value)?);
+    }
+    Ok(catalogue)
+}
+
+/// A built-in backend that needs no settings.
+fn built_in(name: &str) -> ChosenBackend {
+    let own = backend::open(name, serde_json::Value::Null).map(|backend| backend.knobs()).unwrap_or_default();
+    ChosenBackend {
+        name: name.to_owned(),
+        kind: name.to_owned(),
+        engine: Engine::BuiltIn { settings: serde_json::Value::Null },
+        knobs: pipeline::knobs().into_iter().chain(own).collect(),
+    }
+}
+
+/// A backend that the suite describes: a command, or a fake with its script.
+fn described(
+    text: Text,
+    name: String,
+    place: Range<usize>,
+    value: Spanned<DeValue>,
+) -> Result<ChosenBackend, Problem> {
+    let problem = |why: String| text.problem(place.clone(), format!("backend {name:?}: {why}"));
+    let reader = |error: toml::de::Error| text.reader_problem(&error);
+    let span = value.span();
+    let DeValue::Table(mut table) = value.into_inner() else {
+        return Err(problem("it must be a table".into()));
+    };
+    let kind = match table.remove("kind") {
+        Some(kind) => String::deserialize(kind.into_deserializer()).map_err(reader)?,
+        None => name.clone(),
+    };
+    let value = Spanned::new(span, DeValue::Table(table));
+    let declared =
+        |knobs| declared::specs(knobs).map_err(|(knob, why)| problem(format!("knob {knob:?}: {why}")));
+    let (engine, knobs) = match kind.as_str() {
+        exec::NAME => {
+            let exec = exec::Exec::deserialize(value.into_deserializer()).map_err(reader)?;
+            if exec.command.first().is_none_or(String::is_empty) {
+                return Err(problem("`command` is empty: there is no program to start".into()));
+            }
+            let settings = serde_json::Value::Object(exec.settings);
+            (Engine::Command { command: exec.command, settings }, declared(&exec.knobs)?)
+        }
+        fake::NAME => {
+            let script = fake::Script::deserialize(value.into_deserializer()).map_err(reader)?;
+            let mut knobs = pipeline::knobs();
+            let own = declared(&script.knobs)?;
+            if let Some(twice) = own.iter().find(|own| knobs.iter().any(|spec| spec.name == own.name)) {
+                return Err(problem(format!("knob {:?}: every built-in backend has it already", twice.name)));
+            }
+            knobs.extend(own);
+            script.validate(|name| knobs.iter().any(|spec| spec.name == name)).map_err(problem)?;
+            let settings = serde_json::to_value(&script).map_err(|error| problem(error.to_string()))?;
+            (Engine::BuiltIn { settings }, knobs)
+        }
+        other => {
+            let kinds = [exec::NAME, fake::NAME];
+            let hint = did_you_mean(other, kinds);
+            return Err(problem(format!(
+                "no kind of backend is called {other:?}; write `kind = \"exec\"` or `kind = \"fake\"`{hint}"
+            )));
+        }
+    };
+    if let Some(reserved) = knobs.iter().find(|spec| spec.name == BACKEND || spec.name.is_empty()) {
+        return Err(problem(format!("a knob can't be called {:?}", reserved.name)));
+    }
+    Ok(ChosenBackend { name, kind, engine, knobs })
+}

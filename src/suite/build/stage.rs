@@ -1,0 +1,265 @@
+//! What a stage may try: its backends, its space, its baseline and its reference.
+
+use std::ops::Range;
+
+use indexmap::IndexMap;
+use toml::Spanned;
+
+use super::{Builder, flag};
+use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
+use crate::suite::figure::{Figure, Limit};
+use crate::suite::problem::{Problem, did_you_mean, unknown};
+use crate::suite::space::{self, Axis, MOST_CANDIDATES};
+use crate::suite::wire::WireStage;
+use crate::suite::{ChosenBackend, Exclusion, Stage};
+use crate::task::Metric;
+
+/// A baseline or a reference as the file has it.
+type Settings = IndexMap<Spanned<String>, Spanned<Value>>;
+
+impl Builder<'_> {
+    pub(super) fn stages(
+        &self,
+        wire: &Spanned<Vec<Spanned<WireStage>>>,
+        limits: &[Limit],
+    ) -> Result<Vec<Stage>, Problem> {
+        let mut stages: Vec<Stage> = Vec::new();
+        for wire in wire.get_ref() {
+            let name = match &wire.get_ref().name {
+                Some(name) => name.get_ref().clone(),
+                None => wire.get_ref().task.name().to_owned(),
+            };
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+            let span = wire.get_ref().name.as_ref().map_or(wire.span(), Spanned::span);
+            if name.is_empty() || !name.chars().all(plain) {
+                // It becomes a part of file names.
+                let why = format!("{name:?} is no name for a stage: letters, digits, - and _ only");
+                return Err(self.text.problem(span, why));
+            }
+            if stages.iter().any(|stage| stage.name == name) {
+                return Err(self.text.problem(span, format!("a second stage called {name:?}")));
+            }
+            stages.push(self.stage(name, wire, limits)?);
+        }
+        if stages.is_empty() {
+            return Err(self.text.problem(wire.span(), "no stages: there is nothing to measure"));
+        }
+        let takes = |stage: &Stage, knob: &str| {
+            let names = stage.candidates.iter().flat_map(|candidate| candidate.knobs.keys());
+            names.into_iter().any(|name| name == knob || format!("{}.{name}", stage.name) == knob)
+        };
+        for (knob, _) in &self.overrides.set {
+            if !stages.iter().any(|stage| takes(stage, knob)) {
+                let known =
+                    self.catalogue.iter().flat_map(|backend| &backend.knobs).map(|spec| spec.name.as_str());
+                let hint = did_you_mean(knob, known);
+                return Err(Problem::new(
+                    format!("--set {knob}"),
+                    format!("no chosen backend has a knob {knob:?}{hint}"),
+                ));
+            }
+        }
+        if self.overrides.model.is_some() && stages.len() > 1 {
+            return Err(Problem::new("--model", "this suite has several stages, each with its own model"));
+        }
+        Ok(stages)
+    }
+
+    fn stage(&self, name: String, wire: &Spanned<WireStage>, limits: &[Limit]) -> Result<Stage, Problem> {
+        let (span, wire) = (wire.span(), wire.get_ref());
+        let backends = self.chosen(&wire.backends)?;
+        let axes = self.axes(&name, wire, &backends)?;
+        let sizes = backends.iter().map(|backend| space::size(backend, &axes));
+        let total = sizes.into_iter().try_fold(0usize, |sum, size| sum.checked_add(size?));
+        if total.is_none_or(|total| total > MOST_CANDIDATES) {
+            return Err(self
+                .text
+                .problem(span, format!("the space has more than {MOST_CANDIDATES} candidates")));
+        }
+        let mut exclusions = Vec::new();
+        let mut candidates = Vec::new();
+        for backend in &backends {
+            let (fitting, unfit) = space::candidates(backend, &axes);
+            candidates.extend(fitting);
+            let unfit = unfit.into_iter();
+            exclusions.extend(
+                unfit.map(|unfit| Exclusion { candidates: unfit.candidates, because: unfit.because }),
+            );
+        }
+        for rule in &wire.exclude {
+            let count = candidates.len();
+            self.know(rule.get_ref().when.0.keys(), &backends, rule.span())?;
+            candidates.retain(|candidate| !rule.get_ref().when.holds(candidate));
+            let because = rule.get_ref().because.clone();
+            exclusions.push(Exclusion { candidates: count - candidates.len(), because });
+        }
+        if candidates.is_empty() {
+            return Err(self.text.problem(span, format!("stage {name:?} has no candidate left to measure")));
+        }
+        let baseline = self.fixed(wire.baseline.as_ref(), &backends, |spec| spec.default.clone())?;
+        let reference = self
+            .fixed(wire.reference.as_ref(), &self.starting_with(&backends), |spec| spec.reference.clone())?;
+        let metric = self.metric(wire)?;
+        let mut limits = limits.to_vec();
+        limits.extend(self.limits(&wire.limits)?);
+        if let Some(least) = wire.quality.as_ref().and_then(|quality| quality.get_ref().at_least.as_ref()) {
+            if !(-1.0..=1.0).contains(least.get_ref()) {
+                return Err(self
+                    .text
+                    .problem(least.span(), "`at_least` must be from -1 to 1: 1 is full agreement"));
+            }
+            limits.push(Limit { figure: Figure::Quality, at_most: false, bound: *least.get_ref() });
+        }
+        Ok(Stage {
+            name,
+            task: wire.task,
+            model: self.overrides.model.clone().unwrap_or_else(|| wire.model.get_ref().clone()),
+            baseline_in_space: candidates.contains(&baseline),
+            candidates: space::distinct(&baseline, candidates),
+            baseline,
+            reference,
+            swept: axes.iter().filter(|axis| axis.values.len() > 1).map(|axis| axis.knob.clone()).collect(),
+            exclusions,
+            metric,
+            limits,
+        })
+    }
+
+    /// The backends of a stage, in its order.
+    fn chosen(&self, wire: &Spanned<Vec<Spanned<String>>>) -> Result<Vec<ChosenBackend>, Problem> {
+        let find = |name: &str| {
+            let names = self.catalogue.iter().map(|backend| backend.name.as_str());
+            let found = self.catalogue.iter().find(|backend| backend.name == name).cloned();
+            found.ok_or_else(|| unknown("backend", name, names))
+        };
+        let chosen: Vec<ChosenBackend> = match &self.overrides.backends {
+            Some(names) => {
+                names.iter().map(|name| find(name).map_err(flag("--backend"))).collect::<Result<_, _>>()?
+            }
+            None => wire.get_ref().iter().map(|name| self.read(name, find)).collect::<Result<_, _>>()?,
+        };
+        if chosen.is_empty() {
+            return Err(self.text.problem(wire.span(), "no backends: there is nothing to measure with"));
+        }
+        Ok(chosen)
+    }
+
+    /// The stage's knobs with the values of the file or of the command line, each known to some backend.
+    fn axes(&self, stage: &str, wire: &WireStage, backends: &[ChosenBackend]) -> Result<Vec<Axis>, Problem> {
+        let mut axes: Vec<Axis> = Vec::new();
+        for (knob, values) in &wire.knobs {
+            self.know([knob.get_ref()], backends, knob.span())?;
+            let problem = |why: String| self.text.problem(values.span(), why);
+            axes.push(axis(knob.get_ref(), values.get_ref().as_slice().to_vec(), backends).map_err(problem)?);
+        }
+        for (knob, texts) in &self.overrides.set {
+            let knob = knob.strip_prefix(&format!("{stage}.")).unwrap_or(knob);
+            let specs =
+                || backends.iter().flat_map(|backend| &backend.knobs).filter(|spec| spec.name == knob);
+            if specs().next().is_none() {
+                continue;
+            }
+            let place = || format!("--set {knob}");
+            let parse = |text: &String| {
+                let tries = specs().map(|spec| spec.kind.parse(text)).collect::<Vec<_>>();
+                tries.iter().find_map(|value| value.clone().ok()).map_or_else(|| tries[0].clone(), Ok)
+            };
+            let values: Result<Vec<Value>, String> = texts.iter().map(parse).collect();
+            let values = values.map_err(|why| Problem::new(place(), why))?;
+            let set = axis(knob, values, backends).map_err(|why| Problem::new(place(), why))?;
+            axes.retain(|axis| axis.knob != knob);
+            axes.push(set);
+        }
+        Ok(axes)
+    }
+
+    /// The baseline or the reference: what the stage sets, over what the specifications give.
+    fn fixed(
+        &self,
+        wire: Option<&Spanned<Settings>>,
+        backends: &[ChosenBackend],
+        value: impl Fn(&KnobSpec) -> Value,
+    ) -> Result<Candidate, Problem> {
+        let empty = Settings::new();
+        let settings = wire.map_or(&empty, Spanned::get_ref);
+        let mut backend = &backends[0];
+        for (_, value) in settings.iter().filter(|(name, _)| name.get_ref() == BACKEND) {
+            let wanted = value.get_ref().to_string();
+            backend = backends.iter().find(|backend| backend.name == wanted).ok_or_else(|| {
+                let names = backends.iter().map(|backend| backend.name.as_str());
+                self.text.problem(value.span(), unknown("backend", &wanted, names))
+            })?;
+        }
+        let mut candidate = space::candidate_of(backend, value);
+        for (name, value) in settings.iter().filter(|(name, _)| name.get_ref() != BACKEND) {
+            self.know([name.get_ref()], std::slice::from_ref(backend), name.span())?;
+            for spec in backend.knobs.iter().filter(|spec| spec.name == *name.get_ref()) {
+                let value =
+                    spec.kind.accept(value.get_ref()).map_err(|why| self.text.problem(value.span(), why))?;
+                candidate = space::with(&candidate, &spec.name, value);
+            }
+        }
+        Ok(candidate)
+    }
+
+    /// All backends, `backends` in front: the reference may come from one that isn't being tuned.
+    fn starting_with(&self, backends: &[ChosenBackend]) -> Vec<ChosenBackend> {
+        let others =
+            self.catalogue.iter().filter(|other| backends.iter().all(|backend| backend.name != other.name));
+        backends.iter().chain(others).cloned().collect()
+    }
+
+    /// Refuses names that are knobs of no backend.
+    fn know<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n String>,
+        backends: &[ChosenBackend],
+        span: Range<usize>,
+    ) -> Result<(), Problem> {
+        let known: Vec<&str> =
+            backends.iter().flat_map(|backend| &backend.knobs).map(|spec| spec.name.as_str()).collect();
+        for name in names {
+            if name != BACKEND && !known.contains(&name.as_str()) {
+                let hint = did_you_mean(name, known.iter().copied());
+                let chosen: Vec<_> = backends.iter().map(|backend| backend.name.as_str()).collect();
+                let why = format!("no knob {name:?} in {}{hint}", chosen.join(", "));
+                return Err(self.text.problem(span, why));
+            }
+        }
+        Ok(())
+    }
+
+    fn metric(&self, wire: &WireStage) -> Result<Metric, Problem> {
+        let possible = wire.task.metrics();
+        match wire.quality.as_ref().and_then(|quality| quality.get_ref().metric.as_ref()) {
+            None => Ok(possible[0]),
+            Some(metric) if possible.contains(metric.get_ref()) => Ok(*metric.get_ref()),
+            Some(metric) => {
+                let names: Vec<_> = possible.iter().map(|metric| metric.name()).collect();
+                let (given, task) = (metric.get_ref().name(), wire.task.name());
+                let why = format!("{given:?} can't judge the task {task:?}; there are {}", names.join(", "));
+                Err(self.text.problem(metric.span(), why))
+            }
+        }
+    }
+}
+
+/// An axis whose values are not empty, not repeated, and each fit for some backend.
+fn axis(knob: &str, values: Vec<Value>, backends: &[ChosenBackend]) -> Result<Axis, String> {
+    if values.is_empty() {
+        return Err(format!("{knob} has no values, so the space is empty"));
+    }
+    for (place, value) in values.iter().enumerate() {
+        if values[..place].contains(value) {
+            return Err(format!("{knob}: {value} is there twice"));
+        }
+        let specs = backends.iter().flat_map(|backend| &backend.knobs).filter(|spec| spec.name == knob);
+        let refusals: Vec<String> = specs.clone().filter_map(|spec| spec.kind.accept(value).err()).collect();
+        if refusals.len() == specs.count()
+            && let Some(why) = refusals.first()
+        {
+            return Err(format!("{knob}: {why}"));
+        }
+    }
+    Ok(Axis { knob: knob.to_owned(), values })
+}
