@@ -98,7 +98,7 @@ fn header(source: SuiteSource, suite: &Suite, documents: &[autotune::task::Docum
         revision: String::new(),
         command_line: Vec::new(),
         suite_digest: suite.digest(),
-        corpus_digest: suite::corpus_digest(&corpus_lines(documents)),
+        corpus_digest: suite::digest(&corpus_lines(documents)),
         source,
         overrides: Overrides::default(),
         target: Target::simulated(None, "overhead"),

@@ -12,7 +12,7 @@
 //! Data flows one way. The only arrow back is a list of plain values handed to the search.
 //!
 //! The rooms are listed below from the one that knows nobody to the one that knows all; a room uses only rooms above
-//! it. `tests/layers.rs` checks that.
+//! it. `tests/behaviour/layers.rs` checks that.
 
 pub mod units;
 

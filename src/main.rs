@@ -1,5 +1,6 @@
 //! Parses, dispatches, prints the error chain, and ends with the right code.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use autotune::cli::{self, Cli};
@@ -12,7 +13,8 @@ fn main() -> ExitCode {
     match cli::run(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Nobody may be listening any more, and the code says it too.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::from(cli::code(&error))
         }
     }

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::statistics::{Estimate, ratio};
-use super::{Analysis, Ranked};
+use super::{Analysis, Ranked, StageAnalysis};
 use crate::knob::Candidate;
+use crate::store::RunHeader;
 use crate::suite::Figure;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,9 +45,15 @@ pub struct Shared {
     pub ratio: Estimate,
 }
 
-/// Compares two analyses of the same objective, stage by stage.
-pub fn compare(before: &Analysis, after: &Analysis) -> Comparison {
+/// Compares two runs of the same objective, stage by stage. Figures of two objectives have nothing to be compared by.
+pub fn compare(
+    (before, then): (&Analysis, &RunHeader),
+    (after, now): (&Analysis, &RunHeader),
+) -> Result<Comparison, String> {
     let objective = after.objective;
+    if before.objective != objective {
+        return Err(format!("one run is tuned for {}, the other for {objective}", before.objective));
+    }
     let mut cautions = vec![
         "the two runs were not measured side by side: a machine can drift by half between them".to_owned(),
     ];
@@ -56,9 +63,26 @@ pub fn compare(before: &Analysis, after: &Analysis) -> Comparison {
         }
     };
     differ("target", &before.target, &after.target);
-    differ("suite", &before.suite, &after.suite);
-    differ("objective", before.objective.name(), after.objective.name());
+    differ("machine", &then.machine.cpu_line(), &now.machine.cpu_line());
+    differ("suite", &then.suite_digest, &now.suite_digest);
+    differ("corpus", &then.corpus_digest, &now.corpus_digest);
+    differ("version of autotune", &then.revision, &now.revision);
     differ("provenance", before.provenance.name(), after.provenance.name());
+    let lone = |stages: &[StageAnalysis], others: &[StageAnalysis]| -> String {
+        let missing = stages.iter().filter(|stage| others.iter().all(|other| other.name != stage.name));
+        missing.map(|stage| stage.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    differ("list of stages", &lone(&before.stages, &after.stages), &lone(&after.stages, &before.stages));
+    for now in &after.stages {
+        if let Some(then) = before.stages.iter().find(|stage| stage.name == now.name) {
+            differ(&format!("model of {}", now.name), &then.model, &now.model);
+            differ(&format!("limits of {}", now.name), &then.limits.join(", "), &now.limits.join(", "));
+            let version = |stage: &StageAnalysis| {
+                stage.winner().map(|winner| winner.summary.versions.join(", ")).unwrap_or_default()
+            };
+            differ(&format!("library of {}'s winner", now.name), &version(then), &version(now));
+        }
+    }
     let stages = after.stages.iter().filter_map(|now| {
         let then = before.stages.iter().find(|stage| stage.name == now.name)?;
         let winner = |ranked: &Ranked| {
@@ -88,7 +112,7 @@ pub fn compare(before: &Analysis, after: &Analysis) -> Comparison {
             shared,
         })
     });
-    Comparison { objective, stages: stages.collect(), cautions }
+    Ok(Comparison { objective, stages: stages.collect(), cautions })
 }
 
 fn shared(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Shared> {
@@ -104,10 +128,4 @@ fn shared(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Shared> {
 fn estimate(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Estimate> {
     ratio(&now.summary.samples, &then.summary.samples)
         .or_else(|| Some(Estimate::exact(now.summary.value(objective)? / then.summary.value(objective)?)))
-}
-
-impl super::StageAnalysis {
-    fn find(&self, id: &str) -> Option<&Ranked> {
-        self.candidates.iter().find(|ranked| ranked.summary.id == id)
-    }
 }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use super::StageAnalysis;
 use super::verdict::Verdict;
-use crate::knob::Value;
-use crate::suite::{Budget, Figure, Suite};
+use crate::knob::{Kind, Value};
+use crate::suite::{Figure, Suite};
 use crate::units::Bytes;
 
 /// A spread of passes above this hides differences that people tune for.
@@ -21,6 +21,7 @@ pub enum Doubt {
     NotReached { candidates: usize },
     BaselineFailed { why: String },
     Ties { candidates: usize },
+    MixedVersions { versions: Vec<String> },
     TogetherOverLimit { together: Bytes, limit: String },
 }
 
@@ -43,7 +44,9 @@ impl Doubt {
                 format!("the winner's {knob}={value} is at the edge of what was tried: try beyond it")
             }
             Doubt::NotReached { candidates } => {
-                format!("{candidates} candidates were not measured: raise the budget, or go on with --resume")
+                format!(
+                    "{candidates} candidates were not measured: go on with --resume and a larger --budget"
+                )
             }
             Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
             Doubt::Ties { candidates } => {
@@ -53,6 +56,12 @@ impl Doubt {
                     format!("{candidates} other candidates")
                 };
                 format!("{others} can't be told apart from the winner: raise `rounds`")
+            }
+            Doubt::MixedVersions { versions } => {
+                format!(
+                    "the library changed while the run lasted: {}; measure anew",
+                    versions.join(", then ")
+                )
             }
             Doubt::TogetherOverLimit { together, limit } => format!(
                 "each stage meets {limit}, and all stages loaded together would take {together}: load them in turn, \
@@ -76,8 +85,11 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     {
         doubts.push(Doubt::BaselineFailed { why: why.clone() });
     }
+    if let Some(mixed) = stage.candidates.iter().find(|ranked| ranked.summary.versions.len() > 1) {
+        doubts.push(Doubt::MixedVersions { versions: mixed.summary.versions.clone() });
+    }
     let Some(winner) = stage.winner() else { return doubts };
-    if winner.summary.rounds < 3 && suite.budget != Budget::Trials(1) {
+    if winner.summary.rounds < 3 {
         doubts.push(Doubt::FewRounds { rounds: winner.summary.rounds });
     }
     if let Some(spread) = winner.summary.spread.filter(|spread| *spread > NOISY) {
@@ -88,12 +100,12 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     if ties > 0 {
         doubts.push(Doubt::Ties { candidates: ties });
     }
-    doubts.extend(edges(stage));
+    doubts.extend(edges(stage, suite));
     doubts
 }
 
 /// Numeric knobs whose best value is the highest or lowest that was tried, with another one on its inner side.
-fn edges(stage: &StageAnalysis) -> Vec<Doubt> {
+fn edges(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     let Some(winner) = stage.winner() else { return Vec::new() };
     // A batch of the whole corpus can't grow.
     let whole = |knob: &str| knob == "batch_size" && winner.summary.batches == 1;
@@ -105,7 +117,16 @@ fn edges(stage: &StageAnalysis) -> Vec<Doubt> {
             (tried.iter().copied().reduce(f64::min)?, tried.into_iter().reduce(f64::max)?);
         let chosen_number = chosen.number().filter(|number| number.is_finite())?;
         // Beyond 1 there is no batch, and beyond "none" no limit.
-        let at_edge = chosen_number == highest || (chosen_number == lowest && lowest > 1.0);
+        // Nor is there anything beyond what the knob takes.
+        let backend = suite.backend(&winner.summary.candidate.backend)?;
+        let spec = backend.knobs.iter().find(|spec| spec.name == *knob)?;
+        let beyond = |bound: f64| match spec.kind {
+            Kind::Integer { least, most } => bound > least as f64 && bound < most as f64,
+            Kind::Number { least, most } => bound > least && bound < most,
+            _ => true,
+        };
+        let at_edge =
+            beyond(chosen_number) && (chosen_number == highest || (chosen_number == lowest && lowest > 1.0));
         (at_edge && lowest < highest).then(|| Doubt::Edge { knob: knob.clone(), value: chosen.to_string() })
     };
     stage.swept.iter().filter(|knob| !whole(knob)).filter_map(edge).collect()

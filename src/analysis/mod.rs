@@ -101,7 +101,11 @@ impl StageAnalysis {
     }
 
     pub fn baseline(&self) -> Option<&Ranked> {
-        self.candidates.iter().find(|ranked| ranked.summary.id == self.baseline_id)
+        self.find(&self.baseline_id)
+    }
+
+    pub fn find(&self, id: &str) -> Option<&Ranked> {
+        self.candidates.iter().find(|ranked| ranked.summary.id == id)
     }
 
     /// Whether `knob`, or the backend, is the same in all candidates, so that naming it says nothing.

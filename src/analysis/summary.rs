@@ -28,7 +28,8 @@ pub struct Summary {
     /// Share of the computed tokens that were padding.
     pub padding_waste: Option<f64>,
     pub failure: Option<Failure>,
-    pub version: Option<String>,
+    /// What was loaded, as the workers stated it; more than one if it changed during the run.
+    pub versions: Vec<String>,
     pub device: Option<String>,
     pub simulated: bool,
     /// Samples of the objective, a list a round, for comparisons side by side.
@@ -58,7 +59,9 @@ impl Summary {
             split: mean_split(&passes),
             padding_waste: (padded > 0).then(|| 1.0 - tokens as f64 / padded as f64),
             failure: trials.failure().cloned(),
-            version: loaded.map(|loaded| loaded.version.clone()),
+            versions: distinct(
+                recordings.iter().filter_map(|recording| Some(&recording.loaded.as_ref()?.version)),
+            ),
             device: loaded.map(|loaded| loaded.device.clone()),
             simulated: loaded.is_some_and(|loaded| loaded.simulated),
             samples: trials.samples(objective).unwrap_or_default(),
@@ -77,6 +80,16 @@ impl Summary {
     pub fn memory(&self) -> Option<f64> {
         self.value(Figure::Vram).or_else(|| self.value(Figure::Rss))
     }
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut distinct = Vec::new();
+    for name in names {
+        if !distinct.contains(name) {
+            distinct.push(name.clone());
+        }
+    }
+    distinct
 }
 
 fn spread(mut samples: Vec<f64>) -> Option<f64> {

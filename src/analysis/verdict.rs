@@ -64,6 +64,14 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Vec
             Err(verdict) => unable.push((summary, verdict)),
         }
     }
+    // Rounds differ by what the machine did meanwhile, so only those that were in all of them are compared.
+    let most = able.iter().map(|summary| summary.rounds).max().unwrap_or(0);
+    let (able, short): (Vec<_>, Vec<_>) = able.into_iter().partition(|summary| summary.rounds == most);
+    let mut able = able;
+    unable.extend(short.into_iter().map(|summary| {
+        let why = format!("measured in {} of {most} rounds", summary.rounds);
+        (summary, Verdict::Excluded { status: "too few rounds".to_owned(), why })
+    }));
     let score = |summary: &Summary| {
         let value = summary.value(objective).unwrap_or(f64::NAN);
         if objective.more_is_better() { -value } else { value }

@@ -21,7 +21,7 @@ impl Backend for Ort {
             BackendError::NotAvailable(format!("{LIBRARY_PATH}={}: {why}", path.to_string_lossy()))
         };
         ort::init_from(&path).map_err(|error| not_available(error.to_string()))?;
-        Ok(format!("ONNX Runtime ≥ 1.{}, {}", ort::MINOR_VERSION, ort::info()))
+        Ok(format!("ONNX Runtime, {}", ort::info()))
     }
 
     fn knobs(&self) -> Vec<KnobSpec> {

@@ -1,9 +1,10 @@
 //! `autotune compare RUN RUN`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
+use super::exit::BadUsage;
 use super::present;
 use crate::analysis::{self, Analysis};
 use crate::emit;
@@ -23,7 +24,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let comparison = analysis::compare(&judged(&arguments.then)?, &judged(&arguments.now)?);
+    let (then, now) = (Run::read(&arguments.then)?, Run::read(&arguments.now)?);
+    let (before, after) = (judged(&then)?, judged(&now)?);
+    let comparison = analysis::compare((&before, &then.header), (&after, &now.header)).map_err(BadUsage)?;
     if arguments.json {
         super::print_json(&comparison)?;
     } else {
@@ -32,7 +35,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(super::exit::DONE)
 }
 
-fn judged(folder: &Path) -> anyhow::Result<Analysis> {
-    let run = Run::read(folder)?;
-    Ok(analysis::analyse(&present::suite_of(&run)?, &run))
+fn judged(run: &Run) -> anyhow::Result<Analysis> {
+    Ok(analysis::analyse(&present::suite_of(run)?, run))
 }

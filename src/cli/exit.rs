@@ -1,5 +1,6 @@
 //! Exit codes, the contract with scripts.
 
+use crate::store::StoreError;
 use crate::suite::Problem;
 use crate::target::TargetError;
 
@@ -27,6 +28,13 @@ pub fn interrupted(signal: u8) -> u8 {
 /// The code for an error.
 pub fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Problem>() || error.is::<BadUsage>() {
+        return BAD_USAGE;
+    }
+    // No run where one was named, or a run where none may be.
+    if matches!(
+        error.downcast_ref(),
+        Some(StoreError::NoRun(_) | StoreError::Exists(_) | StoreError::Strange(_))
+    ) {
         return BAD_USAGE;
     }
     match error.downcast_ref::<TargetError>() {

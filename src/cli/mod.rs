@@ -70,6 +70,12 @@ fn print(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// Says something beside the data. Nobody listening is no error either.
+fn note(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
 /// Prints the one document of `--json`.
 fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
     print(&(serde_json::to_string_pretty(document)? + "\n"))

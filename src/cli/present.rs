@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Args;
 
+use super::note;
 use crate::analysis::{self, Analysis};
-use crate::emit::{self, env, plots, table};
+use crate::emit::{self, env, plots, table, trials};
 use crate::store::{Run, StoreError};
 use crate::suite::{self, Suite};
 
@@ -24,6 +25,7 @@ pub struct View {
 
 pub struct Outcome {
     pub analysis: Analysis,
+    settings: String,
 }
 
 /// The suite of a run, built again from what its journal says, and refused if this version builds another.
@@ -42,23 +44,29 @@ pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
 }
 
 /// Writes every file that is a function of the journal.
-pub fn write(suite: &Suite, run: &Run, env_file: Option<&Path>) -> anyhow::Result<Outcome> {
+pub fn write(suite: &Suite, run: &Run) -> anyhow::Result<Outcome> {
     let analysis = analysis::analyse(suite, run);
-    run.write("trials.csv", &run.table(suite)?)?;
+    run.write("trials.csv", &trials::csv(suite, &analysis, &run.recordings)?)?;
     let best = serde_json::to_string_pretty(&analysis)? + "\n";
     run.write("best.json", best.as_bytes())?;
     let settings = env::render(&suite.dialect, &analysis, &run.header, &run.started)?;
     run.write(".env.optimized", settings.as_bytes())?;
-    if let Some(file) = env_file {
-        std::fs::write(file, &settings).with_context(|| format!("--env-file {}", file.display()))?;
-    }
     let plots = plots::draw(&analysis, &run.recordings, &run.path)?;
     for plot in &plots {
         run.write(&format!("plots/{}.svg", plot.name), plot.svg.as_bytes())?;
         run.write(&format!("plots/{}.png", plot.name), &plot.png)?;
     }
     run.write("report.html", emit::page(&analysis, run, &plots, &settings)?.as_bytes())?;
-    Ok(Outcome { analysis })
+    Ok(Outcome { analysis, settings })
+}
+
+/// Writes the settings where a service reads them, unless that would take away settings that work.
+pub fn write_env_file(outcome: &Outcome, file: &Path) -> anyhow::Result<()> {
+    if !outcome.analysis.complete() {
+        note(&format!("{} is left as it was: not every stage has a winner", file.display()));
+        return Ok(());
+    }
+    std::fs::write(file, &outcome.settings).with_context(|| format!("--env-file {}", file.display()))
 }
 
 /// Prints the outcome: a table, or one document of JSON.
@@ -69,8 +77,8 @@ pub fn show(outcome: &Outcome, view: &View, folder: &Path) -> anyhow::Result<()>
         super::print(&table::render(&outcome.analysis, style()))?;
     }
     if !view.quiet {
-        eprintln!("{}", shown_path(folder).display());
-        eprintln!("  .env.optimized  best.json  trials.csv  report.html  plots/");
+        note(&format!("{}", shown_path(folder).display()));
+        note("  .env.optimized  best.json  trials.csv  report.html  plots/");
     }
     Ok(())
 }

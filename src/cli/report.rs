@@ -25,7 +25,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let run = Run::read(&arguments.run)?;
     if let Some(torn) = &run.torn {
-        eprintln!("warning: line {} of the journal is cut short, or is being written", torn.line);
+        super::note(&format!("warning: line {} of the journal is cut short, or is being written", torn.line));
     }
     let mut suite = present::suite_of(&run)?;
     if let Some(dialect) = &arguments.dialect {
@@ -34,7 +34,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         suite.dialect =
             crate::suite::parse(&run.header.source, &overrides, &crate::emit::env::names())?.dialect;
     }
-    let outcome = present::write(&suite, &run, arguments.env_file.as_deref())?;
+    let outcome = present::write(&suite, &run)?;
     present::show(&outcome, &arguments.view, &arguments.run)?;
+    if let Some(file) = &arguments.env_file {
+        present::write_env_file(&outcome, file)?;
+    }
     Ok(if outcome.analysis.complete() { super::exit::DONE } else { super::exit::NO_CANDIDATE })
 }

@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::exit::{self, BadUsage, NothingReal};
+use super::note;
 use super::present::{self, View};
 use super::progress::Bars;
 use crate::backend::fake;
 use crate::emit::env;
 use crate::runner::{Interrupt, References, Runner};
-use crate::store::{Entry, Run, RunFolder, RunHeader, corpus_lines};
+use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
 use crate::target::{Machine, Target};
 use crate::task::Document;
@@ -33,7 +34,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in DIR; only --budget may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "measured", "suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect"])]
     resume: Option<PathBuf>,
     /// Write the settings to FILE too
     #[arg(long, value_name = "FILE")]
@@ -106,22 +107,44 @@ impl Changes {
 
 pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let interrupt = Interrupt::listen()?;
+    if let Some(file) = &arguments.env_file {
+        // Better now than after an hour of measuring.
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if !folder.is_dir() || file.is_dir() {
+            return Err(BadUsage(format!("--env-file {}: it can't be written there", file.display())).into());
+        }
+    }
     let mut ready = match &arguments.resume {
         Some(folder) => resume(&arguments, folder)?,
         None => begin(&arguments)?,
     };
     if let Some(torn) = ready.before.as_ref().and_then(|run| run.torn.as_ref()) {
-        eprintln!(
+        note(&format!(
             "warning: line {} of the journal was cut short and is dropped; its trial is measured again",
             torn.line
-        );
+        ));
     }
-    let finished_before =
-        ready.before.as_ref().is_some_and(Run::finished) && arguments.changes.budget.is_none();
-    let ending = if finished_before { Ending::Finished } else { tune(&arguments, &mut ready, interrupt)? };
+    let nothing_left = ready.before.as_ref().is_some_and(Run::finished) && arguments.changes.budget.is_none();
+    let ending = if nothing_left { Ok(Ending::Finished) } else { tune(&arguments, &mut ready, interrupt) };
     let run = Run::read(ready.folder.path())?;
-    let outcome = present::write(&ready.suite, &run, arguments.env_file.as_deref())?;
-    present::show(&outcome, &arguments.view, ready.folder.path())?;
+    let shown = || {
+        let outcome = present::write(&ready.suite, &run)?;
+        present::show(&outcome, &arguments.view, ready.folder.path())?;
+        anyhow::Ok(outcome)
+    };
+    let (ending, outcome) = match ending {
+        Ok(ending) => (ending, shown()?),
+        Err(error) => {
+            // What was measured before is reported as far as it can be; the error is what the user must hear.
+            if !run.recordings.is_empty() {
+                let _ = shown();
+            }
+            return Err(error);
+        }
+    };
+    if let Some(file) = &arguments.env_file {
+        present::write_env_file(&outcome, file)?;
+    }
     Ok(match ending {
         Ending::Interrupted { signal } => exit::interrupted(signal),
         Ending::Finished if outcome.analysis.complete() => exit::DONE,
@@ -158,7 +181,7 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
         revision: env!("AUTOTUNE_REVISION").to_owned(),
         command_line: command_line(),
         suite_digest: suite.digest(),
-        corpus_digest: suite::corpus_digest(&corpus_lines(&documents)),
+        corpus_digest: suite::digest(&corpus_lines(&documents)),
         source,
         overrides,
         target,
@@ -172,26 +195,37 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
 fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
     let (mut folder, run) = RunFolder::resume(&std::path::absolute(folder)?)?;
     let mut suite = present::suite_of(&run)?;
-    if let Some(budget) = &arguments.changes.budget {
-        let overrides = Overrides { budget: Some(budget.clone()), ..run.header.overrides.clone() };
-        suite.budget = suite::parse(&run.header.source, &overrides, &env::names())?.budget;
+    let header = &run.header;
+    if header.target.device.is_some() {
+        let here = Machine::detect();
+        if let Some(why) = header.machine.differs_from(&here) {
+            let why = format!(
+                "this run was begun on another machine: {why}. Figures of two machines make no verdict"
+            );
+            return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
+        }
+    }
+    let changed = arguments.changes.budget.clone();
+    if let Some(budget) = changed.clone().or_else(|| run.budget.clone()) {
+        let overrides = Overrides { budget: Some(budget), ..header.overrides.clone() };
+        suite.budget = suite::parse(&header.source, &overrides, &env::names())?.budget;
     }
     let documents = run.documents()?;
-    if !run.finished() || arguments.changes.budget.is_some() {
-        folder.append(Entry::Resumed { revision: env!("AUTOTUNE_REVISION").to_owned() })?;
+    if !run.finished() || changed.is_some() {
+        folder.append(Entry::Resumed { revision: env!("AUTOTUNE_REVISION").to_owned(), budget: changed })?;
     }
-    let (target, source_folder) = (run.header.target.clone(), run.header.source.folder.clone());
+    let (target, source_folder) = (header.target.clone(), header.source.folder.clone());
     Ok(Ready { suite, target, documents, source_folder, folder, before: Some(run) })
 }
 
 fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyhow::Result<Ending> {
     let (recordings, references) = match &ready.before {
-        Some(run) => (run.recordings.clone(), ready.folder.references(run)?),
+        Some(run) => (run.recordings.clone(), ready.folder.references(run)),
         None => (Vec::new(), References::new()),
     };
     let corpus = ready.folder.corpus();
     let program = std::env::current_exe()?;
-    let runner = Runner::new(
+    let mut runner = Runner::new(
         &ready.suite,
         &ready.target,
         &ready.source_folder,
@@ -200,6 +234,7 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         program,
         interrupt.clone(),
     );
+    runner.remember(&recordings);
     let mut bars = Bars::new(arguments.view.quiet);
     let tuning = Tuning {
         suite: &ready.suite,

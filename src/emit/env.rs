@@ -56,6 +56,8 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_syntax(super::line_syntax()?);
+    environment.add_filter("env", quoted_for_shells);
+    environment.add_filter("yaml", quoted_for_compose);
     environment.add_template("dialect", dialect.template)?;
     let winners: Vec<(&StageAnalysis, Arc<Tracked>)> = analysis
         .stages
@@ -81,7 +83,7 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
     text.push('\n');
     for (stage, tracked) in &winners {
         for line in tracked.untold() {
-            text.push_str(&format!("# {}: {line}\n", stage.name));
+            text.push_str(&comment(&format!("{}: {line}", stage.name)));
         }
     }
     Ok(text)
@@ -118,10 +120,12 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
     for (stage, doubt) in doubts.chain(analysis.doubts.iter().map(|doubt| ("all stages", doubt))) {
         lines.push(format!("caution, {stage}: {}", doubt.text()));
     }
-    // A comment must stay one line whatever a suite's strings hold.
-    let comment =
-        |line: &String| format!("# {}", line.replace(['\n', '\r'], " ")).trim_end().to_owned() + "\n";
-    lines.iter().map(comment).collect()
+    lines.iter().map(|line| comment(line)).collect()
+}
+
+/// A comment, which stays one line whatever a suite's strings hold.
+fn comment(line: &str) -> String {
+    format!("# {}", line.replace(['\n', '\r'], " ")).trim_end().to_owned() + "\n"
 }
 
 fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
@@ -148,6 +152,26 @@ fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
 fn capital(word: &str) -> String {
     let mut letters = word.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// A value as `.env` files and shells both read it: in double quotes if it needs any.
+fn quoted_for_shells(value: &Value) -> String {
+    let text = value.to_string();
+    let plain = |c: char| c.is_alphanumeric() || "-_./:@%+,=;".contains(c);
+    if text.chars().all(plain) {
+        return text;
+    }
+    let escaped = text.chars().flat_map(|c| match c {
+        '"' | '\\' | '$' | '`' => vec!['\\', c],
+        '\n' | '\r' => vec![' '],
+        c => vec![c],
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+/// A value as a string of a compose file, which fills in variables even there. JSON's strings are YAML's.
+fn quoted_for_compose(value: &Value) -> String {
+    serde_json::Value::String(value.to_string().replace('$', "$$")).to_string()
 }
 
 /// A stage's winner as a template sees it. Remembers which knobs were asked for.

@@ -7,6 +7,7 @@ pub mod env;
 mod html;
 pub mod plots;
 pub mod table;
+pub mod trials;
 
 pub use html::page;
 

@@ -70,7 +70,7 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
     shown.extend(stage.baseline().filter(|baseline| !is_shown(baseline)));
     text.push_str(&(table(stage, &shown, analysis.objective, style) + "\n"));
     if able.len() > MOST_ROWS {
-        text.push_str(&format!("and {} slower ones, in trials.csv\n", able.len() - MOST_ROWS));
+        text.push_str(&format!("and {} behind them, in trials.csv\n", able.len() - MOST_ROWS));
     }
     for line in excluded_lines(stage) {
         text.push_str(&style.paragraph(&line));
@@ -208,8 +208,8 @@ fn knob_columns(shown: &[&Ranked]) -> Vec<Column> {
 }
 
 fn figure_columns(objective: Figure) -> Vec<Column> {
-    let error = |ranked: &Ranked| {
-        let estimate = ranked.summary.figure(Figure::Throughput)?;
+    let error = move |ranked: &Ranked| {
+        let estimate = ranked.summary.figure(objective)?;
         Some(format!("{:.1}%", estimate.relative_error() * 100.0))
     };
     let mut columns = vec![
@@ -221,12 +221,20 @@ fn figure_columns(objective: Figure) -> Vec<Column> {
         Column::figure("RSS", 6, Figure::Rss),
         Column::figure("quality", 1, Figure::Quality),
     ];
-    match objective {
-        Figure::Cost => columns.insert(0, Column::figure("cost/M", NEEDED, objective)),
-        Figure::Tokens => columns.insert(0, Column::figure("tokens/s", NEEDED, objective)),
-        Figure::Load => columns.insert(0, Column::figure("load", NEEDED, objective)),
-        _ => {}
-    }
+    let own = match objective {
+        Figure::Throughput => return columns,
+        Figure::Cost => "cost/M",
+        Figure::Tokens => "tokens/s",
+        Figure::Latency => "p50",
+        Figure::P95 => "p95",
+        Figure::Vram => "VRAM",
+        Figure::Rss => "RSS",
+        Figure::Load => "load",
+        Figure::Quality => "quality",
+    };
+    // What is tuned for stands first, and is never dropped.
+    columns.retain(|column| column.title != own);
+    columns.insert(0, Column::figure(own, NEEDED, objective));
     columns
 }
 

@@ -10,8 +10,8 @@ use crate::task::Document;
 pub fn plan(documents: &[Document], settings: &Settings) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..documents.len()).collect();
     if settings.by_length {
-        // By characters, so that tokenising stays a part of each batch. Longest first: memory runs out at once or never.
-        order.sort_by_key(|&index| std::cmp::Reverse(text(&documents[index], settings).len()));
+        // By bytes, so that tokenising stays a part of each batch. Longest first: memory runs out at once or never.
+        order.sort_by_cached_key(|&index| std::cmp::Reverse(text(&documents[index], settings).len()));
     }
     order.chunks(settings.batch_size.max(1)).map(<[usize]>::to_vec).collect()
 }

@@ -76,6 +76,8 @@ impl Failure {
 
     /// Reads the death of a worker: by memory, by a signal, or by its own choice.
     pub fn of_death(exit: ExitStatus, stderr: &str, oom_killed: bool) -> Self {
+        // The kernel's count is the whole machine's: it says something of this death only if it was by SIGKILL.
+        let oom_killed = oom_killed && was_killed(exit);
         let status = if oom_killed || speaks_of_memory(stderr) {
             Status::OutOfMemory
         } else if was_killed(exit) {
@@ -146,6 +148,7 @@ mod tests {
     fn a_death_is_read_from_signal_status_words_and_the_kernels_count() {
         assert_eq!(status(9, "", true), Status::OutOfMemory);
         assert_eq!(status(9, "", false), Status::Killed);
+        assert_eq!(status(11, "", true), Status::Crashed);
         assert_eq!(status(137 << 8, "Killed", false), Status::Killed);
         assert_eq!(status(11, "", false), Status::Crashed);
         assert_eq!(status(3 << 8, "giving up", false), Status::Crashed);

@@ -11,7 +11,7 @@ pub fn reset_peak(pid: u32) {
 }
 
 /// Peak resident memory of a process and its children, in bytes. The sum of their peaks, which may lie at different
-/// moments: never less than the truth.
+/// moments; children that have ended already are not in it.
 pub fn peak_bytes(pid: u32) -> Option<u64> {
     let peaks: Vec<u64> = family(pid).into_iter().filter_map(peak_of).collect();
     (!peaks.is_empty()).then(|| peaks.iter().sum())

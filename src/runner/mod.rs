@@ -12,4 +12,4 @@ mod trial;
 pub use failure::{Failure, Status};
 pub use interrupt::Interrupt;
 pub use memory::sees_worker_memory;
-pub use trial::{Recording, References, Runner, Trial};
+pub use trial::{Recording, References, Runner, Stopped, Trial};

@@ -12,12 +12,13 @@ use std::time::{Duration, Instant};
 use super::failure::{Failure, Status};
 use super::interrupt::Interrupt;
 use super::memory;
+use super::trial::Stopped;
 use crate::worker::protocol::{Ask, Event, Request, What};
 
 /// Of stderr the end is kept, where the reason stands.
 const STDERR_KEPT: usize = 4096;
 
-/// A line longer than this is no event but a mistake. Answers for a hundred thousand documents fit.
+/// A line longer than this is no event but a mistake. Some eighty thousand vectors of a thousand numbers fit.
 const LONGEST_LINE: u64 = 1 << 30;
 
 /// How long a worker may take to end once it's told to, before it's killed.
@@ -52,8 +53,8 @@ enum Line {
 /// How a request ended without an event.
 pub enum Trouble {
     Failure(Failure),
-    /// Somebody asked us to stop. The worker is gone.
-    Interrupted,
+    /// The trial is given up. The worker is gone.
+    Stopped(Stopped),
 }
 
 impl WorkerProcess {
@@ -112,26 +113,52 @@ impl WorkerProcess {
         let sent = self.requests.as_ref().is_some_and(|requests| requests.send(line + "\n").is_ok());
         if !sent {
             // It no longer reads: it's dead or dying, and says why by how it died.
-            return Err(Trouble::Failure(self.death()));
+            return Err(self.trouble_of_death(interrupt));
         }
         let deadline = Instant::now() + timeout;
         loop {
             if interrupt.signal().is_some() {
                 self.kill();
-                return Err(Trouble::Interrupted);
+                return Err(Trouble::Stopped(Stopped::Interrupted));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             match self.lines.recv_timeout(left.min(INTERRUPT_CHECK)) {
                 Ok(line) => return self.read(id, line).map_err(Trouble::Failure),
-                Err(RecvTimeoutError::Disconnected) => return Err(Trouble::Failure(self.death())),
+                Err(RecvTimeoutError::Disconnected) => return Err(self.trouble_of_death(interrupt)),
                 Err(RecvTimeoutError::Timeout) if left.is_zero() => {
                     self.kill();
                     let reason = format!("no answer within {}", crate::units::print_duration(timeout));
                     return Err(Trouble::Failure(self.with_stderr(Failure::new(Status::TimedOut, reason))));
                 }
+                // What it has started may hold its stdout open after it, so its own end is looked for, too. An event
+                // that it wrote last may still be on its way.
+                Err(RecvTimeoutError::Timeout) if self.has_ended() => {
+                    return match self.lines.recv_timeout(INTERRUPT_CHECK) {
+                        Ok(line) => self.read(id, line).map_err(Trouble::Failure),
+                        Err(_) => Err(self.trouble_of_death(interrupt)),
+                    };
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
+    }
+
+    /// Whether it's no more.
+    pub fn has_ended(&self) -> bool {
+        self.exit.is_some() || has_ended(&self.child)
+    }
+
+    /// Its death, unless it died of the same signal that asks us to stop: a service manager signals both.
+    fn trouble_of_death(&mut self, interrupt: &Interrupt) -> Trouble {
+        let failure = self.death();
+        let deadline = Instant::now() + INTERRUPT_CHECK;
+        while failure.status == Status::Crashed && Instant::now() < deadline {
+            if interrupt.signal().is_some() {
+                return Trouble::Stopped(Stopped::Interrupted);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Trouble::Failure(failure)
     }
 
     /// One line for a shell that asks the same of a worker of its own.
@@ -158,6 +185,8 @@ impl WorkerProcess {
 
     /// Asks it to end and sees that it does, with all that it has started.
     pub fn end(mut self) {
+        // A worker that fails to unload is ended all the same.
+        let _ = self.ask(Ask::Unload, GRACE, &Interrupt::default());
         self.hang_up();
         self.kill();
     }

@@ -1,6 +1,6 @@
 //! A trial: a candidate, applied to a stage, in one round.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use crate::knob::{Applies, Candidate, Value};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
 use crate::target::Target;
 use crate::task::{Answer, Document, agreement};
+use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{self, Ask, Load, Loaded, Measure, Measured, What};
 
 pub struct Trial<'a> {
@@ -64,6 +65,20 @@ pub struct Runner<'a> {
     worker: Option<Ready>,
     /// Loads that failed, by their key. A load that failed once isn't tried for each candidate that needs it.
     failed_loads: HashMap<String, Failure>,
+    /// Keys of loads that worked. When such a one fails, it isn't the candidate that has changed.
+    good_loads: HashSet<String>,
+    /// The slowest pass seen of a candidate, by stage and id: what a measurement's time-out must allow for.
+    slowest_pass: HashMap<(String, String), f64>,
+}
+
+/// Why a trial is given up, as if it had never begun.
+#[derive(Debug)]
+pub enum Stopped {
+    /// Somebody asked us to stop.
+    Interrupted,
+    /// A load that worked before works no more: what has changed is the machine, and every trial from here on would
+    /// blame its candidate for it.
+    LoadBroke(Failure),
 }
 
 /// A worker with a model in it.
@@ -94,7 +109,39 @@ impl<'a> Runner<'a> {
             interrupt,
             worker: None,
             failed_loads: HashMap::new(),
+            good_loads: HashSet::new(),
+            slowest_pass: HashMap::new(),
         }
+    }
+
+    /// Takes up what earlier processes of the same run have seen.
+    pub fn remember(&mut self, recordings: &[Recording]) {
+        for recording in recordings {
+            if let Some(stage) = self.suite.stages.iter().find(|stage| stage.name == recording.stage) {
+                let key = self.suite.load_key(stage, &recording.candidate);
+                self.good_loads.extend(recording.loaded.as_ref().map(|_| key));
+            }
+            for pass in recording.measured.iter().flat_map(|measured| &measured.passes) {
+                self.saw_pass(&recording.stage, &recording.candidate, pass.seconds);
+            }
+        }
+    }
+
+    fn saw_pass(&mut self, stage: &str, candidate: &Candidate, seconds: f64) {
+        let slowest = self.slowest_pass.entry((stage.to_owned(), candidate.id())).or_default();
+        *slowest = slowest.max(seconds);
+    }
+
+    /// How long a measurement may take: what the suite says, or else enough for warm-up and passes as slow as any seen.
+    fn measure_timeout(&self, stage: &Stage, candidate: &Candidate) -> Duration {
+        let effort = self.suite.effort;
+        self.suite.timeouts.measure.unwrap_or_else(|| {
+            let slowest =
+                self.slowest_pass.get(&(stage.name.clone(), candidate.id())).copied().unwrap_or_default();
+            let passes = f64::from(effort.passes + MOST_WARMUP_PASSES + 1);
+            // Twice, since a machine drifts by as much.
+            effort.time * 20 + Duration::from_secs(60) + Duration::from_secs_f64(2.0 * passes * slowest)
+        })
     }
 
     /// The load key of the worker that is up, if one is.
@@ -107,8 +154,8 @@ impl<'a> Runner<'a> {
         self.worker.as_ref().map(|worker| worker.loaded.version.as_str())
     }
 
-    /// The answers of the stage's reference, or why there are none. `None` when somebody asked us to stop.
-    pub fn reference(&mut self, stage: &Stage) -> Option<Result<Vec<Answer>, Failure>> {
+    /// The answers of the stage's reference, or why there are none.
+    pub fn reference(&mut self, stage: &Stage) -> Result<Result<Vec<Answer>, Failure>, Stopped> {
         let mut answers = self.answers(stage, &stage.reference);
         if matches!(&answers, Err(Trouble::Failure(failure)) if failure.status == Status::Killed) {
             self.worker = None;
@@ -116,31 +163,35 @@ impl<'a> Runner<'a> {
         }
         let answers = match answers {
             Ok(answers) => answers,
-            Err(Trouble::Failure(failure)) => return Some(Err(self.lose_worker(failure))),
-            Err(Trouble::Interrupted) => return None,
+            Err(Trouble::Failure(failure)) => return Ok(Err(self.lose_worker(failure))),
+            Err(Trouble::Stopped(stopped)) => return Err(stopped),
         };
         // Compared with itself it must agree, or else nothing can be compared with it.
         let checked = agreement(stage.metric, stage.task, self.documents, &answers, &answers);
-        Some(checked.map(|_| answers).map_err(|why| Failure::new(Status::WrongAnswers, why.to_string())))
+        Ok(checked.map(|_| answers).map_err(|why| Failure::new(Status::WrongAnswers, why.to_string())))
     }
 
-    /// Runs a trial. `None` when somebody asked us to stop: then it's as if it had never begun.
-    pub fn trial(&mut self, trial: &Trial, references: &References) -> Option<Recording> {
+    /// Runs a trial.
+    pub fn trial(&mut self, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
         let start = Instant::now();
         let mut recording = self.attempt(trial, references)?;
         if recording.failure.as_ref().is_some_and(|failure| failure.status == Status::Killed) {
             // A SIGKILL from outside says nothing of the candidate, so it gets a second chance.
             recording = self.attempt(trial, references)?;
-            recording.failure = recording.failure.map(|failure| match failure.status {
-                Status::Killed => failure.killed_again(),
-                _ => failure,
-            });
+            if let Some(killed) = recording.failure.take_if(|failure| failure.status == Status::Killed) {
+                let failure = killed.killed_again();
+                if recording.loaded.is_none() {
+                    let key = self.suite.load_key(trial.stage, trial.candidate);
+                    self.failed_loads.insert(key, failure.clone());
+                }
+                recording.failure = Some(failure);
+            }
         }
         recording.wall_seconds = start.elapsed().as_secs_f64();
-        Some(recording)
+        Ok(recording)
     }
 
-    fn attempt(&mut self, trial: &Trial, references: &References) -> Option<Recording> {
+    fn attempt(&mut self, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
         let mut recording = Recording {
             stage: trial.stage.name.clone(),
             id: trial.candidate.id(),
@@ -155,16 +206,14 @@ impl<'a> Runner<'a> {
             wall_seconds: 0.0,
         };
         match self.fill(&mut recording, trial, references) {
-            Ok(()) => Some(recording),
-            Err(Trouble::Interrupted) => {
+            Ok(()) => {}
+            Err(Trouble::Stopped(stopped)) => {
                 self.worker = None;
-                None
+                return Err(stopped);
             }
-            Err(Trouble::Failure(failure)) => {
-                recording.failure = Some(self.lose_worker(failure));
-                Some(recording)
-            }
+            Err(Trouble::Failure(failure)) => recording.failure = Some(self.lose_worker(failure)),
         }
+        Ok(recording)
     }
 
     fn fill(
@@ -191,7 +240,7 @@ impl<'a> Runner<'a> {
             passes: self.suite.effort.passes,
             seed: self.suite.seed.wrapping_add(u64::from(round)),
         };
-        let timeout = self.suite.timeouts.measure;
+        let timeout = self.measure_timeout(stage, candidate);
         let pid = self.load(stage, candidate)?.process.pid();
         memory::reset_peak(pid);
         let asked = Instant::now();
@@ -208,8 +257,12 @@ impl<'a> Runner<'a> {
 
     fn answers(&mut self, stage: &Stage, candidate: &Candidate) -> Result<Vec<Answer>, Trouble> {
         let knobs = self.knobs(candidate, Applies::Run);
+        let start = Instant::now();
         match self.ask(stage, candidate, Ask::Answer { knobs }, self.suite.timeouts.answer)? {
-            What::Answered { answers } => Ok(answers),
+            What::Answered { answers } => {
+                self.saw_pass(&stage.name, candidate, start.elapsed().as_secs_f64());
+                Ok(answers)
+            }
             event => Err(unexpected(&event, "answered")),
         }
     }
@@ -231,6 +284,8 @@ impl<'a> Runner<'a> {
     /// The worker that has `candidate` loaded: the one that is up, or a fresh one in its place.
     fn load(&mut self, stage: &Stage, candidate: &Candidate) -> Result<&mut Ready, Trouble> {
         let key = self.suite.load_key(stage, candidate);
+        // One that ended by itself between two trials did no harm to the next one, yet.
+        self.worker.take_if(|worker| worker.process.has_ended());
         if self.loaded_key() != Some(key.as_str()) {
             if let Some(failure) = self.failed_loads.get(&key) {
                 let reason = format!("{} (seen at an earlier load of the same)", failure.reason);
@@ -239,22 +294,30 @@ impl<'a> Runner<'a> {
             if let Some(before) = self.worker.take() {
                 before.process.end();
             }
-            match self.start(stage, candidate, key.clone()) {
+            let mut started = self.start(stage, candidate, &key);
+            if matches!(started, Err(Trouble::Failure(_))) && self.good_loads.contains(&key) {
+                started = self.start(stage, candidate, &key);
+            }
+            match started {
                 Ok(ready) => self.worker = Some(ready),
+                Err(Trouble::Failure(failure)) if self.good_loads.contains(&key) => {
+                    return Err(Trouble::Stopped(Stopped::LoadBroke(failure)));
+                }
                 Err(Trouble::Failure(failure)) => {
                     if failure.status != Status::Killed {
                         self.failed_loads.insert(key, failure.clone());
                     }
                     return Err(Trouble::Failure(failure));
                 }
-                Err(trouble) => return Err(trouble),
+                Err(stopped) => return Err(stopped),
             }
+            self.good_loads.insert(key);
         }
         let missing = || Trouble::Failure(Failure::new(Status::Failed, "no worker is up"));
         self.worker.as_mut().ok_or_else(missing)
     }
 
-    fn start(&mut self, stage: &Stage, candidate: &Candidate, key: String) -> Result<Ready, Trouble> {
+    fn start(&mut self, stage: &Stage, candidate: &Candidate, key: &str) -> Result<Ready, Trouble> {
         let unknown = || Failure::new(Status::NotAvailable, format!("no backend {:?}", candidate.backend));
         let backend = self.suite.backend(&candidate.backend).ok_or_else(unknown).map_err(Trouble::Failure)?;
         let (command, folder, settings) = self.command(backend);
@@ -292,7 +355,7 @@ impl<'a> Runner<'a> {
             What::Loaded(loaded) => {
                 match self.target.excludes(&loaded.device).filter(|_| !loaded.simulated) {
                     Some(why) => fail(Status::Refused, why),
-                    None => Ok(Ready { key, process, loaded }),
+                    None => Ok(Ready { key: key.to_owned(), process, loaded }),
                 }
             }
             What::Failed { kind, message } => fail(kind.into(), message),

@@ -1,14 +1,12 @@
 //! Which candidate next. Pure state machines over plain values: no file, no process, no clock.
 //!
-//! `grid.rs` and `random.rs` decide what is tried; `schedule.rs` decides in which order a round is measured.
+//! `sequence.rs` decides what is tried (grid and random; the guided search will stand beside it); `schedule.rs` decides in which order a round is measured.
 
-mod grid;
-mod random;
 mod schedule;
+mod sequence;
 
-pub use grid::Grid;
-pub use random::Random;
 pub use schedule::order;
+pub use sequence::Sequence;
 
 use crate::knob::Candidate;
 use crate::suite::SearchKind;
@@ -25,15 +23,16 @@ pub struct Observation {
 
 /// Says what to try, given all that was seen.
 pub trait Search {
-    /// The next candidates to be measured side by side. None at all: the search is over.
-    fn next(&mut self, seen: &[Observation]) -> Vec<Candidate>;
+    /// The next candidates to be measured side by side, where the budget has room for so many in all, those given
+    /// before included. None at all: the search has no more to ask for.
+    fn next(&mut self, seen: &[Observation], room: usize) -> Vec<Candidate>;
 }
 
-/// Starts a search of `space`, whose first member is always tried, for at most `room` candidates.
-pub fn start(kind: SearchKind, space: &[Candidate], room: usize, seed: u64) -> Box<dyn Search> {
+/// Starts a search of `space`, whose first member is always tried.
+pub fn start(kind: SearchKind, space: &[Candidate], seed: u64) -> Box<dyn Search> {
     match kind {
-        SearchKind::Grid => Box::new(Grid::new(space, room)),
-        SearchKind::Random => Box::new(Random::new(space, room, seed)),
+        SearchKind::Grid => Box::new(Sequence::grid(space)),
+        SearchKind::Random => Box::new(Sequence::random(space, seed)),
     }
 }
 

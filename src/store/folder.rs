@@ -1,14 +1,13 @@
 //! `results/runs/<time>-<suite>-<target>/`: made, locked, opened again.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
-use super::table;
 use crate::runner::{Recording, References};
-use crate::suite::{Suite, corpus_digest};
+use crate::suite::{Suite, digest};
 use crate::task::{Answer, Document};
 use crate::worker::protocol::Measured;
 
@@ -24,6 +23,8 @@ pub enum StoreError {
     Locked { folder: String, holder: String },
     #[error("{0} holds a run already; go on with it by --resume, or choose another --out")]
     Exists(String),
+    #[error("{0} is not empty, and what is in it is no run; choose another --out")]
+    Strange(String),
     #[error("{0} holds no run: there is no journal.jsonl with a header in it")]
     NoRun(String),
     #[error("{file}: {why}")]
@@ -31,6 +32,8 @@ pub enum StoreError {
     #[error(transparent)]
     Damage(#[from] Damage),
 }
+
+const LOCK: &str = "lock";
 
 /// A run's folder, locked by this process for as long as the value lives.
 pub struct RunFolder {
@@ -47,8 +50,10 @@ pub struct Run {
     /// When it began.
     pub started: String,
     pub recordings: Vec<Recording>,
-    /// Stages whose reference answers are in the folder.
-    pub referenced: Vec<String>,
+    /// The digest of each stage's right answers.
+    pub references: HashMap<String, String>,
+    /// What a resumed run's budget was changed to, if it was.
+    pub budget: Option<String>,
     pub entries: Vec<Stamped>,
     pub torn: Option<Torn>,
 }
@@ -57,6 +62,12 @@ impl RunFolder {
     /// Makes the folder of a new run, with its header and its corpus in it.
     pub fn create(path: &Path, header: RunHeader, documents: &[Document]) -> Result<RunFolder, StoreError> {
         fs::create_dir_all(path).map_err(write_error(path))?;
+        // Files of other kinds may have the names that a run writes. A lock is what a run leaves first.
+        let strange =
+            !path.join(LOCK).exists() && fs::read_dir(path).map_err(read_error(path))?.next().is_some();
+        if strange {
+            return Err(StoreError::Strange(path.display().to_string()));
+        }
         let lock = lock(path)?;
         let journal = path.join("journal.jsonl");
         if journal.exists() {
@@ -108,22 +119,22 @@ impl RunFolder {
         self.journal.note(entry).map_err(write_error(self.journal.path()))
     }
 
-    /// Keeps the right answers of a stage, before the journal says that they are there.
-    pub fn keep_reference(&self, stage: &str, answers: &[Answer]) -> Result<(), StoreError> {
+    /// Keeps the right answers of a stage, before the journal says that they are there, and returns their digest.
+    pub fn keep_reference(&self, stage: &str, answers: &[Answer]) -> Result<String, StoreError> {
         let path = reference_path(&self.path, stage);
-        let text = serde_json::to_vec(answers).map_err(|error| write_error(&path)(error.into()))?;
-        replace(&path, &text).map_err(write_error(&path))
+        let text = serde_json::to_string(answers).map_err(|error| write_error(&path)(error.into()))?;
+        replace(&path, text.as_bytes()).map_err(write_error(&path))?;
+        Ok(digest(&text))
     }
 
-    pub fn references(&self, run: &Run) -> Result<References, StoreError> {
-        let read = |stage: &String| {
-            let path = reference_path(&self.path, stage);
-            let answers = fs::read(&path).map_err(read_error(&path))?;
-            let answers =
-                serde_json::from_slice(&answers).map_err(|error| read_error(&path)(error.into()))?;
-            Ok((stage.clone(), answers))
+    /// The right answers that are still what the journal says they are. The others are asked for again.
+    pub fn references(&self, run: &Run) -> References {
+        let read = |(stage, wanted): (&String, &String)| {
+            let text = fs::read_to_string(reference_path(&self.path, stage)).ok()?;
+            let answers = (digest(&text) == *wanted).then(|| serde_json::from_str(&text).ok())??;
+            Some((stage.clone(), answers))
         };
-        run.referenced.iter().map(read).collect()
+        run.references.iter().filter_map(read).collect()
     }
 
     /// Writes a file that is a function of the journal.
@@ -147,16 +158,20 @@ impl Run {
             return Err(StoreError::NoRun(path.display().to_string()));
         };
         let mut recordings = Vec::new();
-        let mut referenced = Vec::new();
+        let mut references = HashMap::new();
+        let mut budget = None;
         for stamped in &entries {
             match &stamped.entry {
                 Entry::Trial(recording) => recordings.push((**recording).clone()),
-                Entry::Reference { stage, .. } => referenced.push(stage.clone()),
+                Entry::Reference { stage, digest, .. } => {
+                    drop(references.insert(stage.clone(), digest.clone()))
+                }
+                Entry::Resumed { budget: Some(changed), .. } => budget = Some(changed.clone()),
                 _ => {}
             }
         }
         let (header, started) = ((**header).clone(), at.clone());
-        Ok(Run { path: path.to_owned(), header, started, recordings, referenced, entries, torn })
+        Ok(Run { path: path.to_owned(), header, started, recordings, references, budget, entries, torn })
     }
 
     /// The corpus that the run was begun with.
@@ -165,7 +180,7 @@ impl Run {
         let text = fs::read_to_string(&path).map_err(read_error(&path))?;
         let changed =
             |why: &str| StoreError::Changed { file: path.display().to_string(), why: why.to_owned() };
-        if corpus_digest(&text) != self.header.corpus_digest {
+        if digest(&text) != self.header.corpus_digest {
             return Err(changed("it is not the corpus that this run was begun with"));
         }
         text.lines()
@@ -208,11 +223,6 @@ impl Run {
         self.entries.last().is_some_and(|stamped| stamped.entry == Entry::Finished)
     }
 
-    /// `trials.csv`: a row a trial.
-    pub fn table(&self, suite: &Suite) -> Result<Vec<u8>, StoreError> {
-        table::csv(suite, &self.recordings).map_err(|error| write_error(&self.path.join("trials.csv"))(error))
-    }
-
     /// Writes a file that is a function of the journal.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreError> {
         write_file(&self.path, name, bytes)
@@ -230,7 +240,7 @@ fn reference_path(folder: &Path, stage: &str) -> PathBuf {
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {
-    let path = folder.join("lock");
+    let path = folder.join(LOCK);
     let mut file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -264,7 +274,8 @@ fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreE
 /// Writes a file so that it's there whole or not at all.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut unfinished = path.as_os_str().to_owned();
-    unfinished.push(".unfinished");
+    // Two processes may write at once: a run, and a report of it.
+    unfinished.push(format!(".{}.unfinished", std::process::id()));
     let mut file = File::create(&unfinished)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_data());
     if let Err(error) = written.and_then(|()| fs::rename(&unfinished, path)) {

@@ -22,6 +22,7 @@ pub enum Entry {
     Reference {
         stage: String,
         version: String,
+        digest: String,
         seconds: f64,
     },
     Began {
@@ -33,6 +34,9 @@ pub enum Entry {
     /// A later process took the run up again.
     Resumed {
         revision: String,
+        /// What it changed the budget to. The last one holds.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<String>,
     },
     /// Everything was measured that the budget allowed.
     Finished,

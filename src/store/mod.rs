@@ -4,10 +4,6 @@
 
 mod folder;
 mod journal;
-mod table;
-
-/// The columns of `trials.csv` before and after those of the knobs.
-pub const COLUMNS: (&[&str], &[&str]) = (&table::BEFORE, &table::AFTER);
 
 pub use folder::{Run, RunFolder, StoreError, corpus_lines};
 #[cfg(test)]

@@ -110,7 +110,8 @@ pub struct Effort {
 pub struct Timeouts {
     pub load: Duration,
     pub answer: Duration,
-    pub measure: Duration,
+    /// Where the suite says none, it follows from how slow a candidate's passes are.
+    pub measure: Option<Duration>,
 }
 
 /// What the command line changes in a suite. Kept in the journal, so that a resumed run is the same run.
@@ -145,9 +146,11 @@ impl Suite {
 
     /// Tells two suites apart that would not give the same run.
     pub fn digest(&self) -> String {
-        // Where the file lay is not part of what it says.
+        // Where the file lay and how its knobs are explained is not part of what it says.
         let mut said = self.clone();
         said.corpus.place.clear();
+        said.description.clear();
+        said.backends.iter_mut().flat_map(|backend| &mut backend.knobs).for_each(|spec| spec.help.clear());
         hex(&Sha256::digest(format!("{said:?}")))
     }
 
@@ -173,9 +176,9 @@ impl Suite {
     }
 }
 
-/// The digest of a corpus, as a run records it.
-pub fn corpus_digest(lines: &str) -> String {
-    hex(&Sha256::digest(lines))
+/// The digest of a text, as a run records it.
+pub fn digest(text: &str) -> String {
+    hex(&Sha256::digest(text))
 }
 
 /// The first 64 bits in hexadecimal: enough to tell apart, short enough to read aloud.

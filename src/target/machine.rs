@@ -41,6 +41,18 @@ impl Machine {
         }
     }
 
+    /// What makes this machine another one than `other`, if anything that figures depend on does.
+    pub fn differs_from(&self, other: &Machine) -> Option<String> {
+        let gpus = |machine: &Machine| machine.gpus.iter().map(|gpu| gpu.name.clone()).collect::<Vec<_>>();
+        if (&self.cpu, self.cores) != (&other.cpu, other.cores) {
+            Some(format!("{} then, {} now", self.cpu_line(), other.cpu_line()))
+        } else if gpus(self) != gpus(other) {
+            Some(format!("{} then, {} now", self.gpu_line(), other.gpu_line()))
+        } else {
+            None
+        }
+    }
+
     pub fn cpu_line(&self) -> String {
         let memory = self.memory.map_or_else(String::new, |memory| format!(", {memory}"));
         format!("{}, {} cores{memory}", self.cpu, self.cores)

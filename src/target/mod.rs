@@ -47,7 +47,6 @@ impl Target {
             description: format!("{} with {}", gpu.name, gpu.memory),
             device: Some(format!("cuda:{index}")),
         };
-        let plain = card::plain(wanted);
         if wanted == "auto" {
             return Ok(machine.gpus.first().map_or_else(cpu, |first| gpu(0, first)));
         }
@@ -58,11 +57,16 @@ impl Target {
             let absent = || TargetError::Absent { name: wanted.to_owned(), here: machine.gpu_line() };
             return machine.gpus.get(index).map(|found| gpu(index, found)).ok_or_else(absent);
         }
-        let named = |gpu: &Gpu| card::plain(&gpu.name).contains(&plain);
+        let card = card::find(wanted);
+        let plain = card::plain(wanted);
+        let named = |gpu: &Gpu| match card {
+            Some(_) => card::find(&gpu.name) == card,
+            None => !plain.is_empty() && card::plain(&gpu.name) == plain,
+        };
         if let Some((index, found)) = machine.gpus.iter().enumerate().find(|(_, gpu)| named(gpu)) {
             return Ok(gpu(index, found));
         }
-        match card::find(wanted) {
+        match card {
             Some(card) => Err(TargetError::Absent { name: card.title.clone(), here: machine.gpu_line() }),
             None => {
                 let known: Vec<_> = cards().iter().map(|card| card.name.as_str()).collect();

@@ -89,7 +89,6 @@ impl Answer {
 
 /// A labelled stretch of a text, in bytes of its UTF-8 form, end exclusive.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Span {
     pub start: usize,
     pub end: usize,

@@ -1,6 +1,7 @@
 //! How much of the budget a stage may spend, and when it's spent.
 
 use crate::runner::Recording;
+use crate::search::Observation;
 use crate::suite::{Budget, Stage, Suite};
 
 pub struct StageBudget<'a> {
@@ -29,22 +30,35 @@ impl<'a> StageBudget<'a> {
         StageBudget { stage, rounds: suite.rounds, allowance }
     }
 
-    /// How many candidates can be measured in all rounds.
-    pub fn room(&self) -> usize {
-        match self.allowance {
-            Budget::Whole | Budget::Time(_) => usize::MAX,
-            Budget::Trials(trials) => (trials / self.rounds).max(1) as usize,
-        }
+    pub fn is_of_time(&self) -> bool {
+        matches!(self.allowance, Budget::Time(_))
+    }
+
+    /// How many candidates there is room for in all rounds: those tried, and as many as fit into what they leave.
+    pub fn room(&self, recordings: &[Recording], seen: &[Observation]) -> usize {
+        let Budget::Trials(trials) = self.allowance else { return usize::MAX };
+        let own = || recordings.iter().filter(|recording| recording.stage == self.stage.name);
+        // Who can't win needs no more rounds.
+        let outstanding: usize = seen
+            .iter()
+            .filter(|seen| seen.meets_limits)
+            .map(|seen| seen.candidate.id())
+            .map(|id| {
+                (self.rounds as usize).saturating_sub(own().filter(|recording| recording.id == id).count())
+            })
+            .sum();
+        let left = (trials as usize).saturating_sub(own().count() + outstanding);
+        (seen.len() + left / self.rounds as usize).max(1)
     }
 
     /// Whether a trial in this round may begin. Of a time budget each round has its share, so that what is measured at
-    /// all is measured more than once; the first trial of all is always allowed.
+    /// all is measured more than once.
     pub fn allows(&self, round: u32, recordings: &[Recording]) -> bool {
         let own = || recordings.iter().filter(|recording| recording.stage == self.stage.name);
         match self.allowance {
             Budget::Whole => true,
             Budget::Trials(trials) => own().count() < trials as usize,
-            Budget::Time(time) => own().next().is_none() || spent(own()) < time * (round + 1) / self.rounds,
+            Budget::Time(time) => spent(own()) < time * (round + 1) / self.rounds,
         }
     }
 

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::analysis;
 use crate::knob::Candidate;
-use crate::runner::{Failure, Interrupt, Recording, References, Runner, Trial};
+use crate::runner::{Failure, Interrupt, Recording, References, Runner, Stopped, Trial};
 use crate::search;
 use crate::store::{Entry, RunFolder, StoreError};
 use crate::suite::{Stage, Suite};
@@ -34,6 +34,12 @@ pub enum TuneError {
         if failure.stderr.is_empty() { String::new() } else { format!("\nits last words:\n{}", failure.stderr) }
     )]
     Reference { stage: String, failure: Failure },
+    #[error(
+        "a load that worked earlier in this run works no more, so the machine has changed: {}: {}. \
+         Mend it and go on with --resume",
+        .0.status.name(), .0.in_words()
+    )]
+    LoadBroke(Failure),
 }
 
 /// How a tuning ended that didn't fail.
@@ -74,14 +80,25 @@ impl Tuning<'_> {
             return Ok(Some(signal));
         }
         let budget = StageBudget::of(self.suite, place, &self.recordings);
-        let mut search = search::start(self.suite.search, &stage.candidates, budget.room(), self.suite.seed);
+        let mut search = search::start(self.suite.search, &stage.candidates, self.suite.seed);
         loop {
-            let seen = analysis::observe(self.suite, stage, &self.recordings);
-            let generation = search.next(&seen);
+            // A generation is screened in one round, and grows by what its failures leave of the budget.
+            let mut generation = Vec::new();
+            loop {
+                let seen = analysis::observe(self.suite, stage, &self.recordings);
+                let more = search.next(&seen, budget.room(&self.recordings, &seen));
+                if more.is_empty() {
+                    break;
+                }
+                if let Some(signal) = self.round(stage, &budget, &more, 0)? {
+                    return Ok(Some(signal));
+                }
+                generation.extend(more);
+            }
             if generation.is_empty() {
                 return Ok(None);
             }
-            for round in 0..self.suite.rounds {
+            for round in 1..self.suite.rounds {
                 if let Some(signal) = self.round(stage, &budget, &generation, round)? {
                     return Ok(Some(signal));
                 }
@@ -97,16 +114,29 @@ impl Tuning<'_> {
         self.progress.began(&format!("{}: the reference's answers", stage.name));
         let start = std::time::Instant::now();
         match self.runner.reference(stage) {
-            None => Ok(Some(self.interrupt.signal().unwrap_or_default())),
-            Some(Err(failure)) => Err(TuneError::Reference { stage: stage.name.clone(), failure }),
-            Some(Ok(answers)) => {
-                self.folder.keep_reference(&stage.name, &answers)?;
+            Err(stopped) => self.stopped(stopped).map(Some),
+            Ok(Err(failure)) => Err(TuneError::Reference { stage: stage.name.clone(), failure }),
+            Ok(Ok(answers)) => {
+                let digest = self.folder.keep_reference(&stage.name, &answers)?;
                 let version = self.runner.version().unwrap_or_default().to_owned();
                 let seconds = start.elapsed().as_secs_f64();
-                self.folder.append(Entry::Reference { stage: stage.name.clone(), version, seconds })?;
+                self.folder.append(Entry::Reference {
+                    stage: stage.name.clone(),
+                    version,
+                    digest,
+                    seconds,
+                })?;
                 self.references.insert(stage.name.clone(), answers);
                 Ok(None)
             }
+        }
+    }
+
+    /// The signal that stopped a trial, or the error that did.
+    fn stopped(&self, stopped: Stopped) -> Result<u8, TuneError> {
+        match stopped {
+            Stopped::Interrupted => Ok(self.interrupt.signal().unwrap_or_default()),
+            Stopped::LoadBroke(failure) => Err(TuneError::LoadBroke(failure)),
         }
     }
 
@@ -125,21 +155,29 @@ impl Tuning<'_> {
         let later = (self.suite.rounds - round - 1) as usize * (todo.len() + done.len());
         let keys: Vec<String> = todo.iter().map(|candidate| self.suite.load_key(stage, candidate)).collect();
         let seed = self.suite.seed.wrapping_mul(1000).wrapping_add(u64::from(round));
-        let order = search::order(&keys, self.runner.loaded_key(), seed);
+        let mut order = search::order(&keys, self.runner.loaded_key(), seed);
+        let baseline = order.iter().position(|&index| *todo[index] == stage.baseline);
+        if let Some(place) = baseline.filter(|_| budget.is_of_time()) {
+            // Time may run out within the round, and the one to beat must be in it. This costs one load more at most.
+            order = search::order(&keys, Some(&keys[order[place]]), seed);
+            let own = order.iter().position(|&index| *todo[index] == stage.baseline).unwrap_or(0);
+            order[..=own].rotate_right(1);
+        }
         for (count, &index) in order.iter().enumerate() {
             if let Some(signal) = self.interrupt.signal() {
                 return Ok(Some(signal));
             }
             self.progress.expect(&stage.name, budget.left(&self.recordings).min(order.len() - count + later));
-            if !budget.allows(round, &self.recordings) {
+            if !budget.allows(round, &self.recordings) && *todo[index] != stage.baseline {
                 break;
             }
             let trial = Trial { stage, candidate: todo[index], round };
             self.progress
                 .began(&trial.candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob)));
             self.folder.note(Entry::Began { stage: stage.name.clone(), id: trial.candidate.id(), round })?;
-            let Some(recording) = self.runner.trial(&trial, &self.references) else {
-                return Ok(Some(self.interrupt.signal().unwrap_or_default()));
+            let recording = match self.runner.trial(&trial, &self.references) {
+                Ok(recording) => recording,
+                Err(stopped) => return self.stopped(stopped).map(Some),
             };
             self.folder.append(Entry::Trial(Box::new(recording.clone())))?;
             self.progress.recorded(&recording);

@@ -10,3 +10,4 @@ mod timer;
 
 pub use serve::serve;
 pub use stdout::claim as claim_stdout;
+pub use timer::MOST_WARMUP_PASSES;

@@ -113,7 +113,7 @@ pub struct Measured {
     /// Time that the worker spent on this request, warm-up included.
     #[serde(default)]
     pub busy_seconds: f64,
-    /// Peak device memory since the load.
+    /// Peak device memory during this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_vram_bytes: Option<u64>,
 }
@@ -123,6 +123,8 @@ impl Measured {
     pub fn implausible(&self) -> Option<String> {
         // Below a nanosecond nothing is timed, beyond ten days nothing is waited for.
         const POSSIBLE: std::ops::RangeInclusive<f64> = 1e-9..=1e6;
+        // More than all text there is; sums of such counts don't overflow.
+        const MOST_TOKENS: u64 = 1 << 48;
         if self.passes.is_empty() {
             return Some("a measurement without a single pass".to_owned());
         }
@@ -130,8 +132,8 @@ impl Measured {
             let parts = pass.batch_seconds.iter().copied().chain(pass.split.parts());
             // A percent for whoever rounds.
             let within = |part: f64| part <= pass.seconds * 1.01;
-            if pass.documents == 0 {
-                Some("a pass over no documents".to_owned())
+            if pass.documents == 0 || pass.tokens.max(pass.padded_tokens) > MOST_TOKENS {
+                Some(format!("a pass over {} documents and {} tokens", pass.documents, pass.tokens))
             } else if !POSSIBLE.contains(&pass.seconds) {
                 Some(format!("a pass that took {} s", pass.seconds))
             } else if let Some(part) = parts.into_iter().find(|part| !(0.0..=1e6).contains(part)) {

@@ -9,7 +9,7 @@ use crate::pipeline::Pass;
 const SETTLED: f64 = 0.05;
 
 /// An engine that is still getting faster after so many passes drifts; it isn't warming up.
-const MOST_WARMUP_PASSES: u32 = 6;
+pub const MOST_WARMUP_PASSES: u32 = 6;
 
 pub struct Timed {
     pub passes: Vec<Pass>,

@@ -46,6 +46,18 @@ fn a_wrong_suite_is_one_clear_error_with_its_place_and_the_nearest_name() {
         (with("search = \"gird\""), "\"gird\"", vec!["\"grid\"?"]),
         (with("dialect = \"tie\""), "\"tie\"", vec!["\"tei\"?"]),
         (with("rounds = 0"), "0", vec!["from 1"]),
+        (
+            suite(STAGE, "knobs.a/b = 1")
+                .replace("a/b", "\"a/b\"")
+                .replace("= 1\n", "= { applies = \"run\", default = 1 }\n"),
+            "fake]",
+            vec!["can't be called \"a/b\""],
+        ),
+        (
+            suite(&format!("{STAGE}exclude = [{{ when = {{ batch_size = 32 }}, because = \"x\" }}]"), script),
+            "{ when",
+            vec!["excludes the baseline"],
+        ),
         (with("objective = \"cost\""), "", vec!["price_per_hour"]),
         ("corpus = ".to_owned(), "", vec!["suite.toml:1:10"]),
         (String::new(), "", vec!["suite.toml:1:1", "missing field"]),

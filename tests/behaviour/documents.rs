@@ -145,8 +145,8 @@ fn the_examples_of_the_protocol_are_requests_and_events() {
 fn the_columns_of_the_table_are_explained() {
     let readme = document("results/README.md");
     let columns = first_column(section(&readme, "trials.csv"));
-    let (before, after) = autotune::store::COLUMNS;
-    assert_eq!(columns, set(before.iter().chain(after)));
+    let (before, after) = (autotune::emit::trials::BEFORE, autotune::emit::trials::AFTER);
+    assert_eq!(columns, set(before.iter().chain(&after)));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod faults;
 mod interrupt;
 mod kills;
 mod layers;
+mod mishaps;
 mod mutations;
 mod optimum;
 mod resume;

@@ -178,7 +178,7 @@ fn digest(folder: &Path) -> Result<(), String> {
     let analysis = analysis::analyse(&suite, &run);
     let style = emit::table::Style { width: 80, colour: true };
     assert!(!emit::table::render(&analysis, style).is_empty());
-    run.table(&suite).map_err(|error| error.to_string())?;
+    emit::trials::csv(&suite, &analysis, &run.recordings).map_err(|error| error.to_string())?;
     let settings = emit::env::render(&suite.dialect, &analysis, &run.header, &run.started)
         .map_err(|error| error.to_string())?;
     // Charts take most of the time, so only every few readable journals get theirs.

@@ -7,6 +7,7 @@ use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::is_plain;
 use crate::backend::{self, declared, exec, fake};
 use crate::knob::BACKEND;
 use crate::pipeline;
@@ -95,8 +96,13 @@ fn described(
             )));
         }
     };
-    if let Some(reserved) = knobs.iter().find(|spec| spec.name == BACKEND || spec.name.is_empty()) {
-        return Err(problem(format!("a knob can't be called {:?}", reserved.name)));
+    // They become parts of file names and of keys, and stand beside words of ours in templates.
+    let taken = |name: &str| [BACKEND, "name", "model", "device"].contains(&name);
+    if let Some(wrong) = knobs.iter().find(|spec| !is_plain(&spec.name) || taken(&spec.name)) {
+        return Err(problem(format!(
+            "a knob can't be called {:?}: letters, digits, - and _ only",
+            wrong.name
+        )));
     }
     Ok(ChosenBackend { name, kind, engine, knobs })
 }

@@ -6,19 +6,13 @@ use super::Builder;
 use crate::suite::Corpus;
 use crate::suite::corpus::{Source, Synthetic};
 use crate::suite::problem::Problem;
-use crate::suite::source::Folder;
 use crate::suite::wire::{WireCorpus, WireSynthetic};
 
 impl Builder<'_> {
-    pub(super) fn corpus(&self, wire: &Spanned<WireCorpus>, folder: &Folder) -> Result<Corpus, Problem> {
+    pub(super) fn corpus(&self, wire: &Spanned<WireCorpus>) -> Result<Corpus, Problem> {
         let (span, wire) = (wire.span(), wire.get_ref());
         let source = match (&wire.file, &wire.synthetic) {
-            (Some(file), None) => {
-                let missing =
-                    |why| self.text.problem(file.span(), format!("the corpus {:?}: {why}", file.get_ref()));
-                folder.read(file.get_ref()).map_err(missing)?;
-                Source::File(file.get_ref().clone())
-            }
+            (Some(file), None) => Source::File(file.get_ref().clone()),
             (None, Some(synthetic)) => Source::Synthetic(self.synthetic(synthetic)?),
             _ => return Err(self.text.problem(span, "a corpus is either a `file` or `synthetic`")),
         };
@@ -28,7 +22,8 @@ impl Builder<'_> {
             }
             first => first.as_ref().map(|first| *first.get_ref()),
         };
-        Ok(Corpus { source, first, place: self.text.place(span) })
+        let place = self.text.place(wire.file.as_ref().map_or(span, Spanned::span));
+        Ok(Corpus { source, first, place })
     }
 
     fn synthetic(&self, wire: &Spanned<WireSynthetic>) -> Result<Synthetic, Problem> {

@@ -49,7 +49,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn suite(&self, source: &SuiteSource, wire: WireSuite, dialects: &[&str]) -> Result<Suite, Problem> {
         let overrides = self.overrides;
-        let corpus = self.corpus(&wire.corpus, &source.folder)?;
+        let corpus = self.corpus(&wire.corpus)?;
         let objective =
             self.choose("--objective", &overrides.objective, &wire.objective, Figure::Throughput)?;
         let mut limits = self.limits(&wire.limits)?;
@@ -66,8 +66,7 @@ impl Builder<'_> {
         let timeouts = Timeouts {
             load: self.duration(wire.timeouts.load.as_ref(), Duration::from_secs(300))?,
             answer: self.duration(wire.timeouts.answer.as_ref(), Duration::from_secs(300))?,
-            measure: self
-                .duration(wire.timeouts.measure.as_ref(), effort.time * 20 + Duration::from_secs(60))?,
+            measure: self.optional_duration(wire.timeouts.measure.as_ref())?,
         };
         let dialect = |name: &str| {
             let unknown = || unknown("dialect", name, dialects.iter().copied());
@@ -146,15 +145,18 @@ impl Builder<'_> {
     }
 
     fn duration(&self, wire: Option<&Spanned<String>>, default: Duration) -> Result<Duration, Problem> {
-        let Some(wire) = wire else { return Ok(default) };
+        self.optional_duration(wire).map(|duration| duration.unwrap_or(default))
+    }
+
+    fn optional_duration(&self, wire: Option<&Spanned<String>>) -> Result<Option<Duration>, Problem> {
+        let Some(wire) = wire else { return Ok(None) };
         let duration = self.read(wire, |text| parse_duration(text).map_err(|error| error.to_string()))?;
         // An hour for one request: more is a slip.
         if duration.is_zero() || duration > Duration::from_secs(3600) {
-            return Err(self
-                .text
-                .problem(wire.span(), "must be longer than nothing and no longer than an hour"));
+            let why = "must be longer than nothing and no longer than an hour";
+            return Err(self.text.problem(wire.span(), why));
         }
-        Ok(duration)
+        Ok(Some(duration))
     }
 
     fn within(
@@ -181,6 +183,11 @@ impl Builder<'_> {
             wire => Ok(wire.map(|wire| *wire.get_ref())),
         }
     }
+}
+
+/// Whether a name can be a part of a file's name and of a key: letters, digits, `-` and `_`.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 /// Blames a flag of the command line.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use indexmap::IndexMap;
 use toml::Spanned;
 
-use super::{Builder, flag};
+use super::{Builder, flag, is_plain};
 use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
 use crate::suite::figure::{Figure, Limit};
 use crate::suite::problem::{Problem, did_you_mean, unknown};
@@ -29,9 +29,8 @@ impl Builder<'_> {
                 Some(name) => name.get_ref().clone(),
                 None => wire.get_ref().task.name().to_owned(),
             };
-            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
             let span = wire.get_ref().name.as_ref().map_or(wire.span(), Spanned::span);
-            if name.is_empty() || !name.chars().all(plain) {
+            if !is_plain(&name) {
                 // It becomes a part of file names.
                 let why = format!("{name:?} is no name for a stage: letters, digits, - and _ only");
                 return Err(self.text.problem(span, why));
@@ -86,7 +85,13 @@ impl Builder<'_> {
                 unfit.map(|unfit| Exclusion { candidates: unfit.candidates, because: unfit.because }),
             );
         }
+        let baseline = self.fixed(wire.baseline.as_ref(), &backends, |spec| spec.default.clone())?;
         for rule in &wire.exclude {
+            if rule.get_ref().when.holds(&baseline) {
+                let why =
+                    "this excludes the baseline, which is always measured: give the stage another `baseline`";
+                return Err(self.text.problem(rule.span(), why));
+            }
             let count = candidates.len();
             self.know(rule.get_ref().when.0.keys(), &backends, rule.span())?;
             candidates.retain(|candidate| !rule.get_ref().when.holds(candidate));
@@ -96,7 +101,6 @@ impl Builder<'_> {
         if candidates.is_empty() {
             return Err(self.text.problem(span, format!("stage {name:?} has no candidate left to measure")));
         }
-        let baseline = self.fixed(wire.baseline.as_ref(), &backends, |spec| spec.default.clone())?;
         let reference = self
             .fixed(wire.reference.as_ref(), &self.starting_with(&backends), |spec| spec.reference.clone())?;
         let metric = self.metric(wire)?;

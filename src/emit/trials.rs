@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::analysis::{Analysis, Verdict, figure_of_trial};
 use crate::runner::Recording;
 use crate::suite::{Figure, Suite};
 
@@ -33,7 +34,7 @@ pub const AFTER: [&str; 23] = [
     "provenance",
 ];
 
-pub fn csv(suite: &Suite, recordings: &[Recording]) -> io::Result<Vec<u8>> {
+pub fn csv(suite: &Suite, analysis: &Analysis, recordings: &[Recording]) -> io::Result<Vec<u8>> {
     let mut knobs: Vec<&str> = Vec::new();
     for spec in suite.backends.iter().flat_map(|backend| &backend.knobs) {
         if !knobs.contains(&spec.name.as_str()) {
@@ -43,12 +44,12 @@ pub fn csv(suite: &Suite, recordings: &[Recording]) -> io::Result<Vec<u8>> {
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(BEFORE.iter().chain(&knobs).chain(&AFTER))?;
     for recording in recordings {
-        table.write_record(row(suite, &knobs, recording))?;
+        table.write_record(row(analysis, &knobs, recording))?;
     }
     table.into_inner().map_err(|error| error.into_error())
 }
 
-fn row(suite: &Suite, knobs: &[&str], recording: &Recording) -> Vec<String> {
+fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String> {
     let mut row = vec![
         recording.stage.clone(),
         recording.id.clone(),
@@ -60,7 +61,7 @@ fn row(suite: &Suite, knobs: &[&str], recording: &Recording) -> Vec<String> {
             .iter()
             .map(|knob| recording.candidate.knobs.get(*knob).map(ToString::to_string).unwrap_or_default()),
     );
-    row.extend(outcome(suite, recording));
+    row.extend(outcome(analysis, recording));
     let number = |number: Option<f64>| number.map(|number| format!("{number}")).unwrap_or_default();
     let measured = recording.measured.as_ref();
     let passes = measured.map_or(&[][..], |measured| &measured.passes);
@@ -69,10 +70,8 @@ fn row(suite: &Suite, knobs: &[&str], recording: &Recording) -> Vec<String> {
     let some = |value: f64| number((!passes.is_empty()).then_some(value));
     row.push(some(sum(|pass| pass.documents) / seconds));
     row.push(some(sum(|pass| pass.tokens) / seconds));
-    let mut batches: Vec<f64> = passes.iter().flat_map(|pass| &pass.batch_seconds).copied().collect();
-    batches.sort_by(f64::total_cmp);
-    for share in [0.5, 0.95] {
-        row.push(number(crate::units::quantile(&batches, share).map(|seconds| seconds * 1e3)));
+    for figure in [Figure::Latency, Figure::P95] {
+        row.push(number(figure_of_trial(recording, figure, None).map(|seconds| seconds * 1e3)));
     }
     row.push(some(passes.len() as f64));
     for part in 0..crate::pipeline::Split::NAMES.len() {
@@ -95,18 +94,15 @@ fn row(suite: &Suite, knobs: &[&str], recording: &Recording) -> Vec<String> {
     row
 }
 
-/// `ok`, or what went wrong and why.
-fn outcome(suite: &Suite, recording: &Recording) -> [String; 2] {
+/// `ok`, or what went wrong and why: the trial's own failure, or why its candidate can't win.
+fn outcome(analysis: &Analysis, recording: &Recording) -> [String; 2] {
     if let Some(failure) = &recording.failure {
         return [failure.status.name().to_owned(), failure.reason.clone()];
     }
-    let stage = suite.stages.iter().find(|stage| stage.name == recording.stage);
-    let limits = stage.into_iter().flat_map(|stage| &stage.limits);
-    let missed = limits
-        .filter(|limit| limit.figure == Figure::Quality)
-        .find(|limit| recording.quality.is_some_and(|quality| !limit.admits(quality)));
-    match missed {
-        Some(limit) => ["below quality".to_owned(), format!("misses {limit}")],
-        None => ["ok".to_owned(), String::new()],
+    let stage = analysis.stages.iter().find(|stage| stage.name == recording.stage);
+    let ranked = stage.and_then(|stage| stage.find(&recording.id));
+    match ranked.map(|ranked| (&ranked.verdict, &ranked.summary.failure)) {
+        Some((Verdict::Excluded { status, why }, None)) => [status.clone(), why.clone()],
+        _ => ["ok".to_owned(), String::new()],
     }
 }
