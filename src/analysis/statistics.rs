@@ -66,8 +66,8 @@ pub fn estimate(rounds: &Rounds) -> Option<Estimate> {
 pub fn ratio(left: &Rounds, right: &Rounds) -> Option<Estimate> {
     let shared: Vec<_> =
         left.iter().zip(right).filter(|(left, right)| !left.is_empty() && !right.is_empty()).collect();
-    let all = |side: fn(&(&Vec<f64>, &Vec<f64>)) -> Vec<f64>| median(shared.iter().flat_map(side));
-    let value = all(|(left, _)| left.to_vec())? / all(|(_, right)| right.to_vec())?;
+    let above = median(shared.iter().flat_map(|(left, _)| left.iter().copied()))?;
+    let value = above / median(shared.iter().flat_map(|(_, right)| right.iter().copied()))?;
     let mut random = random();
     let resampled = (0..RESAMPLES).filter_map(|_| {
         let drawn = draw_rounds(shared.len(), &mut random);

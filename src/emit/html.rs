@@ -6,6 +6,7 @@ use super::interval;
 use super::plots::Plot;
 use super::table::verdict_words;
 use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
+use crate::knob::BACKEND;
 use crate::store::Run;
 use crate::suite::Figure;
 
@@ -50,7 +51,9 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
         .into_iter()
         .filter(|figure| stage.candidates.iter().any(|ranked| ranked.summary.value(*figure).is_some()))
         .collect();
-    let rows: Vec<Value> = stage.candidates.iter().map(|ranked| row(stage, ranked, &figures)).collect();
+    let knobs = varied(stage);
+    let rows: Vec<Value> =
+        stage.candidates.iter().map(|ranked| row(stage, ranked, &knobs, &figures)).collect();
     context! {
         name => stage.name.as_str(),
         task => stage.task.name(),
@@ -63,13 +66,36 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
         doubts => stage.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
         left_out => stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because)).collect::<Vec<_>>(),
         not_reached => stage.not_reached,
-        columns => figures.iter().map(|figure| context! { name => figure.name(), help => figure.help() }).collect::<Vec<_>>(),
+        columns => figures.iter().map(column).collect::<Vec<_>>(),
+        knobs => knobs.clone(),
         rows,
         charts,
     }
 }
 
-fn row(stage: &StageAnalysis, ranked: &Ranked, figures: &[Figure]) -> Value {
+/// The backend and the knobs in which candidates differ.
+fn varied(stage: &StageAnalysis) -> Vec<String> {
+    let mut names = vec![BACKEND.to_owned()];
+    for name in stage.candidates.iter().flat_map(|ranked| ranked.summary.candidate.knobs.keys()) {
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names.retain(|name| !stage.is_shared(name));
+    names
+}
+
+/// The heading of a figure's column. Rates have their unit there, and not in every cell.
+fn column(figure: &Figure) -> Value {
+    let name = match figure {
+        Figure::Throughput => "docs/s",
+        Figure::Tokens => "tokens/s",
+        other => other.name(),
+    };
+    context! { name, help => figure.help() }
+}
+
+fn row(stage: &StageAnalysis, ranked: &Ranked, knobs: &[String], figures: &[Figure]) -> Value {
     let summary = &ranked.summary;
     let why = match &ranked.verdict {
         Verdict::Excluded { why, .. } => why.clone(),
@@ -82,7 +108,7 @@ fn row(stage: &StageAnalysis, ranked: &Ranked, figures: &[Figure]) -> Value {
         .iter()
         .map(|figure| match summary.figure(*figure) {
             Some(estimate) => context! {
-                text => figure.print(estimate.value),
+                text => figure.print(estimate.value).trim_end_matches(" docs/s").trim_end_matches(" tokens/s").to_owned(),
                 // For sorting in the page.
                 value => estimate.value,
                 interval => if estimate.low < estimate.high { interval(*figure, estimate) } else { String::new() },
@@ -92,7 +118,7 @@ fn row(stage: &StageAnalysis, ranked: &Ranked, figures: &[Figure]) -> Value {
         .collect();
     context! {
         id => summary.id.as_str(),
-        label => stage.label(&summary.candidate),
+        words => knobs.iter().map(|knob| summary.candidate.word(knob)).collect::<Vec<_>>(),
         baseline => summary.id == stage.baseline_id,
         won => ranked.verdict == Verdict::Won,
         excluded => matches!(ranked.verdict, Verdict::Excluded { .. }),
