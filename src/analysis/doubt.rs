@@ -33,7 +33,7 @@ impl Doubt {
                 "these figures are simulated by a script: they say nothing of any machine".to_owned()
             }
             Doubt::FewRounds { rounds } => format!(
-                "the winner was measured in {rounds} round{}: too few to see drift; raise `rounds` or the budget",
+                "candidates are compared by {rounds} round{}: too few to see drift; raise `rounds` or the budget",
                 if *rounds == 1 { "" } else { "s" }
             ),
             Doubt::Noisy { spread } => format!(
@@ -89,8 +89,8 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         doubts.push(Doubt::MixedVersions { versions: mixed.summary.versions.clone() });
     }
     let Some(winner) = stage.winner() else { return doubts };
-    if winner.summary.rounds < 3 {
-        doubts.push(Doubt::FewRounds { rounds: winner.summary.rounds });
+    if stage.rounds_compared < 3 {
+        doubts.push(Doubt::FewRounds { rounds: stage.rounds_compared });
     }
     if let Some(spread) = winner.summary.spread.filter(|spread| *spread > NOISY) {
         doubts.push(Doubt::Noisy { spread });

@@ -68,6 +68,8 @@ pub struct StageAnalysis {
     pub metric: Metric,
     pub limits: Vec<String>,
     pub swept: Vec<String>,
+    /// In how many rounds all that may win were measured: by these they are compared.
+    pub rounds_compared: usize,
     /// How many times the default configuration's figure the winner reaches.
     pub gain: Option<Estimate>,
     pub baseline_id: String,
@@ -153,9 +155,9 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
 
 fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     let summaries = summaries(suite, stage, &run.recordings);
-    let ranked = verdict::rank(summaries, &stage.limits, suite.objective);
+    let ranking = verdict::rank(summaries, &stage.limits, suite.objective);
     let candidates: Vec<Ranked> =
-        ranked.into_iter().map(|(summary, verdict)| Ranked { verdict, summary }).collect();
+        ranking.candidates.into_iter().map(|(summary, verdict)| Ranked { verdict, summary }).collect();
     let able = candidates.iter().filter(|ranked| !matches!(ranked.verdict, Verdict::Excluded { .. }));
     let able: Vec<&Summary> = able.map(|ranked| &ranked.summary).collect();
     let front = pareto::front(&able).into_iter().map(|place| able[place].id.clone()).collect();
@@ -166,6 +168,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         metric: stage.metric,
         limits: stage.limits.iter().map(ToString::to_string).collect(),
         swept: stage.swept.clone(),
+        rounds_compared: ranking.rounds,
         gain: None,
         baseline_id: stage.baseline.id(),
         front,

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::statistics::{Estimate, ratio};
+use super::statistics::{Estimate, Rounds, median, ratio};
 use super::summary::Summary;
 use crate::runner::Failure;
 use crate::suite::{Figure, Limit};
@@ -54,8 +54,19 @@ pub fn eligible(
     }
 }
 
-/// Puts candidates in order, the winner first and those that can't win last, each with its verdict.
-pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Vec<(Summary, Verdict)> {
+/// Candidates in order, each with its verdict.
+pub struct Ranking {
+    /// The winner first, those that can't win last.
+    pub candidates: Vec<(Summary, Verdict)>,
+    /// In how many rounds all that may win were measured: by these they are compared, and by no others.
+    pub rounds: usize,
+}
+
+/// Puts candidates in order.
+///
+/// Rounds differ by what the machine did meanwhile. So only those rounds count in which every candidate was measured that
+/// may win: when the budget ends within a round, that round decides nothing.
+pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Ranking {
     let mut able = Vec::new();
     let mut unable = Vec::new();
     for summary in summaries {
@@ -64,51 +75,121 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Vec
             Err(verdict) => unable.push((summary, verdict)),
         }
     }
-    // Rounds differ by what the machine did meanwhile, so only those that were in all of them are compared.
-    let most = able.iter().map(|summary| summary.rounds).max().unwrap_or(0);
-    let (able, short): (Vec<_>, Vec<_>) = able.into_iter().partition(|summary| summary.rounds == most);
-    let mut able = able;
-    unable.extend(short.into_iter().map(|summary| {
-        let why = format!("measured in {} of {most} rounds", summary.rounds);
-        (summary, Verdict::Excluded { status: "too few rounds".to_owned(), why })
-    }));
-    let score = |summary: &Summary| {
-        let value = summary.value(objective).unwrap_or(f64::NAN);
-        if objective.more_is_better() { -value } else { value }
-    };
+    let common = common_rounds(&able);
+    let rounds = if common.is_empty() { able.first().map_or(0, |first| first.rounds) } else { common.len() };
+    let turned = |value: f64| if objective.more_is_better() { -value } else { value };
+    let mut able: Vec<Contender> =
+        able.into_iter().map(|summary| Contender::new(summary, &common, objective)).collect();
     // Of equal figures the smaller memory first, and then the id, so that every report says the same.
     let memory = |summary: &Summary| summary.memory().unwrap_or(f64::INFINITY);
     able.sort_by(|left, right| {
-        let by_score = score(left).total_cmp(&score(right));
-        by_score.then(memory(left).total_cmp(&memory(right))).then(left.id.cmp(&right.id))
+        let by_score = turned(left.value).total_cmp(&turned(right.value));
+        by_score
+            .then(memory(&left.summary).total_cmp(&memory(&right.summary)))
+            .then(left.summary.id.cmp(&right.summary.id))
     });
-    let winner = able.first().cloned();
-    let ranked = able.into_iter().enumerate().map(|(place, summary)| {
-        let verdict = match &winner {
-            Some(winner) if place > 0 => compared(&summary, winner, objective),
-            _ => Verdict::Won,
-        };
-        (summary, verdict)
-    });
+    let verdicts: Vec<Verdict> = able.iter().map(|contender| contender.verdict(&able[0])).collect();
+    let ranked = able.into_iter().map(|contender| contender.summary).zip(verdicts);
     // Those that can't win are in the order of their speed too: it shows what the limits cost.
     unable.sort_by(|(left, _), (right, _)| {
-        let missing = |summary: &Summary| summary.value(objective).is_none();
-        missing(left)
-            .cmp(&missing(right))
-            .then(score(left).total_cmp(&score(right)))
-            .then(left.id.cmp(&right.id))
+        let speed = |summary: &Summary| summary.value(objective).map_or(f64::INFINITY, turned);
+        speed(left).total_cmp(&speed(right)).then(left.id.cmp(&right.id))
     });
-    ranked.chain(unable).collect()
+    Ranking { candidates: ranked.chain(unable).collect(), rounds }
 }
 
-fn compared(summary: &Summary, winner: &Summary, objective: Figure) -> Verdict {
-    let estimate = match (summary.value(objective), winner.value(objective)) {
-        // Memory and load times are read and not sampled: equal is tied.
-        (Some(own), Some(best)) if summary.samples.is_empty() => Estimate::exact(own / best),
-        (Some(own), Some(best)) => {
-            ratio(&summary.samples, &winner.samples).unwrap_or(Estimate::exact(own / best))
-        }
-        _ => Estimate::exact(f64::NAN),
+/// The rounds in which all were measured, where the objective is one that rounds sample.
+fn common_rounds(summaries: &[Summary]) -> Vec<usize> {
+    let measured = |summary: &Summary, round: usize| {
+        summary.samples.get(round).is_some_and(|samples| !samples.is_empty())
     };
-    if estimate.contains(1.0) { Verdict::Tied { ratio: estimate } } else { Verdict::Lost { ratio: estimate } }
+    let most = summaries.iter().map(|summary| summary.samples.len()).max().unwrap_or(0);
+    (0..most).filter(|&round| summaries.iter().all(|summary| measured(summary, round))).collect()
+}
+
+/// A candidate that may win, by the rounds that count.
+struct Contender {
+    summary: Summary,
+    samples: Rounds,
+    value: f64,
+}
+
+impl Contender {
+    fn new(summary: Summary, common: &[usize], objective: Figure) -> Self {
+        let samples: Rounds = common.iter().map(|&round| summary.samples[round].clone()).collect();
+        let sampled = median(samples.iter().flatten().copied());
+        let value = sampled.or_else(|| summary.value(objective)).unwrap_or(f64::NAN);
+        Contender { summary, samples, value }
+    }
+
+    fn verdict(&self, winner: &Contender) -> Verdict {
+        if self.summary.id == winner.summary.id {
+            return Verdict::Won;
+        }
+        // Memory and load times are read and not sampled: equal is tied.
+        let ratio =
+            ratio(&self.samples, &winner.samples).unwrap_or(Estimate::exact(self.value / winner.value));
+        if ratio.contains(1.0) { Verdict::Tied { ratio } } else { Verdict::Lost { ratio } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::knob::Candidate;
+
+    fn summary(id: &str, samples: &[&[f64]]) -> Summary {
+        let samples: Rounds = samples.iter().map(|round| round.to_vec()).collect();
+        let value = median(samples.iter().flatten().copied()).unwrap();
+        Summary {
+            id: id.into(),
+            candidate: Candidate { backend: "fake".into(), knobs: Default::default() },
+            rounds: samples.iter().filter(|round| !round.is_empty()).count(),
+            passes: 1,
+            batches: 1,
+            figures: [(Figure::Throughput, Estimate::exact(value))].into_iter().collect(),
+            spread: None,
+            split: None,
+            padding_waste: None,
+            failure: None,
+            versions: vec![],
+            device: None,
+            simulated: true,
+            samples,
+        }
+    }
+
+    fn order(summaries: Vec<Summary>) -> (Vec<(String, &'static str)>, usize) {
+        let ranking = rank(summaries, &[], Figure::Throughput);
+        let word = |verdict: &Verdict| match verdict {
+            Verdict::Won => "won",
+            Verdict::Tied { .. } => "tied",
+            Verdict::Lost { .. } => "lost",
+            Verdict::Excluded { .. } => "excluded",
+        };
+        (
+            ranking.candidates.iter().map(|(summary, verdict)| (summary.id.clone(), word(verdict))).collect(),
+            ranking.rounds,
+        )
+    }
+
+    #[test]
+    fn a_round_that_somebody_missed_decides_nothing() {
+        // The machine halves in the second round, which the budget ended before the slower one was measured in it. By the
+        // median over all rounds the slower one would win.
+        let fast = summary("fast", &[&[111.0], &[55.5]]);
+        let slow = summary("slow", &[&[100.0], &[]]);
+        let (order, rounds) = order(vec![slow, fast]);
+        assert_eq!(order, [("fast".to_owned(), "won"), ("slow".to_owned(), "lost")]);
+        assert_eq!(rounds, 1);
+    }
+
+    #[test]
+    fn overlap_is_a_tie_and_a_clear_difference_is_not() {
+        let best = summary("best", &[&[100.0, 104.0], &[98.0, 103.0], &[101.0, 99.0]]);
+        let like = summary("like", &[&[99.0, 101.0], &[101.0, 102.0], &[98.0, 100.0]]);
+        let less = summary("less", &[&[50.0, 51.0], &[49.0, 50.0], &[50.0, 50.0]]);
+        let (order, _) = order(vec![less, like, best]);
+        assert_eq!(order.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), ["won", "tied", "lost"]);
+    }
 }

@@ -168,7 +168,9 @@ impl Tuning<'_> {
                 return Ok(Some(signal));
             }
             self.progress.expect(&stage.name, budget.left(&self.recordings).min(order.len() - count + later));
-            if !budget.allows(round, &self.recordings) && *todo[index] != stage.baseline {
+            // Without the one to beat there is nothing to say, so it's measured once, whatever the budget.
+            let to_beat = round == 0 && *todo[index] == stage.baseline;
+            if !budget.allows(round, &self.recordings) && !to_beat {
                 break;
             }
             let trial = Trial { stage, candidate: todo[index], round };

@@ -40,7 +40,7 @@ fn a_library_that_is_gone_at_a_resume_poisons_nothing() {
     let output = resume();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert_eq!(place.trials().len(), 8);
-    assert!(place.trials().iter().all(|row| row["status"] == "ok" || row["status"] == "too few rounds"));
+    assert!(place.trials().iter().all(|row| row["status"] == "ok"));
 }
 
 #[test]
@@ -129,41 +129,6 @@ fn the_baseline_is_measured_however_short_the_time() {
         assert_eq!(winner(&best)["candidate"]["knobs"]["batch_size"], 32);
         assert!(best["stages"][0]["gain"]["value"].as_f64().is_some());
     }
-}
-
-/// Whoever missed a round that others were in can't be compared with them: the machine may have changed meanwhile.
-#[test]
-fn a_candidate_that_missed_a_round_cannot_win() {
-    let stage =
-        format!("{STAGE}\nbaseline = {{ batch_size = 4 }}\n[stages.knobs]\nbatch_size = [4, 8, 12]\n");
-    let place = Place::with_suite(&suite(&stage, "batch_ms = 4"));
-    place.best(&[], 0);
-    // Take the last round's trial of the fastest out of the journal, as if the budget had ended before it.
-    let journal = place.run_folder().join("journal.jsonl");
-    let lines = std::fs::read_to_string(&journal).unwrap();
-    let fastest = winner(&place.best_json())["id"].as_str().unwrap().to_owned();
-    let last = |line: &&str| {
-        line.contains("\"event\":\"trial\"") && line.contains(&fastest) && line.contains("\"round\":2")
-    };
-    assert_eq!(lines.lines().filter(last).count(), 1);
-    let kept: String = lines
-        .lines()
-        .filter(|line| !last(line))
-        .enumerate()
-        .map(|(number, line)| {
-            let (body, _) = line.rsplit_once(",\"crc\"").unwrap();
-            let rest = body.split_once(',').unwrap().1;
-            autotune::store::seal(&format!("{{\"seq\":{number},{rest}}}"))
-        })
-        .collect();
-    std::fs::write(&journal, kept).unwrap();
-    let output = autotune(&["report", "run"]).current_dir(place.path()).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
-    let best = place.best_json();
-    assert_ne!(winner(&best)["id"], *fastest);
-    let candidates = best["stages"][0]["candidates"].as_array().unwrap();
-    let missed = candidates.iter().find(|candidate| candidate["id"] == *fastest).unwrap();
-    assert_eq!(missed["status"], "too few rounds");
 }
 
 #[test]
