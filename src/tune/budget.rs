@@ -4,6 +4,9 @@ use crate::runner::Recording;
 use crate::search::Observation;
 use crate::suite::{Budget, Stage, Suite};
 
+/// Candidates that a budget of time begins with.
+const FIRST_OF_A_TIME: usize = 8;
+
 pub struct StageBudget<'a> {
     stage: &'a Stage,
     rounds: u32,
@@ -22,8 +25,11 @@ impl<'a> StageBudget<'a> {
             Budget::Whole => Budget::Whole,
             Budget::Trials(trials) => {
                 let left = trials.saturating_sub(earlier().count() as u32);
+                // What later stages can't use at all, this one may.
+                let later: usize = suite.stages[place + 1..].iter().map(|stage| stage.candidates.len()).sum();
+                let later = u32::try_from(later).unwrap_or(u32::MAX).saturating_mul(suite.rounds);
                 // The remainder goes to the earlier stages, so that none of a small budget is lost.
-                Budget::Trials(left.div_ceil(stages as u32))
+                Budget::Trials(left.div_ceil(stages as u32).max(left.saturating_sub(later)))
             }
             Budget::Time(time) => Budget::Time(time.saturating_sub(spent(earlier())) / stages as u32),
         };
@@ -36,7 +42,14 @@ impl<'a> StageBudget<'a> {
 
     /// How many candidates there is room for in all rounds: those tried, and as many as fit into what they leave.
     pub fn room(&self, recordings: &[Recording], seen: &[Observation]) -> usize {
-        let Budget::Trials(trials) = self.allowance else { return usize::MAX };
+        let trials = match self.allowance {
+            Budget::Whole => return usize::MAX,
+            // Nobody knows how many fit into the time. So a few are tried first, from all over the space, and then as many
+            // again and again: were the whole space begun load by load, the time might end within the first load.
+            Budget::Time(_) if self.allows(0, recordings) => return (2 * seen.len()).max(FIRST_OF_A_TIME),
+            Budget::Time(_) => return seen.len().max(1),
+            Budget::Trials(trials) => trials,
+        };
         let own = || recordings.iter().filter(|recording| recording.stage == self.stage.name);
         // Who can't win needs no more rounds.
         let outstanding: usize = seen
