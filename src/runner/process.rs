@@ -272,6 +272,8 @@ fn read_lines(stdout: impl Read, lines: &mpsc::Sender<Line>) {
         let line = match stdout.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes) {
             Ok(0) | Err(_) => return,
             Ok(_) if bytes.len() as u64 == LONGEST_LINE => Line::TooLong,
+            // Cut short by the worker's death, which says more than half an event does.
+            Ok(_) if !bytes.ends_with(b"\n") => return,
             Ok(_) => Line::Text(bytes),
         };
         let last = matches!(line, Line::TooLong);

@@ -112,6 +112,16 @@ fn a_command_that_states_no_version_is_refused() {
     assert_eq!((status.as_str(), why.contains("version 9")), ("refused", true), "{why}");
 }
 
+/// Whoever is killed while it writes leaves half a line: that is a death, not garbage.
+#[test]
+fn an_event_that_is_cut_short_by_a_death_is_that_death() {
+    let (status, why) =
+        status(r#"["sh", "-c", "read request; printf '{\"id\":1,\"event\":\"loa'; kill -9 $$"]"#);
+    assert_eq!((status.as_str(), why.contains("twice")), ("out of memory", true), "{why}");
+    let (status, why) = self::status(r#"["sh", "-c", "read request; printf half; exit 3"]"#);
+    assert_eq!((status.as_str(), why.contains("exit status: 3")), ("crashed", true), "{why}");
+}
+
 #[test]
 fn answers_that_cannot_be_right_are_wrong_answers() {
     for answers in [r#"[]"#, r#"[{"score":1}]"#] {
