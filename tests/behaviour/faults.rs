@@ -5,7 +5,7 @@ use crate::support::{Place, STAGE, suite, text, winner};
 /// One candidate is as it should be, one goes wrong in the given way.
 fn faulty(fault: &str, more: &str) -> Place {
     let stage = format!(
-        "rounds = 2\ntimeouts = {{ measure = \"400ms\", answer = \"400ms\", load = \"2s\" }}\n{STAGE}\n[stages.knobs]\nk = [\"good\", \"bad\"]\n"
+        "rounds = 2\ntimeouts = {{ measure = \"3s\", answer = \"3s\", load = \"3s\" }}\n{STAGE}\n[stages.knobs]\nk = [\"good\", \"bad\"]\n"
     );
     let script = format!(
         "batch_ms = 2\nknobs.k = {{ applies = \"load\", default = \"good\", values = [\"good\", \"bad\"] }}\n\

@@ -8,7 +8,7 @@ fn with_command(command: &str) -> Place {
         r#"corpus = {{ synthetic = {{ documents = 8, median_words = 10, spread = 0.1, most_words = 20 }} }}
 measure = {{ time = "50ms", passes = 1 }}
 rounds = 1
-timeouts = {{ load = "1s", answer = "1s", measure = "1s" }}
+timeouts = {{ load = "4s", answer = "4s", measure = "4s" }}
 
 [[stages]]
 task = "embed"
