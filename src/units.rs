@@ -22,10 +22,6 @@ pub struct UnitError {
 
 impl Bytes {
     pub const MIB: u64 = 1 << 20;
-
-    pub fn mebibytes(self) -> f64 {
-        self.0 as f64 / Self::MIB as f64
-    }
 }
 
 impl fmt::Display for Bytes {

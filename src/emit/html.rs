@@ -65,7 +65,6 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
         gain => super::gain(stage),
         doubts => stage.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
         left_out => stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because)).collect::<Vec<_>>(),
-        not_reached => stage.not_reached,
         columns => figures.iter().map(column).collect::<Vec<_>>(),
         knobs => knobs.clone(),
         rows,

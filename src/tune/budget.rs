@@ -36,6 +36,11 @@ impl<'a> StageBudget<'a> {
         StageBudget { stage, rounds: suite.rounds, allowance }
     }
 
+    /// The stage's own trials.
+    fn own<'r>(&self, recordings: &'r [Recording]) -> impl Iterator<Item = &'r Recording> {
+        recordings.iter().filter(|recording| recording.stage == self.stage.name)
+    }
+
     pub fn is_of_time(&self) -> bool {
         matches!(self.allowance, Budget::Time(_))
     }
@@ -50,34 +55,33 @@ impl<'a> StageBudget<'a> {
             Budget::Time(_) => return seen.len().max(1),
             Budget::Trials(trials) => trials,
         };
-        let own = || recordings.iter().filter(|recording| recording.stage == self.stage.name);
         // Who can't win needs no more rounds.
         let outstanding: usize = seen
             .iter()
             .filter(|seen| seen.meets_limits)
             .map(|seen| seen.candidate.id())
             .map(|id| {
-                (self.rounds as usize).saturating_sub(own().filter(|recording| recording.id == id).count())
+                (self.rounds as usize)
+                    .saturating_sub(self.own(recordings).filter(|recording| recording.id == id).count())
             })
             .sum();
-        let left = (trials as usize).saturating_sub(own().count() + outstanding);
+        let left = (trials as usize).saturating_sub(self.own(recordings).count() + outstanding);
         (seen.len() + left / self.rounds as usize).max(1)
     }
 
     /// Whether a trial in this round may begin. Of a time budget each round has its share, so that what is measured at
     /// all is measured more than once.
     pub fn allows(&self, round: u32, recordings: &[Recording]) -> bool {
-        let own = || recordings.iter().filter(|recording| recording.stage == self.stage.name);
         match self.allowance {
             Budget::Whole => true,
-            Budget::Trials(trials) => own().count() < trials as usize,
-            Budget::Time(time) => spent(own()) < time * (round + 1) / self.rounds,
+            Budget::Trials(trials) => self.own(recordings).count() < trials as usize,
+            Budget::Time(time) => spent(self.own(recordings)) < time * (round + 1) / self.rounds,
         }
     }
 
     /// The most trials that the budget still allows, as far as it counts trials.
     pub fn left(&self, recordings: &[Recording]) -> usize {
-        let own = recordings.iter().filter(|recording| recording.stage == self.stage.name).count();
+        let own = self.own(recordings).count();
         match self.allowance {
             Budget::Trials(trials) => (trials as usize).saturating_sub(own),
             _ => usize::MAX,
