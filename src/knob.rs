@@ -167,6 +167,18 @@ pub struct KnobSpec {
     pub help: String,
 }
 
+impl KnobSpec {
+    /// A knob that costs no quality at its default.
+    pub fn new(name: &str, applies: Applies, kind: Kind, default: Value, help: &str) -> KnobSpec {
+        let reference = default.clone();
+        KnobSpec { name: name.to_owned(), applies, kind, default, reference, help: help.to_owned() }
+    }
+
+    pub fn with_reference(self, reference: Value) -> KnobSpec {
+        KnobSpec { reference, ..self }
+    }
+}
+
 /// A backend's name and a value for every knob that it has, in the order in which it states them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Candidate {

@@ -20,6 +20,8 @@ pub mod knob;
 
 pub mod task;
 
+pub mod model;
+
 pub mod backend;
 
 pub mod pipeline;

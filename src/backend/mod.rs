@@ -12,10 +12,13 @@ mod ort;
 
 pub use clock::{Clock, Monotonic, VirtualClock};
 
+use std::ops::Range;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::knob::{Candidate, KnobSpec};
+use crate::model::{Encoding, ModelError, Tokenise};
 use crate::task::Task;
 
 /// An engine: where a model is loaded and a session comes from.
@@ -37,8 +40,10 @@ pub trait Backend {
 
 /// A loaded model.
 pub trait Session {
-    /// The tokens of a text, at most `limit` of them.
-    fn encode(&mut self, text: &str, limit: Option<usize>) -> Encoding;
+    /// What makes tokens of texts, cut after `limit` of them; and never more than the network reads.
+    fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError>;
+    /// What the numbers of an output stand for.
+    fn legend(&self) -> Legend;
     /// Runs the network and returns **only when the results are on the host**.
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError>;
     /// Takes the values of the `Run` knobs that the engine itself understands.
@@ -53,39 +58,74 @@ pub trait Session {
 #[derive(Debug, Clone)]
 pub struct LoadRequest {
     pub task: Task,
+    /// A name, or the folder of a model.
     pub model: String,
     pub candidate: Candidate,
 }
 
-/// A text as tokens, each with the bytes of the text that it stands for.
+/// What answers are made of besides floats.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Encoding {
-    pub ids: Vec<u32>,
-    pub offsets: Vec<(usize, usize)>,
+pub struct Legend {
+    /// The names of the labels, in the order in which an output scores them.
+    pub labels: Vec<String>,
+    /// Ids of tokens that stand for no text.
+    pub special: Vec<u32>,
 }
 
-/// Rows of token ids, padded with zeros to one length.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// How the rows of a batch lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Each row takes so many places, and those behind its tokens hold zeros.
+    Padded(usize),
+    /// One row behind the other, with nothing between.
+    Packed,
+}
+
+/// Rows of token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
     pub ids: Vec<u32>,
+    /// Which of two texts a token belongs to, for each id.
+    pub types: Vec<u32>,
     /// Tokens of each row without its padding.
     pub lengths: Vec<usize>,
-    /// Tokens of each row with its padding.
-    pub padded: usize,
+    pub layout: Layout,
 }
 
 impl Batch {
-    /// The ids of each row, without padding.
-    pub fn rows(&self) -> impl Iterator<Item = &[u32]> {
-        // A batch of empty texts has rows of no tokens; `chunks` wants at least one.
-        self.lengths.iter().enumerate().map(|(row, &length)| {
-            let start = row * self.padded;
-            &self.ids[start..start + length]
+    /// Lays encodings out.
+    pub fn new(encodings: &[Encoding], packed: bool) -> Batch {
+        let longest = encodings.iter().map(|encoding| encoding.ids.len()).max().unwrap_or(0);
+        let places = |length: usize| if packed { length } else { longest };
+        let total = encodings.iter().map(|encoding| places(encoding.ids.len())).sum();
+        let (mut ids, mut types) = (Vec::with_capacity(total), Vec::with_capacity(total));
+        for encoding in encodings {
+            let end = ids.len() + places(encoding.ids.len());
+            ids.extend_from_slice(&encoding.ids);
+            types.extend_from_slice(&encoding.types);
+            ids.resize(end, 0);
+            types.resize(end, 0);
+        }
+        let layout = if packed { Layout::Packed } else { Layout::Padded(longest) };
+        Batch { ids, types, lengths: encodings.iter().map(|encoding| encoding.ids.len()).collect(), layout }
+    }
+
+    /// Where the tokens of each row lie.
+    pub fn rows(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut next = 0;
+        self.lengths.iter().map(move |&length| {
+            let start = next;
+            next += match self.layout {
+                Layout::Padded(places) => places,
+                Layout::Packed => length,
+            };
+            start..start + length
         })
     }
 }
 
-/// A row of floats for each row of the batch, and where the engine says that the time went.
+/// A row of floats for each row of the batch, and where the engine says that the time went. For tasks that answer for
+/// each token a row holds those of its tokens, one behind the other.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Output {
     pub rows: Vec<Vec<f32>>,
@@ -112,6 +152,13 @@ pub enum BackendError {
     Garbage(Vec<u8>),
 }
 
+impl From<ModelError> for BackendError {
+    /// A model that isn't there isn't available; one that is there and is wrong, or does something else, is refused.
+    fn from(error: ModelError) -> Self {
+        BackendError::Refused(error.to_string())
+    }
+}
+
 /// The kinds of backend that run inside our own worker, in the order in which people see them.
 pub const BUILT_IN: [&str; 3] = ["candle", "ort", fake::NAME];
 
@@ -119,7 +166,7 @@ pub const BUILT_IN: [&str; 3] = ["candle", "ort", fake::NAME];
 pub fn open(kind: &str, settings: serde_json::Value) -> Result<Box<dyn Backend>, BackendError> {
     match kind {
         "candle" => Ok(Box::new(candle::Candle)),
-        "ort" => Ok(Box::new(ort::Ort)),
+        "ort" => Ok(Box::new(ort::Ort::new(settings)?)),
         fake::NAME => {
             let script = serde_json::from_value(settings)
                 .map_err(|error| BackendError::Refused(format!("the fake's script: {error}")))?;
@@ -129,5 +176,26 @@ pub fn open(kind: &str, settings: serde_json::Value) -> Result<Box<dyn Backend>,
             "no built-in backend is called {other:?}; there are {}",
             BUILT_IN.join(", ")
         ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoding(ids: &[u32]) -> Encoding {
+        Encoding { ids: ids.to_vec(), types: vec![0; ids.len()], offsets: vec![(0, 0); ids.len()] }
+    }
+
+    #[test]
+    fn rows_are_padded_to_the_longest_or_packed() {
+        let encodings = [encoding(&[1]), encoding(&[]), encoding(&[2, 3])];
+        let batch = Batch::new(&encodings, false);
+        assert_eq!((batch.ids.as_slice(), batch.layout), (&[1, 0, 0, 0, 2, 3][..], Layout::Padded(2)));
+        assert_eq!(batch.rows().collect::<Vec<_>>(), [0..1, 2..2, 4..6]);
+        let batch = Batch::new(&encodings, true);
+        assert_eq!((batch.ids.as_slice(), batch.types.len()), (&[1, 2, 3][..], 3));
+        assert_eq!(batch.rows().collect::<Vec<_>>(), [0..1, 1..1, 1..3]);
+        assert_eq!(Batch::new(&[encoding(&[]), encoding(&[])], false).rows().count(), 2);
     }
 }

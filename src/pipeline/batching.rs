@@ -1,87 +1,103 @@
-//! Which documents share a batch, and how their tokens are laid out in it.
+//! Which documents share a batch.
 
 use std::borrow::Cow;
 
-use super::Settings;
-use crate::backend::{Batch, Encoding};
+use super::{Order, Settings};
+use crate::model::Encoding;
 use crate::task::Document;
 
-/// The members of each batch, as indices into `documents`.
-pub fn plan(documents: &[Document], settings: &Settings) -> Vec<Vec<usize>> {
+/// The documents, as indices, in the order in which they go into batches.
+pub fn order(documents: &[Document], settings: &Settings) -> Vec<usize> {
     let mut order: Vec<usize> = (0..documents.len()).collect();
-    if settings.by_length {
-        // By bytes, so that tokenising stays a part of each batch. Longest first: memory runs out at once or never.
-        order.sort_by_cached_key(|&index| std::cmp::Reverse(text(&documents[index], settings).len()));
+    // By bytes, so that tokenising stays a part of each batch.
+    let bytes = |index: usize| {
+        let document = &documents[index];
+        text(document, settings).len() + document.query.as_ref().map_or(0, String::len)
+    };
+    // Longest first: memory runs out at once or never.
+    match settings.order {
+        Order::Arrival => {}
+        Order::Buckets => order.sort_by_cached_key(|&index| std::cmp::Reverse(bucket(bytes(index)))),
+        Order::Length => order.sort_by_cached_key(|&index| std::cmp::Reverse(bytes(index))),
     }
-    order.chunks(settings.batch_size.max(1)).map(<[usize]>::to_vec).collect()
+    order
 }
 
-/// What the network reads of a document: its query if it has one, then its text, cut after `max_chars` characters.
+/// Lengths within a factor of the square root of two are alike.
+fn bucket(bytes: usize) -> u32 {
+    (2.0 * (bytes.max(1) as f64).log2()).ceil() as u32
+}
+
+/// What the network reads of a document's text, cut after `max_chars` characters.
 pub fn text<'a>(document: &'a Document, settings: &Settings) -> Cow<'a, str> {
     let end = settings
         .max_chars
         .and_then(|most| document.text.char_indices().nth(most))
         .map_or(document.text.len(), |(end, _)| end);
-    let text = &document.text[..end];
-    match &document.query {
-        Some(query) => Cow::Owned(format!("{query}\n{text}")),
-        None => Cow::Borrowed(text),
-    }
+    Cow::Borrowed(&document.text[..end])
 }
 
-/// Bytes of [`text`] in front of the document's own.
-pub fn query_bytes(document: &Document) -> usize {
-    document.query.as_ref().map_or(0, |query| query.len() + 1)
-}
-
-/// Lays encodings out as rows of one length.
-pub fn pad(encodings: &[Encoding]) -> Batch {
-    let padded = encodings.iter().map(|encoding| encoding.ids.len()).max().unwrap_or(0);
-    let mut ids = Vec::with_capacity(padded * encodings.len());
-    for (row, encoding) in encodings.iter().enumerate() {
-        ids.extend_from_slice(&encoding.ids);
-        ids.resize((row + 1) * padded, 0);
+/// How many of `waiting` make the next batch: as many as the batch size and the budget of tokens allow, and at least one.
+pub fn next_batch(waiting: &[Encoding], settings: &Settings) -> usize {
+    let most = waiting.len().min(settings.batch_size);
+    let Some(budget) = settings.batch_tokens else { return most };
+    let (mut longest, mut sum) = (0, 0);
+    for (count, encoding) in waiting[..most].iter().enumerate() {
+        longest = longest.max(encoding.ids.len());
+        sum += encoding.ids.len();
+        // Padding takes its places, too.
+        let places = if settings.packed { sum } else { longest * (count + 1) };
+        if places > budget && count > 0 {
+            return count;
+        }
     }
-    Batch { ids, lengths: encodings.iter().map(|encoding| encoding.ids.len()).collect(), padded }
+    most
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn settings(batch_size: usize, by_length: bool) -> Settings {
-        Settings { batch_size, max_tokens: None, max_chars: None, by_length }
-    }
-
     fn documents(texts: &[&str]) -> Vec<Document> {
         texts.iter().map(|text| Document { text: text.to_string(), query: None }).collect()
     }
 
+    fn tokens(lengths: &[usize]) -> Vec<Encoding> {
+        lengths.iter().map(|&length| Encoding { ids: vec![1; length], ..Encoding::default() }).collect()
+    }
+
     #[test]
-    fn batches_take_documents_as_they_come_or_by_length() {
-        let documents = documents(&["aa", "a", "aaaa", "aaa", ""]);
-        assert_eq!(plan(&documents, &settings(2, false)), [vec![0, 1], vec![2, 3], vec![4]]);
-        assert_eq!(plan(&documents, &settings(2, true)), [vec![2, 3], vec![0, 1], vec![4]]);
-        assert!(plan(&[], &settings(2, true)).is_empty());
+    fn documents_go_as_they_come_or_with_those_of_like_length() {
+        let documents = documents(&["aa", "a", "aaaaaa", "aaaaa", ""]);
+        let order = |order| super::order(&documents, &Settings { order, ..Settings::default() });
+        assert_eq!(order(Order::Arrival), [0, 1, 2, 3, 4]);
+        assert_eq!(order(Order::Length), [2, 3, 0, 1, 4]);
+        // A bucket keeps the order of arrival.
+        let texts: Vec<String> = [90, 91, 10, 89].map(|length| "a".repeat(length)).to_vec();
+        let documents: Vec<_> =
+            texts.iter().map(|text| Document { text: text.clone(), query: None }).collect();
+        let settings = Settings { order: Order::Buckets, ..Settings::default() };
+        assert_eq!(super::order(&documents, &settings), [1, 0, 3, 2]);
     }
 
     #[test]
     fn texts_are_cut_between_characters() {
-        let settings = Settings { max_chars: Some(2), ..settings(1, false) };
+        let settings = Settings { max_chars: Some(2), ..Settings::default() };
         assert_eq!(text(&documents(&["éàü"])[0], &settings), "éà");
         assert_eq!(text(&documents(&["é"])[0], &settings), "é");
-        let pair = Document { text: "long text".into(), query: Some("why?".into()) };
-        assert_eq!(text(&pair, &settings), "why?\nlo");
-        assert_eq!(query_bytes(&pair), 5);
     }
 
     #[test]
-    fn rows_are_padded_to_the_longest() {
-        let encoding = |ids: &[u32]| Encoding { ids: ids.to_vec(), offsets: vec![(0, 0); ids.len()] };
-        let batch = pad(&[encoding(&[1]), encoding(&[]), encoding(&[2, 3])]);
-        assert_eq!(batch, Batch { ids: vec![1, 0, 0, 0, 2, 3], lengths: vec![1, 0, 2], padded: 2 });
-        assert_eq!(batch.rows().collect::<Vec<_>>(), [&[1][..], &[], &[2, 3]]);
-        let empty = pad(&[encoding(&[]), encoding(&[])]);
-        assert_eq!(empty.rows().count(), 2);
+    fn a_budget_of_tokens_counts_padding_where_there_is_some() {
+        let waiting = tokens(&[4, 2, 2, 2]);
+        let count = |batch_size, batch_tokens, packed| {
+            next_batch(&waiting, &Settings { batch_size, batch_tokens, packed, ..Settings::default() })
+        };
+        assert_eq!(count(3, None, false), 3);
+        assert_eq!(count(8, Some(8), false), 2);
+        assert_eq!(count(8, Some(8), true), 3);
+        // A text longer than the budget goes by itself.
+        assert_eq!(count(8, Some(3), false), 1);
+        assert_eq!(next_batch(&[], &Settings::default()), 0);
     }
 }

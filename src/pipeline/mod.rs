@@ -4,7 +4,9 @@
 
 mod batching;
 mod finish;
+mod prepare;
 
+use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -12,71 +14,145 @@ use serde::{Deserialize, Serialize};
 use crate::backend::{BackendError, Clock, Session};
 use crate::knob::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
 use crate::task::{Answer, Document, Task};
+use prepare::{Prepared, Preparer};
+
+/// Batches that are prepared ahead of the one that computes: enough that neither side waits for the other's hiccups.
+const BATCHES_AHEAD: usize = 2;
 
 /// The knobs of the pipeline, which every built-in backend has besides its own.
 pub fn knobs() -> Vec<KnobSpec> {
-    let run = |name: &str, kind, default: Value, reference: Value, help: &str| KnobSpec {
-        name: name.to_owned(),
-        applies: Applies::Run,
-        kind,
-        default,
-        reference,
-        help: help.to_owned(),
-    };
-    let word = |word: &str| Value::Text(word.to_owned());
     vec![
+        // 32 is what sentence-transformers does that is told nothing.
         run(
             "batch_size",
             Kind::Integer { least: 1, most: 65_536 },
-            // What sentence-transformers does that is told nothing.
             Value::Integer(32),
-            Value::Integer(8),
             "documents in a batch",
+        )
+        .with_reference(Value::Integer(8)),
+        run(
+            "batch_tokens",
+            Kind::Limit,
+            word(NO_LIMIT),
+            "tokens in a batch, padding included, beyond which it's closed",
         ),
-        run("max_tokens", Kind::Limit, word(NO_LIMIT), word(NO_LIMIT), "tokens after which a text is cut"),
-        run("max_chars", Kind::Limit, word(NO_LIMIT), word(NO_LIMIT), "characters after which a text is cut"),
+        run("max_tokens", Kind::Limit, word(NO_LIMIT), "tokens after which a text is cut"),
+        run("max_chars", Kind::Limit, word(NO_LIMIT), "characters after which a text is cut"),
         run(
             "order",
-            Kind::Choice(vec!["arrival".into(), "length".into()]),
+            choice(&["arrival", "buckets", "length"]),
             word("arrival"),
-            word("arrival"),
-            "which documents share a batch: as they come, or of like length",
+            "which documents share a batch: as they come, of a like length as they come, or sorted by length",
+        ),
+        run(
+            "padding",
+            choice(&["padded", "packed"]),
+            word("padded"),
+            "how the texts of a batch lie: filled up to the longest, or one behind the other",
         ),
     ]
+}
+
+/// Knobs of backends that compute while threads of ours prepare. A simulated clock has no two things at once.
+pub fn overlap_knobs() -> Vec<KnobSpec> {
+    vec![
+        run(
+            "non_blocking",
+            Kind::Switch,
+            Value::Switch(false),
+            "prepare the next batch while this one computes",
+        ),
+        run(
+            "num_workers",
+            Kind::Integer { least: 1, most: 64 },
+            Value::Integer(1),
+            "threads that tokenise a batch",
+        ),
+    ]
+}
+
+/// A knob that applies at a run, and costs no quality at its default.
+fn run(name: &str, kind: Kind, default: Value, help: &str) -> KnobSpec {
+    KnobSpec::new(name, Applies::Run, kind, default, help)
+}
+
+fn word(word: &str) -> Value {
+    Value::Text(word.to_owned())
+}
+
+fn choice(words: &[&str]) -> Kind {
+    Kind::Choice(words.iter().map(|word| word.to_string()).collect())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    Arrival,
+    Buckets,
+    Length,
 }
 
 /// The values of the pipeline's knobs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub batch_size: usize,
+    pub batch_tokens: Option<usize>,
     pub max_tokens: Option<usize>,
     pub max_chars: Option<usize>,
-    pub by_length: bool,
+    pub order: Order,
+    pub packed: bool,
+    pub non_blocking: bool,
+    pub num_workers: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            batch_size: 32,
+            batch_tokens: None,
+            max_tokens: None,
+            max_chars: None,
+            order: Order::Arrival,
+            packed: false,
+            non_blocking: false,
+            num_workers: 1,
+        }
+    }
 }
 
 impl Settings {
-    /// Reads the knobs that [`knobs`] states. Values were checked against their kinds when the suite was read,
-    /// and again here, because a worker must not trust who talks to it.
+    /// Reads the knobs that [`knobs`] and [`overlap_knobs`] state. Values were checked against their kinds when the
+    /// suite was read, and again here, because a worker must not trust who talks to it.
     pub fn of(candidate: &Candidate) -> Result<Settings, BackendError> {
-        let mut values = Vec::new();
-        for spec in knobs() {
+        let mut settings = Settings::default();
+        for spec in knobs().into_iter().chain(overlap_knobs()) {
             let given = candidate.knobs.get(&spec.name).unwrap_or(&spec.default);
             let value = spec
                 .kind
                 .accept(given)
                 .map_err(|why| BackendError::Refused(format!("{}: {why}", spec.name)))?;
-            values.push(value);
+            settings.set(&spec.name, &value);
         }
-        let count = |value: &Value| match value {
+        Ok(settings)
+    }
+
+    fn set(&mut self, name: &str, value: &Value) {
+        let count = match value {
             Value::Integer(number) => usize::try_from(*number).ok(),
             _ => None,
         };
-        Ok(Settings {
-            batch_size: count(&values[0]).unwrap_or(1),
-            max_tokens: count(&values[1]),
-            max_chars: count(&values[2]),
-            by_length: values[3] == Value::Text("length".into()),
-        })
+        let is = |word: &str| *value == Value::Text(word.to_owned());
+        match name {
+            "batch_size" => self.batch_size = count.unwrap_or(1),
+            "batch_tokens" => self.batch_tokens = count,
+            "max_tokens" => self.max_tokens = count,
+            "max_chars" => self.max_chars = count,
+            "order" if is("length") => self.order = Order::Length,
+            "order" if is("buckets") => self.order = Order::Buckets,
+            "padding" => self.packed = is("packed"),
+            "non_blocking" => self.non_blocking = *value == Value::Switch(true),
+            "num_workers" => self.num_workers = count.unwrap_or(1),
+            _ => {}
+        }
     }
 }
 
@@ -126,37 +202,86 @@ pub fn pass(
     documents: &[Document],
     settings: &Settings,
 ) -> Result<(Pass, Vec<Answer>), BackendError> {
-    let start = clock.now();
-    let mut pass = Pass { documents: documents.len() as u64, ..Pass::default() };
-    let mut answers: Vec<Option<Answer>> = vec![None; documents.len()];
-    for members in batching::plan(documents, settings) {
-        let mut lap = Lap::start(clock);
-        let encodings: Vec<_> = members
-            .iter()
-            .map(|&index| session.encode(&batching::text(&documents[index], settings), settings.max_tokens))
-            .collect();
-        pass.split.tokenise += lap.next();
-        let batch = batching::pad(&encodings);
-        pass.split.pad += lap.next();
-        let output = session.run(&batch)?;
-        let engine = lap.next();
-        let copies = output.to_device + output.from_device;
-        pass.split.to_device += output.to_device.as_secs_f64();
-        pass.split.from_device += output.from_device.as_secs_f64();
-        // What the engine didn't account for is compute: launching, waiting, its own bookkeeping.
-        pass.split.compute += (engine - copies.as_secs_f64()).max(0.0);
-        for ((index, row), encoding) in members.iter().zip(output.rows).zip(&encodings) {
-            answers[*index] =
-                Some(finish::answer(task, row, encoding, batching::query_bytes(&documents[*index])));
-        }
-        pass.split.finish += lap.next();
-        pass.tokens += batch.lengths.iter().sum::<usize>() as u64;
-        pass.padded_tokens += batch.ids.len() as u64;
-        pass.batch_seconds.push(lap.total());
+    let tokeniser = session.tokeniser(settings.max_tokens)?;
+    let preparer = Preparer::new(documents, settings, &*tokeniser, clock);
+    let mut run = Run::start(session, clock, task, documents.len());
+    if settings.non_blocking {
+        std::thread::scope(|scope| {
+            let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
+            scope.spawn(move || {
+                for prepared in preparer {
+                    // Nobody receives any more: the run has failed.
+                    if sender.send(prepared).is_err() {
+                        break;
+                    }
+                }
+            });
+            run.batches(batches.into_iter(), true)
+        })?;
+    } else {
+        run.batches(preparer, false)?;
     }
-    pass.seconds = (clock.now() - start).as_secs_f64();
-    // A session that returns too few rows leaves gaps; fewer answers than documents are then reported as wrong.
-    Ok((pass, answers.into_iter().flatten().collect()))
+    Ok(run.finish())
+}
+
+/// A pass that is under way.
+struct Run<'a> {
+    session: &'a mut dyn Session,
+    clock: &'a dyn Clock,
+    task: Task,
+    start: Duration,
+    pass: Pass,
+    answers: Vec<Option<Answer>>,
+}
+
+impl<'a> Run<'a> {
+    fn start(session: &'a mut dyn Session, clock: &'a dyn Clock, task: Task, documents: usize) -> Self {
+        let pass = Pass { documents: documents as u64, ..Pass::default() };
+        Run { session, clock, task, start: clock.now(), pass, answers: vec![None; documents] }
+    }
+
+    /// Runs batches as they come. Of those prepared ahead only the time that we wait for them is ours.
+    fn batches(
+        &mut self,
+        mut batches: impl Iterator<Item = Result<Prepared, String>>,
+        ahead: bool,
+    ) -> Result<(), BackendError> {
+        let legend = self.session.legend();
+        loop {
+            let mut lap = Lap::start(self.clock);
+            let Some(prepared) = batches.next() else { return Ok(()) };
+            let prepared = prepared.map_err(BackendError::Failed)?;
+            let waited = lap.next();
+            let split = &mut self.pass.split;
+            if ahead {
+                split.tokenise += waited;
+            } else {
+                split.tokenise += prepared.tokenise_seconds;
+                split.pad += prepared.pad_seconds;
+            }
+            let output = self.session.run(&prepared.batch)?;
+            let engine = lap.next();
+            let copies = output.to_device + output.from_device;
+            split.to_device += output.to_device.as_secs_f64();
+            split.from_device += output.from_device.as_secs_f64();
+            // What the engine didn't account for is compute: launching, waiting, its own bookkeeping.
+            split.compute += (engine - copies.as_secs_f64()).max(0.0);
+            for ((index, row), encoding) in prepared.members.iter().zip(output.rows).zip(&prepared.encodings)
+            {
+                self.answers[*index] = Some(finish::answer(self.task, row, encoding, &legend));
+            }
+            self.pass.split.finish += lap.next();
+            self.pass.tokens += prepared.batch.lengths.iter().sum::<usize>() as u64;
+            self.pass.padded_tokens += prepared.batch.ids.len() as u64;
+            self.pass.batch_seconds.push(lap.total());
+        }
+    }
+
+    fn finish(mut self) -> (Pass, Vec<Answer>) {
+        self.pass.seconds = (self.clock.now() - self.start).as_secs_f64();
+        // A session that returns too few rows leaves gaps; fewer answers than documents are then reported as wrong.
+        (self.pass, self.answers.into_iter().flatten().collect())
+    }
 }
 
 /// Laps of one batch on one clock.

@@ -29,10 +29,15 @@ pub enum Task {
     Classify,
     /// Labelled spans of a text.
     Entities,
+    /// A weight for each of a text's words, as lexical search wants them.
+    Sparse,
+    /// A vector for each of a text's tokens, as late interaction wants them.
+    MultiVector,
 }
 
 impl Task {
-    pub const ALL: [Task; 4] = [Task::Embed, Task::Rerank, Task::Classify, Task::Entities];
+    pub const ALL: [Task; 6] =
+        [Task::Embed, Task::Rerank, Task::Classify, Task::Entities, Task::Sparse, Task::MultiVector];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -40,6 +45,8 @@ impl Task {
             Task::Rerank => "rerank",
             Task::Classify => "classify",
             Task::Entities => "entities",
+            Task::Sparse => "sparse",
+            Task::MultiVector => "multi-vector",
         }
     }
 
@@ -50,6 +57,7 @@ impl Task {
             Task::Rerank => &[Metric::Order],
             Task::Classify => &[Metric::Labels],
             Task::Entities => &[Metric::SpanF1],
+            Task::Sparse | Task::MultiVector => &[Metric::Cosine, Metric::WorstCosine],
         }
     }
 
@@ -59,6 +67,8 @@ impl Task {
             Task::Rerank => "a score for each text and its query",
             Task::Classify => "a label for each text",
             Task::Entities => "labelled spans in each text",
+            Task::Sparse => "a weight for each token that is in a text",
+            Task::MultiVector => "a vector for each token of a text",
         }
     }
 }
@@ -73,6 +83,11 @@ pub enum Answer {
     Score(f32),
     Label(String),
     Spans(Vec<Span>),
+    /// Ids of tokens with their weights, each id once.
+    #[serde(deserialize_with = "numbers::weights")]
+    Sparse(Vec<(u32, f32)>),
+    #[serde(deserialize_with = "numbers::vectors")]
+    Vectors(Vec<Vec<f32>>),
 }
 
 impl Answer {
@@ -83,6 +98,8 @@ impl Answer {
             Answer::Score(_) => Task::Rerank,
             Answer::Label(_) => Task::Classify,
             Answer::Spans(_) => Task::Entities,
+            Answer::Sparse(_) => Task::Sparse,
+            Answer::Vectors(_) => Task::MultiVector,
         }
     }
 }
@@ -105,8 +122,21 @@ mod numbers {
     }
 
     pub fn vector<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f32>, D::Error> {
-        let numbers = Vec::<Option<f32>>::deserialize(from)?;
-        Ok(numbers.into_iter().map(|number| number.unwrap_or(f32::NAN)).collect())
+        Vec::<Option<f32>>::deserialize(from).map(filled)
+    }
+
+    pub fn vectors<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Vec<f32>>, D::Error> {
+        let vectors = Vec::<Vec<Option<f32>>>::deserialize(from)?;
+        Ok(vectors.into_iter().map(filled).collect())
+    }
+
+    pub fn weights<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<(u32, f32)>, D::Error> {
+        let weights = Vec::<(u32, Option<f32>)>::deserialize(from)?;
+        Ok(weights.into_iter().map(|(id, weight)| (id, weight.unwrap_or(f32::NAN))).collect())
+    }
+
+    fn filled(numbers: Vec<Option<f32>>) -> Vec<f32> {
+        numbers.into_iter().map(|number| number.unwrap_or(f32::NAN)).collect()
     }
 }
 

@@ -79,6 +79,8 @@ pub fn validate(task: Task, documents: &[Document], answers: &[Answer]) -> Resul
             Answer::Vector(vector) => vector.iter().all(|number| number.is_finite()),
             Answer::Score(score) => score.is_finite(),
             Answer::Label(_) => true,
+            Answer::Sparse(weights) => weights.iter().all(|(_, weight)| weight.is_finite()),
+            Answer::Vectors(vectors) => vectors.iter().flatten().all(|number| number.is_finite()),
             Answer::Spans(spans) => {
                 let length = source.text.len();
                 if let Some(&Span { start, end, .. }) =
@@ -107,18 +109,19 @@ pub fn agreement(
     validate(task, documents, reference)?;
     validate(task, documents, answers)?;
     match metric {
-        Metric::Cosine | Metric::WorstCosine | Metric::Top10 => {
-            let reference = vectors(reference)?;
-            let answers = vectors(answers)?;
-            same_widths(&reference, &answers)?;
-            match metric {
-                Metric::Top10 => neighbours_kept(&reference, &answers),
-                Metric::Cosine => {
-                    let cosines = cosines(&reference, &answers);
-                    Ok(cosines.iter().sum::<f64>() / cosines.len() as f64)
-                }
-                _ => Ok(cosines(&reference, &answers).into_iter().fold(f64::INFINITY, f64::min)),
+        Metric::Cosine | Metric::WorstCosine => {
+            let cosines = cosines(reference, answers)?;
+            if cosines.is_empty() {
+                return Err(Disagreement::Nothing("no vectors"));
             }
+            let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;
+            let worst = cosines.into_iter().fold(f64::INFINITY, f64::min);
+            Ok(if metric == Metric::Cosine { mean } else { worst })
+        }
+        Metric::Top10 => {
+            let (reference, answers) = (vectors(reference)?, vectors(answers)?);
+            same_widths(&reference, &answers)?;
+            neighbours_kept(&reference, &answers)
         }
         Metric::Order => order_kept(documents, &scores(reference), &scores(answers)),
         Metric::Labels => {
@@ -149,8 +152,44 @@ fn same_widths(reference: &[&[f32]], answers: &[&[f32]]) -> Result<(), Disagreem
     Ok(())
 }
 
-fn cosines(reference: &[&[f32]], answers: &[&[f32]]) -> Vec<f64> {
-    reference.iter().zip(answers).map(|(left, right)| cosine(left, right)).collect()
+/// For each document, how much the directions of two answers agree.
+fn cosines(reference: &[Answer], answers: &[Answer]) -> Result<Vec<f64>, Disagreement> {
+    let pairs = reference.iter().zip(answers).enumerate();
+    pairs
+        .map(|(document, (left, right))| {
+            let width = |given: usize, wanted: usize| {
+                if given == wanted { Ok(()) } else { Err(Disagreement::Width { document, given, wanted }) }
+            };
+            Ok(match (left, right) {
+                (Answer::Vector(left), Answer::Vector(right)) => {
+                    width(right.len(), left.len())?;
+                    cosine(left, right)
+                }
+                (Answer::Sparse(left), Answer::Sparse(right)) => sparse_cosine(left, right),
+                (Answer::Vectors(left), Answer::Vectors(right)) => {
+                    for (left, right) in left.iter().zip(right) {
+                        width(right.len(), left.len())?;
+                    }
+                    // A token that only one of them has agrees with nothing.
+                    let tokens = left.len().max(right.len());
+                    let sum: f64 = left.iter().zip(right).map(|(left, right)| cosine(left, right)).sum();
+                    if tokens == 0 { 1.0 } else { sum / tokens as f64 }
+                }
+                _ => 0.0,
+            })
+        })
+        .collect()
+}
+
+fn sparse_cosine(left: &[(u32, f32)], right: &[(u32, f32)]) -> f64 {
+    let of_right: HashMap<u32, f32> = right.iter().copied().collect();
+    let square =
+        |weights: &[(u32, f32)]| weights.iter().map(|(_, weight)| f64::from(*weight).powi(2)).sum::<f64>();
+    let dot: f64 =
+        left.iter().filter_map(|(id, weight)| Some(f64::from(*weight) * f64::from(*of_right.get(id)?))).sum();
+    let norms = (square(left) * square(right)).sqrt();
+    // Two texts without a word say the same.
+    if norms > 0.0 { dot / norms } else { f64::from(u8::from(square(left) == square(right))) }
 }
 
 /// Zero where a vector has no direction: a model that answers zeros agrees with nothing.
@@ -278,6 +317,21 @@ mod tests {
         assert_eq!(judge(Metric::WorstCosine, Task::Embed, &left, &right), Ok(0.0));
         let zeros = [vector(&[0.0, 0.0]), vector(&[0.0, 0.0])];
         assert_eq!(judge(Metric::Cosine, Task::Embed, &left, &zeros), Ok(0.0));
+    }
+
+    #[test]
+    fn sparse_and_many_vectors_agree_by_direction_too() {
+        let sparse = |weights: &[(u32, f32)]| Answer::Sparse(weights.to_vec());
+        let left = [sparse(&[(3, 3.0), (7, 4.0)]), sparse(&[])];
+        let right = [sparse(&[(7, 1.0)]), sparse(&[])];
+        let kept = judge(Metric::Cosine, Task::Sparse, &left, &right).unwrap();
+        assert!((kept - 0.9).abs() < 1e-9, "{kept}");
+        let left = [Answer::Vectors(vec![vec![1.0, 0.0], vec![0.0, 1.0]])];
+        let right = [Answer::Vectors(vec![vec![2.0, 0.0]])];
+        assert_eq!(judge(Metric::WorstCosine, Task::MultiVector, &left, &right), Ok(0.5));
+        let wider = [Answer::Vectors(vec![vec![1.0]])];
+        let error = judge(Metric::Cosine, Task::MultiVector, &left, &wider).unwrap_err();
+        assert_eq!(error, Disagreement::Width { document: 0, given: 1, wanted: 2 });
     }
 
     #[test]

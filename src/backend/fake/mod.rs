@@ -8,6 +8,7 @@ mod network;
 mod script;
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -16,9 +17,10 @@ use rand_pcg::Pcg64;
 
 use super::declared;
 use super::{
-    Backend, BackendError, Batch, Clock, Encoding, LoadRequest, Monotonic, Output, Session, VirtualClock,
+    Backend, BackendError, Batch, Clock, Legend, LoadRequest, Monotonic, Output, Session, VirtualClock,
 };
 use crate::knob::{Candidate, KnobSpec};
+use crate::model::{Encoding, Tokenise};
 use crate::task::Task;
 use crate::units::Bytes;
 
@@ -93,10 +95,13 @@ struct FakeSession {
 }
 
 impl Session for FakeSession {
-    fn encode(&mut self, text: &str, limit: Option<usize>) -> Encoding {
-        let encoding = network::words(text, limit.unwrap_or(usize::MAX));
-        self.pace.spend(microseconds(self.script.tokenise_us * encoding.ids.len() as f64));
-        encoding
+    fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError> {
+        let (pace, tokenise_us) = (self.pace.clone(), self.script.tokenise_us);
+        Ok(Arc::new(Words { limit: limit.unwrap_or(usize::MAX), pace, tokenise_us }))
+    }
+
+    fn legend(&self) -> Legend {
+        network::legend(self.task)
     }
 
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {
@@ -109,7 +114,10 @@ impl Session for FakeSession {
         self.batches += 1;
         let mut rows: Vec<_> = batch
             .rows()
-            .map(|ids| network::answer(self.task, ids, self.effect.fault == Some(Fault::WrongAnswers)))
+            .map(|row| {
+                let wrong = self.effect.fault == Some(Fault::WrongAnswers);
+                network::answer(self.task, &batch.ids[row], wrong)
+            })
             .collect();
         self.blur(&mut rows);
         Ok(Output { rows, to_device: copy, compute, from_device: copy })
@@ -183,6 +191,21 @@ impl FakeSession {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// The fake's tokeniser: a token a word, each of which takes its time.
+struct Words {
+    limit: usize,
+    pace: Pace,
+    tokenise_us: f64,
+}
+
+impl Tokenise for Words {
+    fn encode(&self, query: Option<&str>, text: &str) -> Result<Encoding, String> {
+        let encoding = network::words(query, text, self.limit);
+        self.pace.spend(microseconds(self.tokenise_us * encoding.ids.len() as f64));
+        Ok(encoding)
     }
 }
 

@@ -43,7 +43,7 @@ fn built_in(name: &str) -> ChosenBackend {
         name: name.to_owned(),
         kind: name.to_owned(),
         engine: Engine::BuiltIn { settings: serde_json::Value::Null },
-        knobs: pipeline::knobs().into_iter().chain(own).collect(),
+        knobs: pipeline::knobs().into_iter().chain(pipeline::overlap_knobs()).chain(own).collect(),
     }
 }
 

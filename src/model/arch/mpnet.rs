@@ -1,0 +1,81 @@
+//! MPNet: RoBERTa's positions, no types, and a bias by distance that all layers share.
+
+use super::{Plan, classifier_over_first, common_head, token_classifier};
+use crate::model::builder::{Builder, LayerShape, PostNormLayer};
+use crate::model::error::ModelError;
+use crate::model::graph::{Activation, Graph, Operation, Positions, RelativeBias};
+use crate::task::Task;
+
+const WORDS: &str = "embeddings.word_embeddings.weight";
+
+/// Beyond it all distances share a bucket: fixed in MPNet, and not in its configuration.
+const MOST_DISTANCE: usize = 128;
+
+pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
+    let mut builder = Builder::new(plan.config, plan.checkpoint, &["", "mpnet."], WORDS);
+    let config = &builder.config;
+    let width = config.count("hidden_size")?;
+    let heads = config.heads("num_attention_heads", width)?;
+    let shape = LayerShape {
+        width,
+        intermediate: config.count("intermediate_size")?,
+        activation: config.activation("hidden_act", "gelu")?,
+        epsilon: config.number("layer_norm_eps", 1e-12)? as f32,
+    };
+    let layers = config.count("num_hidden_layers")?;
+    let positions = config.count("max_position_embeddings")?;
+    let words = config.count("vocab_size")?;
+    let buckets = config.optional_count("relative_attention_num_buckets")?.unwrap_or(32);
+    let first = config.index("pad_token_id", 1)? + 1;
+    let Some(most_tokens) = positions.checked_sub(first).filter(|most| *most > 0) else {
+        return Err(ModelError::Config(format!("{positions} positions, the first of which is {first}")));
+    };
+    if buckets < 4 {
+        return Err(ModelError::Config(format!(
+            "`relative_attention_num_buckets` is {buckets}, and 4 are the least"
+        )));
+    }
+
+    let table = builder.body("embeddings.position_embeddings.weight", &[positions, width])?;
+    let embedding = Operation::Embedding {
+        words: builder.body(WORDS, &[words, width])?,
+        positions: Some(Positions { table, first }),
+        types: None,
+    };
+    let bias = RelativeBias {
+        table: builder.body("encoder.relative_attention_bias.weight", &[buckets, heads])?,
+        most_distance: MOST_DISTANCE,
+    };
+    let embedded = builder.push(embedding);
+    let mut hidden = builder.layer_norm(embedded, None, "embeddings.LayerNorm", width, shape.epsilon)?;
+    for layer in 0..layers {
+        let name = |part: &str| format!("encoder.layer.{layer}.{part}");
+        let names = PostNormLayer {
+            query: name("attention.attn.q"),
+            key: name("attention.attn.k"),
+            value: name("attention.attn.v"),
+            attention_output: name("attention.attn.o"),
+            attention_norm: name("attention.LayerNorm"),
+            intermediate: name("intermediate.dense"),
+            output: name("output.dense"),
+            output_norm: name("output.LayerNorm"),
+        };
+        hidden = builder.post_norm_layer(hidden, &names, &shape, |qkv| Operation::Attention {
+            qkv,
+            heads,
+            window: None,
+            rotary: None,
+            bias: Some(bias.clone()),
+        })?;
+    }
+    if common_head(&mut builder, plan, hidden, width)?.is_none() {
+        match plan.task {
+            Task::Entities => token_classifier(&mut builder, hidden, width)?,
+            _ => {
+                let dense = ("classifier.dense", Activation::Tanh);
+                classifier_over_first(&mut builder, hidden, width, dense, "classifier.out_proj")?;
+            }
+        }
+    }
+    Ok(builder.finish("mpnet", plan.task, most_tokens))
+}

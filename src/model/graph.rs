@@ -1,0 +1,255 @@
+//! A network as a list of high-level operations, with named weights and symbolic shapes.
+//!
+//! It's written once, by a file in `arch/`, and read by every engine and by the cost model. A value is a matrix with a
+//! row for each token or for each sequence; how tokens are laid out, padded or packed, is the reader's affair.
+
+use crate::task::Task;
+
+/// What an operation gives: its place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Value(pub usize);
+
+/// A tensor of the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Weight {
+    pub name: String,
+    pub shape: Vec<usize>,
+}
+
+/// Weights whose rows stand one below the other, so that several products over one input are one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stack(pub Vec<Weight>);
+
+impl Stack {
+    pub fn rows(&self) -> usize {
+        self.0.iter().map(|part| part.shape[0]).sum()
+    }
+
+    /// The length of a row; 1 for a stack of vectors.
+    pub fn columns(&self) -> usize {
+        self.0.first().and_then(|part| part.shape.get(1)).copied().unwrap_or(1)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// With the error function, exact.
+    Gelu,
+    /// Its approximation by the hyperbolic tangent.
+    GeluTanh,
+    Relu,
+    Silu,
+    Tanh,
+}
+
+/// Positions by a learned table, the first of a sequence at row `first`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Positions {
+    pub table: Weight,
+    pub first: usize,
+}
+
+/// A learned bias of attention that depends on the distance between two tokens (T5's, as MPNet has it).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RelativeBias {
+    /// A row for each bucket of distances, a column for each head.
+    pub table: Weight,
+    pub most_distance: usize,
+}
+
+impl RelativeBias {
+    /// The bucket of a distance, key minus query: near ones have one each, far ones share.
+    pub fn bucket(&self, distance: isize) -> usize {
+        // Half of the buckets are for each direction.
+        let half = self.table.shape[0] / 2;
+        let direction = if distance > 0 { half } else { 0 };
+        let exact = half / 2;
+        let distance = distance.unsigned_abs();
+        if distance < exact {
+            return direction + distance;
+        }
+        let far = (distance as f64 / exact as f64).ln() / (self.most_distance as f64 / exact as f64).ln();
+        direction + (exact + (far * (half - exact) as f64) as usize).min(half - 1)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pooling {
+    Mean,
+    First,
+    Last,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub enum Operation {
+    /// The sum of what tables say of each token.
+    Embedding {
+        words: Weight,
+        positions: Option<Positions>,
+        types: Option<Weight>,
+    },
+    /// `activation(input · weightᵀ + bias)`.
+    Linear {
+        input: Value,
+        weight: Stack,
+        bias: Option<Stack>,
+        activation: Option<Activation>,
+    },
+    /// `activation(left half of each row) × right half`.
+    Gate {
+        input: Value,
+        activation: Activation,
+    },
+    Add {
+        left: Value,
+        right: Value,
+    },
+    /// Of the sum of input and residual, where there is one.
+    LayerNorm {
+        input: Value,
+        residual: Option<Value>,
+        weight: Weight,
+        bias: Option<Weight>,
+        epsilon: f32,
+    },
+    /// Each sequence attends to itself. A row holds queries, keys and values of all heads, in this order.
+    Attention {
+        qkv: Value,
+        heads: usize,
+        /// Tokens farther away than this aren't seen.
+        window: Option<usize>,
+        /// Base of the rotary positions.
+        rotary: Option<f32>,
+        bias: Option<RelativeBias>,
+    },
+    /// From a row for each token to a row for each sequence.
+    Pool {
+        input: Value,
+        pooling: Pooling,
+    },
+    /// Rows of length one.
+    Normalise {
+        input: Value,
+    },
+}
+
+/// Whether rows stand for tokens or for sequences.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    Tokens,
+    Sequences,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Graph {
+    /// The name of the architecture, as `config.json` has it.
+    pub architecture: String,
+    pub task: Task,
+    /// The last of them gives the output.
+    pub operations: Vec<Operation>,
+    /// The longest sequence that it can read.
+    pub most_tokens: usize,
+}
+
+impl Graph {
+    pub fn output(&self) -> Value {
+        Value(self.operations.len() - 1)
+    }
+
+    /// The operation that gives a value.
+    pub fn operation(&self, value: Value) -> &Operation {
+        &self.operations[value.0]
+    }
+
+    /// Columns of a value.
+    pub fn columns(&self, value: Value) -> usize {
+        match self.operation(value) {
+            Operation::Embedding { words, .. } => words.shape[1],
+            Operation::Linear { weight, .. } => weight.rows(),
+            Operation::Gate { input, .. } => self.columns(*input) / 2,
+            Operation::Attention { qkv, .. } => self.columns(*qkv) / 3,
+            Operation::Add { left: input, .. }
+            | Operation::LayerNorm { input, .. }
+            | Operation::Pool { input, .. }
+            | Operation::Normalise { input } => self.columns(*input),
+        }
+    }
+
+    /// What the rows of a value stand for.
+    pub fn rows(&self, value: Value) -> Rows {
+        match self.operation(value) {
+            Operation::Embedding { .. } => Rows::Tokens,
+            Operation::Pool { .. } => Rows::Sequences,
+            Operation::Linear { input, .. }
+            | Operation::Gate { input, .. }
+            | Operation::Add { left: input, .. }
+            | Operation::LayerNorm { input, .. }
+            | Operation::Attention { qkv: input, .. }
+            | Operation::Normalise { input } => self.rows(*input),
+        }
+    }
+
+    /// Values that an operation reads.
+    pub fn inputs(operation: &Operation) -> Vec<Value> {
+        match operation {
+            Operation::Embedding { .. } => vec![],
+            Operation::Add { left, right } => vec![*left, *right],
+            Operation::LayerNorm { input, residual, .. } => {
+                std::iter::once(*input).chain(*residual).collect()
+            }
+            Operation::Linear { input, .. }
+            | Operation::Gate { input, .. }
+            | Operation::Attention { qkv: input, .. }
+            | Operation::Pool { input, .. }
+            | Operation::Normalise { input } => vec![*input],
+        }
+    }
+
+    /// The place of the last operation that reads each value; the output is read by nobody and kept to the end.
+    pub fn last_uses(&self) -> Vec<usize> {
+        let mut last: Vec<usize> = (0..self.operations.len()).collect();
+        for (place, operation) in self.operations.iter().enumerate() {
+            for value in Graph::inputs(operation) {
+                last[value.0] = place;
+            }
+        }
+        last
+    }
+
+    /// Every weight, in the order in which they are read.
+    pub fn weights(&self) -> Vec<&Weight> {
+        self.operations.iter().flat_map(weights_of).collect()
+    }
+}
+
+fn weights_of(operation: &Operation) -> Vec<&Weight> {
+    match operation {
+        Operation::Embedding { words, positions, types } => std::iter::once(words)
+            .chain(positions.iter().map(|positions| &positions.table))
+            .chain(types)
+            .collect(),
+        Operation::Linear { weight, bias, .. } => {
+            weight.0.iter().chain(bias.iter().flat_map(|bias| &bias.0)).collect()
+        }
+        Operation::LayerNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
+        Operation::Attention { bias, .. } => bias.iter().map(|bias| &bias.table).collect(),
+        Operation::Gate { .. }
+        | Operation::Add { .. }
+        | Operation::Pool { .. }
+        | Operation::Normalise { .. } => vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn near_distances_have_buckets_of_their_own_and_far_ones_share() {
+        let table = Weight { name: "bias".into(), shape: vec![32, 12] };
+        let bias = RelativeBias { table, most_distance: 128 };
+        assert_eq!([0, -1, -7, 1, 7].map(|distance| bias.bucket(distance)), [0, 1, 7, 17, 23]);
+        assert_eq!([-8, -12, -127, -5000].map(|distance| bias.bucket(distance)), [8, 9, 15, 15]);
+        assert_eq!([8, 128, 5000].map(|distance| bias.bucket(distance)), [24, 31, 31]);
+    }
+}

@@ -1,0 +1,102 @@
+//! Text to tokens, as `tokenizer.json` says.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
+
+use super::error::ModelError;
+
+/// A text as tokens. Vectors are of one length.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Encoding {
+    pub ids: Vec<u32>,
+    /// Which of two texts a token belongs to, as the network wants it told; all zero for one text.
+    pub types: Vec<u32>,
+    /// The bytes of the document's text that a token stands for; empty for one that stands for none of them.
+    pub offsets: Vec<(usize, usize)>,
+}
+
+/// Turns texts into tokens, from several threads at once.
+pub trait Tokenise: Send + Sync {
+    /// The tokens of a document: of its query first, if it has one.
+    fn encode(&self, query: Option<&str>, text: &str) -> Result<Encoding, String>;
+}
+
+/// A `tokenizer.json`, set to cut after so many tokens.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// Ids that stand for no text, such as those around it.
+    pub special: Vec<u32>,
+}
+
+impl Tokenizer {
+    /// Reads the tokenizer of a model whose word table has `words` rows and which reads `most_tokens` at once.
+    pub fn open(folder: &Path, words: usize, most_tokens: usize) -> Result<Tokenizer, ModelError> {
+        let path = folder.join("tokenizer.json");
+        let bytes = std::fs::read(&path).map_err(|error| {
+            let hint = "; a model without it can be given one with transformers' `save_pretrained`";
+            let hint = if error.kind() == std::io::ErrorKind::NotFound { hint } else { "" };
+            ModelError::file(&path, format!("{error}{hint}"))
+        })?;
+        // The crate reads what anybody has written; what it doesn't foresee must not end us.
+        let read = catch_unwind(AssertUnwindSafe(|| tokenizers::Tokenizer::from_bytes(&bytes)));
+        let mut inner = match read {
+            Ok(Ok(inner)) => inner,
+            Ok(Err(error)) => return Err(ModelError::file(&path, error)),
+            Err(_) => return Err(ModelError::file(&path, "not a tokenizer")),
+        };
+        // Batches are padded and packed by us.
+        inner.with_padding(None);
+        let highest = inner.get_vocab(true).into_values().max().unwrap_or(0) as usize;
+        if highest >= words {
+            let why = format!("it has an id {highest}, and the model's word table has {words} rows");
+            return Err(ModelError::file(&path, why));
+        }
+        let special = inner
+            .get_added_tokens_decoder()
+            .into_iter()
+            .filter(|(_, token)| token.special)
+            .map(|(id, _)| id)
+            .collect();
+        let mut tokenizer = Tokenizer { inner, special };
+        tokenizer.cut_after(most_tokens).map_err(|why| ModelError::file(&path, why))?;
+        Ok(tokenizer)
+    }
+
+    /// Cuts every text after `most` tokens from here on.
+    pub fn cut_after(&mut self, most: usize) -> Result<(), String> {
+        let truncation = TruncationParams {
+            max_length: most,
+            strategy: TruncationStrategy::LongestFirst,
+            stride: 0,
+            direction: TruncationDirection::Right,
+        };
+        self.inner.with_truncation(Some(truncation)).map_err(|error| error.to_string())?;
+        Ok(())
+    }
+}
+
+impl Tokenise for Tokenizer {
+    fn encode(&self, query: Option<&str>, text: &str) -> Result<Encoding, String> {
+        let encode = || match query {
+            Some(query) => self.inner.encode((query, text), true),
+            None => self.inner.encode(text, true),
+        };
+        let encoded = catch_unwind(AssertUnwindSafe(encode))
+            .map_err(|_| "the tokenizer broke on this text".to_owned())?
+            .map_err(|error| error.to_string())?;
+        let (of_text, special) = (encoded.get_sequence_ids(), encoded.get_special_tokens_mask());
+        let wanted = usize::from(query.is_some());
+        let offset = |place: usize| {
+            let stands = special[place] == 0 && of_text[place] == Some(wanted);
+            if stands { encoded.get_offsets()[place] } else { (0, 0) }
+        };
+        Ok(Encoding {
+            ids: encoded.get_ids().to_vec(),
+            types: encoded.get_type_ids().to_vec(),
+            offsets: (0..encoded.len()).map(offset).collect(),
+        })
+    }
+}
