@@ -8,6 +8,7 @@ mod clock;
 pub mod declared;
 pub mod exec;
 pub mod fake;
+mod knobs;
 mod ort;
 
 pub use clock::{Clock, Monotonic, VirtualClock};

@@ -8,6 +8,7 @@ mod kills;
 mod layers;
 mod mishaps;
 mod mutations;
+mod networks;
 mod optimum;
 mod resume;
 mod support;

@@ -1,9 +1,28 @@
-//! candle. For now its receipt only: the graphs that it will execute come with `model/`.
+//! candle: executes the graph with candle's tensors and its quantised and half-precision products, and with kernels of
+//! our own where the processor has to be worth measuring.
 
-use super::{Backend, BackendError, LoadRequest, Session};
-use crate::knob::KnobSpec;
+mod kernel;
+mod network;
+mod slot;
+mod weight;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Backend, BackendError, Batch, Legend, LoadRequest, Output, Session, knobs};
+use crate::knob::{Candidate, KnobSpec};
+use crate::model::{Model, Tokenise, Tokenizer};
+use network::Network;
 
 pub struct Candle;
+
+/// How the weights of products are held, and what they are multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    Float,
+    Half,
+    Eight,
+}
 
 impl Backend for Candle {
     fn version(&self) -> Result<String, BackendError> {
@@ -12,16 +31,77 @@ impl Backend for Candle {
     }
 
     fn knobs(&self) -> Vec<KnobSpec> {
-        Vec::new()
+        vec![
+            knobs::dtype(
+                &["fp32", "fp16", "int8"],
+                "precision of weights and products; int8 is candle's Q8_0",
+            ),
+            knobs::threads(),
+            knobs::memory_fraction(),
+        ]
     }
 
     fn load(&self, request: &LoadRequest) -> Result<Box<dyn Session>, BackendError> {
-        // Proves that the library works where it's linked, so that the refusal below has one meaning only.
-        candle_core::Tensor::zeros((1, 1), candle_core::DType::F32, &candle_core::Device::Cpu)
-            .map_err(|error| BackendError::NotAvailable(format!("candle: {error}")))?;
-        Err(BackendError::NotAvailable(format!(
-            "candle can't run {:?}: this version has no networks yet",
-            request.model
-        )))
+        let candidate = &request.candidate;
+        let precision = match candidate.word(knobs::DTYPE).as_str() {
+            "fp32" | "" => Precision::Float,
+            "fp16" => Precision::Half,
+            "int8" => Precision::Eight,
+            other => return Err(BackendError::Refused(format!("candle has no dtype {other:?}"))),
+        };
+        knobs::limit_memory(candidate)?;
+        let model = Model::open(Path::new(&request.model), request.task)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(knobs::threads_of(candidate))
+            .build()
+            .map_err(|error| BackendError::Failed(error.to_string()))?;
+        let network = pool.install(|| Network::new(&model, precision)).map_err(BackendError::Failed)?;
+        let legend = Legend { labels: model.labels, special: model.tokenizer.special.clone() };
+        let most_tokens = model.graph.most_tokens;
+        Ok(Box::new(CandleSession {
+            network,
+            pool,
+            tokenizer: Arc::new(model.tokenizer),
+            most_tokens,
+            legend,
+        }))
+    }
+}
+
+struct CandleSession {
+    network: Network,
+    pool: rayon::ThreadPool,
+    tokenizer: Arc<Tokenizer>,
+    most_tokens: usize,
+    legend: Legend,
+}
+
+impl Session for CandleSession {
+    fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError> {
+        let most = limit.unwrap_or(self.most_tokens).min(self.most_tokens);
+        Arc::make_mut(&mut self.tokenizer).cut_after(most).map_err(BackendError::Refused)?;
+        Ok(Arc::<Tokenizer>::clone(&self.tokenizer))
+    }
+
+    fn legend(&self) -> Legend {
+        self.legend.clone()
+    }
+
+    fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {
+        let rows = self.pool.install(|| self.network.run(batch));
+        let rows = rows.map_err(|error| BackendError::Failed(error.to_string()))?;
+        Ok(Output { rows, ..Output::default() })
+    }
+
+    fn configure(&mut self, _: &Candidate, _: u64) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn peak_device_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn device(&self) -> String {
+        "cpu".to_owned()
     }
 }

@@ -95,7 +95,7 @@ impl<'a> Network<'a> {
         let layers = config.count("num_hidden_layers")?;
         let intermediate = config.count("intermediate_size")?;
         let words = config.count("vocab_size")?;
-        let every = config.optional_count("global_attn_every_n_layers")?.unwrap_or(3);
+        let is_global = global_layers(config, layers)?;
         let window = config.optional_count("local_attention")?.unwrap_or(128) / 2;
         let activation = config.activation("hidden_activation", "gelu")?;
         let (global, local) = rotary_bases(config)?;
@@ -105,7 +105,7 @@ impl<'a> Network<'a> {
         let mut hidden = self.norm(embedded, "embeddings.norm")?;
         for layer in 0..layers {
             let name = |part: &str| format!("layers.{layer}.{part}");
-            let is_global = layer.is_multiple_of(every);
+            let is_global = is_global[layer];
             // The first layer's norm would follow that of the embedding.
             let normed = if layer == 0 { hidden } else { self.norm(hidden, &name("attn_norm"))? };
             let qkv = self.product(normed, &name("attn.Wqkv"), 3 * width, width)?;
@@ -141,6 +141,28 @@ fn norm(
     let bias = (may_have_bias && builder.has(&bias)).then(|| builder.head(&bias, &[width])).transpose()?;
     let weight = builder.head(&format!("{name}.weight"), &[width])?;
     Ok(Operation::LayerNorm { input, residual: None, weight, bias, epsilon })
+}
+
+/// Which layers see everything. Newer configurations list the kind of each, older ones say how far apart they are.
+fn global_layers(config: &Config, layers: usize) -> Result<Vec<bool>, ModelError> {
+    let Some(kinds) = config.0["layer_types"].as_array() else {
+        let every = config.optional_count("global_attn_every_n_layers")?.unwrap_or(3);
+        return Ok((0..layers).map(|layer| layer.is_multiple_of(every)).collect());
+    };
+    let is_global = |kind: &serde_json::Value| match kind.as_str() {
+        Some("full_attention") => Ok(true),
+        Some("sliding_attention") => Ok(false),
+        _ => Err(ModelError::Config(format!(
+            "`layer_types` has {kind}; there are full_attention, sliding_attention"
+        ))),
+    };
+    if kinds.len() != layers {
+        return Err(ModelError::Config(format!(
+            "`layer_types` has {} kinds for {layers} layers",
+            kinds.len()
+        )));
+    }
+    kinds.iter().map(is_global).collect()
 }
 
 /// Of layers that see everything, and of those that see what is near. Newer configurations keep them by kind of layer.

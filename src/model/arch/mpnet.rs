@@ -8,6 +8,9 @@ use crate::task::Task;
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
 
+/// The padding's own position is fixed, too.
+const FIRST_POSITION: usize = 2;
+
 /// Beyond it all distances share a bucket: fixed in MPNet, and not in its configuration.
 const MOST_DISTANCE: usize = 128;
 
@@ -26,7 +29,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
     let positions = config.count("max_position_embeddings")?;
     let words = config.count("vocab_size")?;
     let buckets = config.optional_count("relative_attention_num_buckets")?.unwrap_or(32);
-    let first = config.index("pad_token_id", 1)? + 1;
+    let first = FIRST_POSITION;
     let Some(most_tokens) = positions.checked_sub(first).filter(|most| *most > 0) else {
         return Err(ModelError::Config(format!("{positions} positions, the first of which is {first}")));
     };

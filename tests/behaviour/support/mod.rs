@@ -1,5 +1,7 @@
 //! What the tests share: running the program, and reading what it leaves.
 
+pub mod engines;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

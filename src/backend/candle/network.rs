@@ -1,0 +1,312 @@
+//! Executes a graph: each operation made ready once, with its weights, and run for each batch.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use candle_core::Result;
+use rayon::prelude::*;
+
+use super::Precision;
+use super::kernel::activation;
+use super::kernel::attention::{Attention, DistanceBias, Rotary, attend};
+use super::kernel::norm::{self, LayerNorm};
+use super::slot::Slot;
+use super::weight::{Product, Table, vector};
+use crate::backend::Batch;
+use crate::model::graph::{Activation, Graph, Operation, Pooling, RelativeBias, Rows, Value, Weight};
+use crate::model::{Model, ModelError, Weights};
+
+pub struct Network {
+    steps: Vec<Step>,
+    slots: Vec<Slot>,
+    output: Place,
+    rows: Rows,
+}
+
+/// Where a value lies and how wide it is.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    slot: usize,
+    columns: usize,
+}
+
+/// An operation with what it needs at hand.
+struct Step {
+    kind: Kind,
+    inputs: Vec<Place>,
+    output: Place,
+    rows: Rows,
+}
+
+enum Kind {
+    Embedding {
+        words: Table,
+        positions: Option<(Table, usize)>,
+        types: Option<Table>,
+    },
+    Linear(Product),
+    Gate(Activation),
+    Add,
+    LayerNorm {
+        weight: Vec<f32>,
+        bias: Option<Vec<f32>>,
+        epsilon: f32,
+    },
+    Attention {
+        heads: usize,
+        window: Option<usize>,
+        rotary: Option<Arc<Rotary>>,
+        bias: Option<Arc<DistanceBias>>,
+    },
+    Pool(Pooling),
+    Normalise,
+}
+
+impl Network {
+    pub fn new(model: &Model, precision: Precision) -> std::result::Result<Self, String> {
+        let weights = Arc::new(model.weights.clone());
+        let graph = &model.graph;
+        let places = places(graph);
+        let slots = places.iter().map(|place| place.slot + 1).max().unwrap_or(0);
+        let mut maker = Maker { graph, weights, precision, rotary: HashMap::new(), bias: None };
+        let mut steps = Vec::new();
+        for (place, operation) in graph.operations.iter().enumerate() {
+            steps.push(Step {
+                kind: maker.kind(Value(place), operation)?,
+                inputs: Graph::inputs(operation).iter().map(|value| places[value.0]).collect(),
+                output: places[place],
+                rows: graph.rows(Value(place)),
+            });
+        }
+        let slots =
+            (0..slots).map(|_| Slot::new()).collect::<Result<_>>().map_err(|error| error.to_string())?;
+        let output = graph.output();
+        Ok(Network { steps, slots, output: places[output.0], rows: graph.rows(output) })
+    }
+
+    /// The output's row for each sequence; for outputs that have one for each token, those of its tokens.
+    pub fn run(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+        let sequences: Vec<Range<usize>> = batch.rows().collect();
+        let count = |rows: Rows| match rows {
+            Rows::Tokens => batch.ids.len(),
+            Rows::Sequences => sequences.len(),
+        };
+        for step in &self.steps {
+            self.slots[step.output.slot].reserve(count(step.rows) * step.output.columns)?;
+        }
+        for step in &self.steps {
+            step.run(&self.slots, batch, &sequences, count(step.rows))?;
+        }
+        let Place { slot, columns } = self.output;
+        self.slots[slot].read(count(self.rows) * columns, |numbers| {
+            let row = |(place, sequence): (usize, &Range<usize>)| match self.rows {
+                Rows::Sequences => numbers[place * columns..(place + 1) * columns].to_vec(),
+                Rows::Tokens => numbers[sequence.start * columns..sequence.end * columns].to_vec(),
+            };
+            sequences.iter().enumerate().map(row).collect()
+        })
+    }
+}
+
+/// Gives each value a slot; one whose value nobody will read any more is given again.
+fn places(graph: &Graph) -> Vec<Place> {
+    let last = graph.last_uses();
+    let mut free: Vec<usize> = Vec::new();
+    let mut slots = 0;
+    let mut places: Vec<Place> = Vec::new();
+    for (place, operation) in graph.operations.iter().enumerate() {
+        let slot = free.pop().unwrap_or_else(|| {
+            slots += 1;
+            slots - 1
+        });
+        places.push(Place { slot, columns: graph.columns(Value(place)) });
+        let mut inputs = Graph::inputs(operation);
+        inputs.dedup();
+        free.extend(inputs.iter().filter(|value| last[value.0] == place).map(|value| places[value.0].slot));
+    }
+    places
+}
+
+/// Makes operations ready, and shares what several of them read.
+struct Maker<'a> {
+    graph: &'a Graph,
+    weights: Arc<Weights>,
+    precision: Precision,
+    rotary: HashMap<u32, Arc<Rotary>>,
+    bias: Option<Arc<DistanceBias>>,
+}
+
+impl Maker<'_> {
+    fn kind(&mut self, value: Value, operation: &Operation) -> std::result::Result<Kind, String> {
+        let said = |error: ModelError| error.to_string();
+        let weights = &self.weights;
+        let table = |weight: &Weight| Table::new(weights, weight).map_err(said);
+        let numbers = |weight: &Weight| vector(weights, std::slice::from_ref(weight)).map_err(said);
+        Ok(match operation {
+            Operation::Embedding { words, positions, types } => Kind::Embedding {
+                words: table(words)?,
+                positions: positions
+                    .as_ref()
+                    .map(|at| Ok::<_, String>((table(&at.table)?, at.first)))
+                    .transpose()?,
+                types: types.as_ref().map(table).transpose()?,
+            },
+            Operation::Linear { weight, bias, activation, .. } => {
+                // The heads are small, and every digit of theirs is in the answer.
+                let head = self.graph.rows(value) == Rows::Sequences || value == self.graph.output();
+                let precision = if head { Precision::Float } else { self.precision };
+                Kind::Linear(Product::new(weights, weight, bias.as_ref(), *activation, precision)?)
+            }
+            Operation::Gate { activation, .. } => Kind::Gate(*activation),
+            Operation::Add { .. } => Kind::Add,
+            Operation::LayerNorm { weight, bias, epsilon, .. } => Kind::LayerNorm {
+                weight: numbers(weight)?,
+                bias: bias.as_ref().map(numbers).transpose()?,
+                epsilon: *epsilon,
+            },
+            Operation::Attention { heads, window, rotary, bias, .. } => {
+                let size = self.graph.columns(value) / heads;
+                let positions = self.graph.most_tokens;
+                let bias =
+                    bias.as_ref().map(|bias| Ok::<_, String>((bias, numbers(&bias.table)?))).transpose()?;
+                Kind::Attention {
+                    heads: *heads,
+                    window: *window,
+                    rotary: rotary.map(|base| {
+                        let rotary = self.rotary.entry(base.to_bits());
+                        Arc::clone(rotary.or_insert_with(|| Arc::new(Rotary::new(base, size, positions))))
+                    }),
+                    bias: bias.map(|(bias, table)| {
+                        let make = || Arc::new(distance_bias(bias, &table, *heads, positions));
+                        Arc::clone(self.bias.get_or_insert_with(make))
+                    }),
+                }
+            }
+            Operation::Pool { pooling, .. } => Kind::Pool(*pooling),
+            Operation::Normalise { .. } => Kind::Normalise,
+        })
+    }
+}
+
+/// The bias of each distance for each head, out of the table by buckets.
+fn distance_bias(bias: &RelativeBias, table: &[f32], heads: usize, positions: usize) -> DistanceBias {
+    let furthest = positions as isize - 1;
+    let of = |head: usize, distance: isize| table[bias.bucket(distance) * heads + head];
+    let table = (0..heads).flat_map(|head| (-furthest..=furthest).map(move |distance| (head, distance)));
+    DistanceBias { positions, table: table.map(|(head, distance)| of(head, distance)).collect() }
+}
+
+impl Step {
+    fn run(&self, slots: &[Slot], batch: &Batch, sequences: &[Range<usize>], rows: usize) -> Result<()> {
+        let columns = self.output.columns;
+        let output = &slots[self.output.slot];
+        let input = |place: usize| &slots[self.inputs[place].slot];
+        let count = rows * columns;
+        match &self.kind {
+            Kind::Embedding { words, positions, types } => {
+                let lookup = Lookup { words, positions: positions.as_ref(), types: types.as_ref() };
+                output.fill(count, |output| lookup.run(batch, sequences, columns, output))
+            }
+            Kind::Linear(product) => product.run(rows, input(0), output),
+            Kind::Gate(kind) => output.map(count, input(0), |output, input| {
+                let rows = output.par_chunks_mut(columns).zip(input.par_chunks(2 * columns));
+                rows.for_each(|(output, both)| {
+                    let (numbers, gates) = both.split_at(columns);
+                    output.copy_from_slice(numbers);
+                    activation::gate(*kind, output, gates);
+                });
+                Ok(())
+            }),
+            Kind::Add => output.combine(count, input(0), input(1), |output, left, right| {
+                norm::add(&left[..count], &right[..count], output);
+                Ok(())
+            }),
+            Kind::LayerNorm { weight, bias, epsilon } => {
+                let norm = LayerNorm { weight, bias: bias.as_deref(), epsilon: *epsilon };
+                match self.inputs.len() {
+                    1 => output.map(count, input(0), |output, input| {
+                        norm::layer_norm(&norm, input, None, output);
+                        Ok(())
+                    }),
+                    _ => output.combine(count, input(0), input(1), |output, input, residual| {
+                        norm::layer_norm(&norm, input, Some(residual), output);
+                        Ok(())
+                    }),
+                }
+            }
+            Kind::Attention { heads, window, rotary, bias } => {
+                let attention = Attention {
+                    heads: *heads,
+                    size: columns / heads,
+                    window: *window,
+                    rotary: rotary.as_deref(),
+                    bias: bias.as_deref(),
+                };
+                output.map(count, input(0), |output, qkv| {
+                    attend(&attention, qkv, sequences, output);
+                    Ok(())
+                })
+            }
+            Kind::Pool(pooling) => output.map(count, input(0), |output, input| {
+                for (output, sequence) in output.chunks_exact_mut(columns).zip(sequences) {
+                    let tokens = match pooling {
+                        Pooling::Mean => sequence.clone(),
+                        Pooling::First => sequence.start..sequence.end.min(sequence.start + 1),
+                        Pooling::Last => sequence.end.saturating_sub(1).max(sequence.start)..sequence.end,
+                    };
+                    norm::mean_row(&input[tokens.start * columns..tokens.end * columns], columns, output);
+                }
+                Ok(())
+            }),
+            Kind::Normalise => output.map(count, input(0), |output, input| {
+                output.copy_from_slice(&input[..count]);
+                norm::unit_rows(output, columns);
+                Ok(())
+            }),
+        }
+    }
+}
+
+/// The sum of what the tables say of each token.
+struct Lookup<'a> {
+    words: &'a Table,
+    positions: Option<&'a (Table, usize)>,
+    types: Option<&'a Table>,
+}
+
+impl Lookup<'_> {
+    fn run(&self, batch: &Batch, sequences: &[Range<usize>], width: usize, output: &mut [f32]) -> Result<()> {
+        let wrap = candle_core::Error::wrap;
+        let words = self.words.rows().map_err(wrap)?;
+        let positions = self.positions.map(|(table, first)| Ok((table.rows()?, *first)));
+        let positions = positions.transpose().map_err(|error: ModelError| wrap(error))?;
+        let types = self.types.map(Table::rows).transpose().map_err(wrap)?;
+        let missing =
+            |what: &str, row: usize| candle_core::Error::msg(format!("no {what} {row} in its table"));
+        // What lies between the sequences is padding, and stays out of every sequence's way as zeros.
+        if sequences.iter().map(ExactSizeIterator::len).sum::<usize>() < batch.ids.len() {
+            output.fill(0.0);
+        }
+        for sequence in sequences {
+            for (position, token) in sequence.clone().enumerate() {
+                let row = &mut output[token * width..(token + 1) * width];
+                let id = batch.ids[token] as usize;
+                row.copy_from_slice(words.get(id).ok_or_else(|| missing("word", id))?);
+                if let Some((table, first)) = &positions {
+                    let place = first + position;
+                    add(row, table.get(place).ok_or_else(|| missing("position", place))?);
+                }
+                if let Some(table) = &types {
+                    let kind = batch.types[token] as usize;
+                    add(row, table.get(kind).ok_or_else(|| missing("type", kind))?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn add(row: &mut [f32], other: &[f32]) {
+    row.iter_mut().zip(other).for_each(|(number, other)| *number += other);
+}

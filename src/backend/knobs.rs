@@ -1,0 +1,65 @@
+//! Knobs that several engines have, so that they mean the same in each.
+
+use super::BackendError;
+use crate::knob::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
+
+pub const DTYPE: &str = "dtype";
+const THREADS: &str = "threads";
+const MEMORY_FRACTION: &str = "memory_fraction";
+
+/// The precisions of an engine, the reference's first.
+pub fn dtype(precisions: &[&str], help: &str) -> KnobSpec {
+    let words = precisions.iter().map(|word| word.to_string()).collect();
+    KnobSpec::new(DTYPE, Applies::Load, Kind::Choice(words), Value::Text("fp32".to_owned()), help)
+}
+
+pub fn threads() -> KnobSpec {
+    let default = Value::Text(NO_LIMIT.to_owned());
+    KnobSpec::new(
+        THREADS,
+        Applies::Load,
+        Kind::Limit,
+        default,
+        "threads that compute; \"none\" is one for each core",
+    )
+}
+
+pub fn threads_of(candidate: &Candidate) -> usize {
+    match candidate.knobs.get(THREADS) {
+        Some(Value::Integer(threads)) => usize::try_from(*threads).unwrap_or(1),
+        _ => std::thread::available_parallelism().map_or(1, usize::from),
+    }
+}
+
+pub fn memory_fraction() -> KnobSpec {
+    let kind = Kind::Number { least: 0.001, most: 1.0 };
+    let help =
+        "share of the machine's memory that the worker may take; on the processor a limit on its process";
+    KnobSpec::new(MEMORY_FRACTION, Applies::Load, kind, Value::Number(1.0), help)
+}
+
+/// Holds this process to the candidate's share of the memory, from here on.
+pub fn limit_memory(candidate: &Candidate) -> Result<(), BackendError> {
+    let fraction = candidate.knobs.get(MEMORY_FRACTION).and_then(Value::number).unwrap_or(1.0);
+    if fraction >= 1.0 {
+        return Ok(());
+    }
+    limit(fraction).map_err(|why| BackendError::NotAvailable(format!("{MEMORY_FRACTION}: {why}")))
+}
+
+/// What a process allocates for itself is limited; files that it maps can be dropped at any time and are no burden.
+#[cfg(target_os = "linux")]
+fn limit(fraction: f64) -> Result<(), String> {
+    use nix::sys::resource::{Resource, setrlimit};
+    let meminfo = std::fs::read_to_string("/proc/meminfo").map_err(|error| error.to_string())?;
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"));
+    let kibibytes = total.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let kibibytes = kibibytes.ok_or("/proc/meminfo tells no total")?;
+    let bytes = (kibibytes as f64 * 1024.0 * fraction) as u64;
+    setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|error| error.to_string())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn limit(_: f64) -> Result<(), String> {
+    Err("this system has no limit on the memory of a process".to_owned())
+}
