@@ -65,6 +65,8 @@ pub struct StageAnalysis {
     pub name: String,
     pub task: Task,
     pub model: String,
+    /// Whether the model's weights are made up, so that its quality says nothing of the real one's.
+    pub replica: bool,
     pub metric: Metric,
     pub limits: Vec<String>,
     pub swept: Vec<String>,
@@ -98,6 +100,16 @@ pub struct LeftOut {
 }
 
 impl StageAnalysis {
+    /// The name of a figure where it's shown: a quality of made-up weights never looks like the real model's.
+    pub fn title_of(&self, figure: Figure) -> &'static str {
+        if figure == Figure::Quality && self.replica { "replica quality" } else { figure.name() }
+    }
+
+    /// The model's name where it's shown.
+    pub fn model_title(&self) -> String {
+        if self.replica { format!("{} (replica, weights made up)", self.model) } else { self.model.clone() }
+    }
+
     pub fn winner(&self) -> Option<&Ranked> {
         self.candidates.first().filter(|ranked| ranked.verdict == Verdict::Won)
     }
@@ -165,6 +177,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         name: stage.name.clone(),
         task: stage.task,
         model: stage.model.clone(),
+        replica: stage.replica,
         metric: stage.metric,
         limits: stage.limits.iter().map(ToString::to_string).collect(),
         swept: stage.swept.clone(),

@@ -10,6 +10,7 @@ use super::present::{self, View};
 use super::progress::Bars;
 use crate::backend::fake;
 use crate::emit::env;
+use crate::provision;
 use crate::runner::{Interrupt, References, Runner};
 use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
@@ -18,14 +19,14 @@ use crate::task::Document;
 use crate::tune::{Ending, Tuning};
 
 /// The suite that is tuned when none is named.
-const DEFAULT_SUITE: &str = "demo";
+const DEFAULT_SUITE: &str = "minilm";
 
 #[derive(Args)]
 pub struct Arguments {
     /// The target: auto, cpu, cuda:0, or a card such as rtx3090
     #[arg(long, value_name = "NAME", default_value = "auto")]
     gpu: String,
-    /// A suite's name (see `autotune list`) or file [default: demo]
+    /// A suite's name (see `autotune list`) or file [default: minilm]
     #[arg(long, value_name = "NAME|FILE")]
     suite: Option<String>,
     #[command(flatten)]
@@ -34,7 +35,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in DIR; only --budget may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "measured", "suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "measured", "suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
     resume: Option<PathBuf>,
     /// Write the settings to FILE too
     #[arg(long, value_name = "FILE")]
@@ -79,6 +80,9 @@ pub struct Changes {
     /// The words in which the settings are written: a dialect of `autotune list`
     #[arg(long, value_name = "NAME")]
     dialect: Option<String>,
+    /// Make up the weights of the models, at full size: throughput and memory are real, quality isn't
+    #[arg(long)]
+    replica: bool,
 }
 
 impl Changes {
@@ -101,6 +105,7 @@ impl Changes {
             search: self.search.clone(),
             seed: self.seed,
             dialect: self.dialect.clone(),
+            replica: self.replica,
         })
     }
 }
@@ -224,6 +229,11 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         None => (Vec::new(), References::new()),
     };
     let corpus = ready.folder.corpus();
+    let supplies = provision::supplies(&ready.suite, |what| {
+        if !arguments.view.quiet {
+            note(what);
+        }
+    });
     let program = std::env::current_exe()?;
     let mut runner = Runner::new(
         &ready.suite,
@@ -231,6 +241,7 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         &ready.source_folder,
         &ready.documents,
         &corpus,
+        &supplies,
         program,
         interrupt.clone(),
     );

@@ -104,7 +104,7 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
     ];
     for stage in &analysis.stages {
         lines.push(String::new());
-        lines.push(format!("{} with {}, objective {}", stage.name, stage.model, analysis.objective));
+        lines.push(format!("{} with {}, objective {}", stage.name, stage.model_title(), analysis.objective));
         if !stage.limits.is_empty() {
             lines.push(format!("  limits     {}", stage.limits.join(", ")));
         }
@@ -133,7 +133,7 @@ fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
         vec![format!("  winner     {} ({})", stage.label(&winner.summary.candidate), winner.summary.id)];
     for figure in [Figure::Throughput, Figure::P95, Figure::Vram, Figure::Rss, Figure::Quality] {
         if let Some(estimate) = winner.summary.figure(figure) {
-            lines.push(format!("  {:<10} {}", figure.name(), interval(figure, estimate)));
+            lines.push(format!("  {:<10} {}", stage.title_of(figure), interval(figure, estimate)));
         }
     }
     lines.extend(gain(stage).map(|gain| format!("  gain       {gain}")));

@@ -57,7 +57,7 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
     context! {
         name => stage.name.as_str(),
         task => stage.task.name(),
-        model => stage.model.as_str(),
+        model => stage.model_title(),
         metric => stage.metric.help(),
         limits => stage.limits.clone(),
         winner => stage.winner().map(|winner| stage.label(&winner.summary.candidate)),
@@ -65,7 +65,7 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
         gain => super::gain(stage),
         doubts => stage.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
         left_out => stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because)).collect::<Vec<_>>(),
-        columns => figures.iter().map(column).collect::<Vec<_>>(),
+        columns => figures.iter().map(|figure| column(stage, *figure)).collect::<Vec<_>>(),
         knobs => knobs.clone(),
         rows,
         charts,
@@ -85,11 +85,11 @@ fn varied(stage: &StageAnalysis) -> Vec<String> {
 }
 
 /// The heading of a figure's column. Rates have their unit there, and not in every cell.
-fn column(figure: &Figure) -> Value {
+fn column(stage: &StageAnalysis, figure: Figure) -> Value {
     let name = match figure {
         Figure::Throughput => "docs/s",
         Figure::Tokens => "tokens/s",
-        other => other.name(),
+        other => stage.title_of(other),
     };
     context! { name, help => figure.help() }
 }

@@ -54,7 +54,7 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
     let mut title = format!(
         "{} · {} · {} by {}",
         stage.name,
-        stage.model,
+        stage.model_title(),
         analysis.provenance.name(),
         analysis.objective
     );
@@ -96,7 +96,7 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
 /// A table with a column for each knob in which the rows differ, and as many figures as the width allows.
 fn table(stage: &StageAnalysis, shown: &[&Ranked], objective: Figure, style: Style) -> String {
     let mut columns = knob_columns(shown);
-    columns.extend(figure_columns(objective).into_iter().filter(|column| column.has_some(shown)));
+    columns.extend(figure_columns(stage, objective).into_iter().filter(|column| column.has_some(shown)));
     let baseline = stage.baseline_id.clone();
     columns.push(Column::new("verdict", NEEDED, move |ranked| {
         let default = if ranked.summary.id == baseline { " default" } else { "" };
@@ -207,7 +207,9 @@ fn knob_columns(shown: &[&Ranked]) -> Vec<Column> {
     columns
 }
 
-fn figure_columns(objective: Figure) -> Vec<Column> {
+fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column> {
+    // A heading breaks where it has an underscore.
+    let quality = stage.title_of(Figure::Quality).replace(' ', "_");
     let error = move |ranked: &Ranked| {
         let estimate = ranked.summary.figure(objective)?;
         Some(format!("{:.1}%", estimate.relative_error() * 100.0))
@@ -219,7 +221,7 @@ fn figure_columns(objective: Figure) -> Vec<Column> {
         Column::figure("p95", 3, Figure::P95),
         Column::figure("VRAM", 2, Figure::Vram),
         Column::figure("RSS", 6, Figure::Rss),
-        Column::figure("quality", 1, Figure::Quality),
+        Column::figure(&quality, 1, Figure::Quality),
     ];
     let own = match objective {
         Figure::Throughput => return columns,
@@ -230,7 +232,7 @@ fn figure_columns(objective: Figure) -> Vec<Column> {
         Figure::Vram => "VRAM",
         Figure::Rss => "RSS",
         Figure::Load => "load",
-        Figure::Quality => "quality",
+        Figure::Quality => &quality,
     };
     // What is tuned for stands first, and is never dropped.
     columns.retain(|column| column.title != own);

@@ -8,7 +8,7 @@ use crate::suite::{Figure, Suite};
 
 /// The columns before and after those of the knobs.
 pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
-pub const AFTER: [&str; 23] = [
+pub const AFTER: [&str; 24] = [
     "status",
     "reason",
     "docs_per_s",
@@ -31,6 +31,7 @@ pub const AFTER: [&str; 23] = [
     "energy_j",
     "clock_mhz",
     "version",
+    "weights",
     "provenance",
 ];
 
@@ -90,6 +91,8 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     // Energy and clocks come from telemetry, which a machine may not have.
     row.extend([String::new(), String::new()]);
     row.push(loaded.map_or_else(String::new, |loaded| loaded.version.clone()));
+    let replica = analysis.stages.iter().any(|stage| stage.name == recording.stage && stage.replica);
+    row.push(if replica { "replica" } else { "checkpoint" }.to_owned());
     row.push(loaded.map_or("", |loaded| if loaded.simulated { "simulated" } else { "measured" }).to_owned());
     row
 }

@@ -7,9 +7,11 @@ mod failure;
 mod interrupt;
 mod memory;
 mod process;
+mod supplies;
 mod trial;
 
 pub use failure::{Failure, Status};
 pub use interrupt::Interrupt;
 pub use memory::sees_worker_memory;
+pub use supplies::Supplies;
 pub use trial::{Recording, References, Runner, Stopped, Trial};

@@ -10,6 +10,7 @@ use super::failure::{Failure, Status};
 use super::interrupt::Interrupt;
 use super::memory;
 use super::process::{Trouble, WorkerProcess};
+use super::supplies::Supplies;
 use crate::knob::{Applies, Candidate, Value};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
 use crate::target::Target;
@@ -58,6 +59,7 @@ pub struct Runner<'a> {
     target: &'a Target,
     documents: &'a [Document],
     corpus: &'a Path,
+    supplies: &'a Supplies,
     folder: PathBuf,
     /// The program whose `worker` verb serves the built-in backends.
     program: PathBuf,
@@ -95,6 +97,7 @@ impl<'a> Runner<'a> {
         folder: &Folder,
         documents: &'a [Document],
         corpus: &'a Path,
+        supplies: &'a Supplies,
         program: PathBuf,
         interrupt: Interrupt,
     ) -> Self {
@@ -104,6 +107,7 @@ impl<'a> Runner<'a> {
             target,
             documents,
             corpus,
+            supplies,
             folder,
             program,
             interrupt,
@@ -320,6 +324,7 @@ impl<'a> Runner<'a> {
     fn start(&mut self, stage: &Stage, candidate: &Candidate, key: &str) -> Result<Ready, Trouble> {
         let unknown = || Failure::new(Status::NotAvailable, format!("no backend {:?}", candidate.backend));
         let backend = self.suite.backend(&candidate.backend).ok_or_else(unknown).map_err(Trouble::Failure)?;
+        let model_folder = self.model_folder(stage, backend).map_err(Trouble::Failure)?;
         let (command, folder, settings) = self.command(backend);
         let mut process = WorkerProcess::spawn(&command, &folder).map_err(Trouble::Failure)?;
         let load = Load {
@@ -328,6 +333,7 @@ impl<'a> Runner<'a> {
             kind: backend.kind.clone(),
             task: stage.task,
             model: stage.model.clone(),
+            folder: model_folder,
             device: self.target.device.clone(),
             knobs: candidate.knobs.clone(),
             settings,
@@ -363,11 +369,21 @@ impl<'a> Runner<'a> {
         }
     }
 
+    /// Where the stage's model lies. Only backends that read it must have it; the others find models by themselves.
+    fn model_folder(&self, stage: &Stage, backend: &ChosenBackend) -> Result<Option<String>, Failure> {
+        match self.supplies.folders.get(&stage.name) {
+            Some(Ok(folder)) => Ok(Some(folder.display().to_string())),
+            Some(Err(failure)) if backend.reads_models() => Err(failure.clone()),
+            _ => Ok(None),
+        }
+    }
+
     /// How a backend's worker is started: the command, its folder, and the settings it's told.
     fn command(&self, backend: &ChosenBackend) -> (Vec<String>, PathBuf, serde_json::Value) {
         match &backend.engine {
             Engine::BuiltIn { settings } => {
                 let command = vec![self.program.display().to_string(), "worker".to_owned()];
+                let settings = self.supplies.settings.get(&backend.kind).unwrap_or(settings);
                 (command, PathBuf::from("."), settings.clone())
             }
             Engine::Command { command, settings } => (command.clone(), self.folder.clone(), settings.clone()),

@@ -17,6 +17,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::backend::fake;
 use crate::knob::{Applies, Candidate, KnobSpec};
 use crate::task::{Document, Metric, Task};
 
@@ -61,6 +62,8 @@ pub struct Stage {
     pub name: String,
     pub task: Task,
     pub model: String,
+    /// Whether the model's weights are made up, so that its quality says nothing of the real one's.
+    pub replica: bool,
     /// Every candidate of the space, the baseline among them, without what is excluded.
     pub candidates: Vec<Candidate>,
     /// The configuration to beat. It's always measured, the first of the candidates.
@@ -128,6 +131,14 @@ pub struct Overrides {
     pub search: Option<String>,
     pub seed: Option<u64>,
     pub dialect: Option<String>,
+    pub replica: bool,
+}
+
+impl ChosenBackend {
+    /// Whether it runs a model out of a folder that we find for it.
+    pub fn reads_models(&self) -> bool {
+        matches!(&self.engine, Engine::BuiltIn { .. }) && self.kind != fake::NAME
+    }
 }
 
 impl Suite {

@@ -27,11 +27,14 @@ pub enum Folder {
     BuiltIn,
 }
 
+/// The one file beside the suites that names models and isn't a suite.
+const MODELS: &str = "models";
+
 /// The names of the suites that the program carries.
 pub fn built_in_names() -> Vec<&'static str> {
     let suites =
         BUILT_IN.files().filter(|file| file.path().extension().is_some_and(|ending| ending == "toml"));
-    suites.filter_map(|file| file.path().file_stem()?.to_str()).collect()
+    suites.filter_map(|file| file.path().file_stem()?.to_str()).filter(|name| *name != MODELS).collect()
 }
 
 impl SuiteSource {

@@ -39,6 +39,9 @@ pub struct Load {
     pub kind: String,
     pub task: Task,
     pub model: String,
+    /// Where the model lies on this machine, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// Where it's to run. A worker that can't run there must refuse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,

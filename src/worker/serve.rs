@@ -103,13 +103,15 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
     }
     let documents = read_corpus(&load.corpus)?;
     let backend = backend::open(&load.kind, load.settings)?;
-    let version = backend.version()?;
     let candidate = Candidate { backend: load.backend, knobs: load.knobs };
-    let request = LoadRequest { task: load.task, model: load.model, candidate: candidate.clone() };
+    let model = load.folder.unwrap_or(load.model);
+    let request = LoadRequest { task: load.task, model, candidate: candidate.clone() };
     let clock = backend.clock();
     let start = clock.now();
     let session = backend.load(&request)?;
     let seconds = (clock.now() - start).as_secs_f64();
+    // Which library was loaded may depend on the candidate, so it's asked last.
+    let version = backend.version()?;
     let loaded = Loaded {
         protocol: protocol::VERSION,
         version,

@@ -78,10 +78,13 @@ fn the_reference_of_suites_names_every_figure_task_metric_knob_and_dialect() {
         names("Metrics"),
         set(Task::ALL.iter().flat_map(|task| task.metrics()).map(|metric| metric.name()))
     );
-    assert_eq!(
-        names("Knobs of the pipeline"),
-        set(autotune::pipeline::knobs().iter().map(|knob: &KnobSpec| knob.name.clone()))
-    );
+    let knobs = |knobs: Vec<KnobSpec>| set(knobs.into_iter().map(|knob| knob.name));
+    let (pipeline, overlap) = (autotune::pipeline::knobs(), autotune::pipeline::overlap_knobs());
+    assert_eq!(names("Knobs of the pipeline"), knobs(pipeline.into_iter().chain(overlap).collect()));
+    for engine in ["candle", "ort"] {
+        let own = autotune::backend::open(engine, serde_json::Value::Null).unwrap().knobs();
+        assert_eq!(names(&format!("Knobs of {engine}")), knobs(own), "{engine}");
+    }
     assert_eq!(names("Dialects"), set(DIALECTS.iter().map(|dialect| dialect.name)));
     assert_eq!(names("Suites here"), set(built_in_names()));
 }

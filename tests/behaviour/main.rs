@@ -3,6 +3,7 @@
 mod command_line;
 mod documents;
 mod faults;
+mod hostile;
 mod interrupt;
 mod kills;
 mod layers;

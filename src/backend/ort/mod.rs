@@ -1,44 +1,59 @@
-//! ONNX Runtime. For now its receipt only: the graphs that it will run come with `model/`.
+//! ONNX Runtime: a model's graph lowered to ONNX, or the user's own file, run by its CPU code or by OpenVINO.
+//!
+//! The library is loaded when it's needed, and only one by a process. Knows neither batching nor who asks.
+
+mod choice;
+mod engine;
+mod export;
+mod feed;
+mod file;
+mod library;
+mod lower;
+mod onnx;
+mod protobuf;
+mod session;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
 
 use super::{Backend, BackendError, LoadRequest, Session};
 use crate::knob::KnobSpec;
+use crate::model::Model;
+use choice::{Choice, Provider};
+use library::Libraries;
 
-/// Where `ort` itself looks for the library, and so the one place where we do.
-const LIBRARY_PATH: &str = "ORT_DYLIB_PATH";
+pub use export::export;
 
-pub struct Ort;
+pub struct Ort {
+    libraries: Libraries,
+}
 
 impl Ort {
-    pub fn new(_settings: serde_json::Value) -> Result<Self, BackendError> {
-        Ok(Ort)
+    /// `settings` say where the libraries are; without them the environment does.
+    pub fn new(settings: serde_json::Value) -> Result<Self, BackendError> {
+        Ok(Ort { libraries: Libraries::read(settings)? })
     }
 }
 
 impl Backend for Ort {
-    /// What the library that was really loaded says of itself.
+    /// That of the library which this process has loaded; and before it has, of the one that stock users have.
     fn version(&self) -> Result<String, BackendError> {
-        let path = std::env::var_os(LIBRARY_PATH).ok_or_else(|| {
-            BackendError::NotAvailable(format!(
-                "{LIBRARY_PATH} is not set; `pip download --no-deps onnxruntime`, unpack the wheel, and set it \
-                 to the path of libonnxruntime.so in there"
-            ))
-        })?;
-        let not_available = |why: String| {
-            BackendError::NotAvailable(format!("{LIBRARY_PATH}={}: {why}", path.to_string_lossy()))
-        };
-        ort::init_from(&path).map_err(|error| not_available(error.to_string()))?;
-        Ok(format!("ONNX Runtime, {}", ort::info()))
+        if library::receipt().is_none() {
+            library::load(self.libraries.of(Provider::Cpu)?)?;
+        }
+        library::receipt().ok_or_else(|| BackendError::Failed("ONNX Runtime isn't loaded".into()))
     }
 
     fn knobs(&self) -> Vec<KnobSpec> {
-        Vec::new()
+        choice::knobs()
     }
 
     fn load(&self, request: &LoadRequest) -> Result<Box<dyn Session>, BackendError> {
-        self.version()?;
-        Err(BackendError::NotAvailable(format!(
-            "ort can't run {:?}: this version has no networks yet",
-            request.model
-        )))
+        let choice = Choice::of(&request.candidate)?;
+        let environment = library::load(self.libraries.of(choice.provider)?)?;
+        let folder = Path::new(&request.model);
+        let model = Model::open(folder, request.task)?;
+        Ok(Box::new(session::OrtSession::open(folder, model, environment, choice)?))
     }
 }

@@ -64,7 +64,13 @@ struct Caption<'a> {
 impl Caption<'_> {
     fn text(&self) -> String {
         let (stage, analysis) = (self.stage, self.analysis);
-        format!("{}, {} · {}: {}", stage.name, stage.model, analysis.provenance.name(), analysis.target)
+        format!(
+            "{}, {} · {}: {}",
+            stage.name,
+            stage.model_title(),
+            analysis.provenance.name(),
+            analysis.target
+        )
     }
 }
 

@@ -11,6 +11,7 @@ use crate::units::Bytes;
 pub struct Pareto {
     points: Vec<Dot>,
     memory: &'static str,
+    quality: &'static str,
 }
 
 struct Dot {
@@ -65,7 +66,12 @@ impl Pareto {
         points.sort_by_key(|dot| dot.place);
         let vram = stage.candidates.iter().any(|ranked| ranked.summary.value(Figure::Vram).is_some());
         let memory = if vram { "Peak VRAM (MiB)" } else { "Peak RSS (MiB)" };
-        (points.len() > 1).then_some(Pareto { points, memory })
+        let quality = if stage.replica {
+            "Agreement with the reference (replica)"
+        } else {
+            "Agreement with the reference"
+        };
+        (points.len() > 1).then_some(Pareto { points, memory, quality })
     }
 
     fn panels(&self) -> Vec<Panel> {
@@ -78,10 +84,8 @@ impl Pareto {
                 .filter_map(|dot| Some((dot.throughput, figure(dot)?, dot.place)))
                 .collect(),
         };
-        let panels = [
-            panel("Agreement with the reference", true, |dot| dot.quality),
-            panel(self.memory, false, |dot| dot.memory_mib),
-        ];
+        let panels =
+            [panel(self.quality, true, |dot| dot.quality), panel(self.memory, false, |dot| dot.memory_mib)];
         panels.into_iter().filter(|panel| !panel.points.is_empty()).collect()
     }
 }

@@ -118,6 +118,7 @@ impl Builder<'_> {
             name,
             task: wire.task,
             model: self.overrides.model.clone().unwrap_or_else(|| wire.model.get_ref().clone()),
+            replica: self.overrides.replica,
             baseline_in_space: candidates.contains(&baseline),
             candidates: space::distinct(&baseline, candidates),
             baseline,

@@ -3,6 +3,7 @@
 use autotune::backend::{self, Backend, Monotonic, Session};
 use autotune::knob::{Candidate, Value};
 use autotune::pipeline::{self, Settings};
+use autotune::provision::onnxruntime;
 use autotune::task::{Answer, Document, Task};
 use serde_json::Value as Json;
 
@@ -25,8 +26,16 @@ impl Engine {
     }
 }
 
+/// Both engines. Without ONNX Runtime's library, and without pip to fetch it, candle alone; where `AUTOTUNE_NEED_ORT` is
+/// set that is a failure, so that nobody takes half of the tests for all of them.
 pub fn all() -> Vec<Engine> {
-    vec![Engine { name: "candle", settings: Json::Null }]
+    let mut engines = vec![Engine { name: "candle", settings: Json::Null }];
+    match onnxruntime::library("cpu") {
+        Ok(_) => engines.push(Engine { name: "ort", settings: onnxruntime::settings(onnxruntime::here) }),
+        Err(missing) if std::env::var_os("AUTOTUNE_NEED_ORT").is_some() => panic!("{missing}"),
+        Err(missing) => eprintln!("ONNX Runtime is left out: {missing}"),
+    }
+    engines
 }
 
 /// One way through the documents.

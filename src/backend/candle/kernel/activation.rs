@@ -1,39 +1,61 @@
 //! Activations, over slices.
 
-use pulp::Arch;
-
 use super::exp::{erf, exp};
 use crate::model::graph::Activation;
 
 /// Applies it to every number.
 pub fn apply(activation: Activation, numbers: &mut [f32]) {
-    // One loop for each, so that each is vectorised by itself.
     match activation {
-        Activation::Gelu => each(numbers, |x| {
-            let half = 0.5 * x;
-            half.mul_add(erf(x * std::f32::consts::FRAC_1_SQRT_2), half)
-        }),
-        Activation::GeluTanh => each(numbers, |x| {
-            // sqrt(2 / π), and a coefficient of the approximation's authors.
-            const SLOPE: f32 = 0.797_884_6;
-            let inner = SLOPE * x * (0.044_715 * x).mul_add(x, 1.0);
-            x / (1.0 + exp(-2.0 * inner))
-        }),
-        Activation::Relu => each(numbers, |x| x.max(0.0)),
-        Activation::Silu => each(numbers, |x| x / (1.0 + exp(-x))),
-        Activation::Tanh => each(numbers, |x| 1.0 - 2.0 / (1.0 + exp(2.0 * x))),
+        Activation::Gelu => gelu(numbers),
+        Activation::GeluTanh => gelu_tanh(numbers),
+        Activation::Relu => relu(numbers),
+        Activation::Silu => silu(numbers),
+        Activation::Tanh => tanh(numbers),
+    }
+}
+
+vectorised! {
+    fn gelu(numbers: &mut [f32]) {
+        for x in numbers {
+            let half = 0.5 * *x;
+            *x = half.mul_add(erf(*x * std::f32::consts::FRAC_1_SQRT_2), half);
+        }
+    }
+}
+
+vectorised! {
+    fn gelu_tanh(numbers: &mut [f32]) {
+        // sqrt(2 / π), and a coefficient of the approximation's authors.
+        const SLOPE: f32 = 0.797_884_6;
+        for x in numbers {
+            let inner = SLOPE * *x * (0.044_715 * *x).mul_add(*x, 1.0);
+            *x /= 1.0 + exp(-2.0 * inner);
+        }
+    }
+}
+
+vectorised! {
+    fn relu(numbers: &mut [f32]) {
+        numbers.iter_mut().for_each(|x| *x = x.max(0.0));
+    }
+}
+
+vectorised! {
+    fn silu(numbers: &mut [f32]) {
+        numbers.iter_mut().for_each(|x| *x /= 1.0 + exp(-*x));
+    }
+}
+
+vectorised! {
+    fn tanh(numbers: &mut [f32]) {
+        numbers.iter_mut().for_each(|x| *x = 1.0 - 2.0 / (1.0 + exp(2.0 * *x)));
     }
 }
 
 /// `numbers[i] = activation(numbers[i]) × gates[i]`.
 pub fn gate(activation: Activation, numbers: &mut [f32], gates: &[f32]) {
     apply(activation, numbers);
-    Arch::new().dispatch(|| numbers.iter_mut().zip(gates).for_each(|(number, gate)| *number *= gate));
-}
-
-#[inline(always)]
-fn each(numbers: &mut [f32], function: impl Fn(f32) -> f32) {
-    Arch::new().dispatch(|| numbers.iter_mut().for_each(|number| *number = function(*number)));
+    numbers.iter_mut().zip(gates).for_each(|(number, gate)| *number *= gate);
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::exp::exp;
@@ -42,6 +41,7 @@ impl Rotary {
         Rotary { half, turns }
     }
 
+    #[inline(always)]
     fn turn(&self, position: usize, numbers: &mut [f32]) {
         let (cosines, sines) = self.turns[position * 2 * self.half..][..2 * self.half].split_at(self.half);
         let (left, right) = numbers.split_at_mut(self.half);
@@ -73,6 +73,8 @@ struct Scratch {
     queries: Vec<f32>,
     /// Panels of 32 keys: for each number of the head that of each key.
     keys: Vec<f32>,
+    /// One key, while it's turned.
+    key: Vec<f32>,
     values: Vec<f32>,
     scores: Vec<f32>,
 }
@@ -117,10 +119,7 @@ unsafe fn one_head(
 ) {
     let Attention { heads, size, .. } = *attention;
     let (width, length) = (heads * size, sequence.len());
-    let part = |token: usize, which: usize| {
-        &qkv[(sequence.start + token) * 3 * width + which * width + head * size..][..size]
-    };
-    Arch::new().dispatch(|| scratch.gather(attention, length, &part));
+    gather(scratch, attention, &qkv[sequence.start * 3 * width..sequence.end * 3 * width], head);
     for queries in stretches(length, QUERIES) {
         let keys = match attention.window {
             Some(window) => queries.start.saturating_sub(window)..length.min(queries.end + window),
@@ -145,12 +144,7 @@ unsafe fn one_head(
             // SAFETY: `gather` has made room for every query, key and score.
             unsafe { tile.run() };
         }
-        Arch::new().dispatch(|| {
-            for (row, query) in queries.clone().enumerate() {
-                let scores = &mut scratch.scores[row * stride + keys.start - first..][..keys.len()];
-                softmax_row(attention, head, query, &keys, scores);
-            }
-        });
+        softmax(attention, head, &queries, &keys, stride, &mut scratch.scores[keys.start - first..]);
         for column in (0..size).step_by(COLUMNS) {
             let tile = Tile {
                 rows: queries.len(),
@@ -171,37 +165,35 @@ unsafe fn one_head(
     }
 }
 
-impl Scratch {
+vectorised! {
     /// Copies what a head needs of a sequence to where it lies close together, turned by its positions.
-    #[inline(always)]
-    fn gather<'a>(
-        &mut self,
-        attention: &Attention,
-        length: usize,
-        part: &impl Fn(usize, usize) -> &'a [f32],
-    ) {
+    fn gather(scratch: &mut Scratch, attention: &Attention, qkv: &[f32], head: usize) {
         let size = attention.size;
+        let width = attention.heads * size;
+        let length = qkv.len() / (3 * width);
         let padded = length.next_multiple_of(COLUMNS);
-        grow(&mut self.queries, length * size);
-        grow(&mut self.keys, padded * size);
-        grow(&mut self.values, length * size);
-        grow(&mut self.scores, QUERIES * padded);
+        grow(&mut scratch.queries, length * size);
+        grow(&mut scratch.keys, padded * size);
+        grow(&mut scratch.key, size);
+        grow(&mut scratch.values, length * size);
+        grow(&mut scratch.scores, QUERIES * padded);
         let scale = 1.0 / (size as f32).sqrt();
-        let mut key = vec![0.0; size];
-        for token in 0..length {
-            let query = &mut self.queries[token * size..][..size];
-            query.copy_from_slice(part(token, 0));
-            key.copy_from_slice(part(token, 1));
+        for (token, row) in qkv.chunks_exact(3 * width).enumerate() {
+            let part = |which: usize| &row[which * width + head * size..][..size];
+            let query = &mut scratch.queries[token * size..][..size];
+            let key = &mut scratch.key[..size];
+            query.copy_from_slice(part(0));
+            key.copy_from_slice(part(1));
             if let Some(rotary) = attention.rotary {
                 rotary.turn(token, query);
-                rotary.turn(token, &mut key);
+                rotary.turn(token, key);
             }
             query.iter_mut().for_each(|number| *number *= scale);
-            let panel = &mut self.keys[token / COLUMNS * COLUMNS * size..];
-            for (place, number) in key.iter().enumerate() {
-                panel[place * COLUMNS + token % COLUMNS] = *number;
+            let panel = &mut scratch.keys[token / COLUMNS * COLUMNS * size..][..COLUMNS * size];
+            for (column, number) in panel.chunks_exact_mut(COLUMNS).zip(key) {
+                column[token % COLUMNS] = *number;
             }
-            self.values[token * size..][..size].copy_from_slice(part(token, 2));
+            scratch.values[token * size..][..size].copy_from_slice(part(2));
         }
     }
 }
@@ -212,21 +204,32 @@ fn grow(numbers: &mut Vec<f32>, count: usize) {
     }
 }
 
-/// Turns a query's scores over the keys in `keys` into weights whose sum is one.
-#[inline(always)]
-fn softmax_row(attention: &Attention, head: usize, query: usize, keys: &Range<usize>, scores: &mut [f32]) {
-    if let Some(bias) = attention.bias {
-        scores.iter_mut().zip(bias.row(head, query, keys)).for_each(|(score, bias)| *score += bias);
+vectorised! {
+    /// Turns the scores of queries over keys into weights whose sum is one. A query's scores lie `stride` from the next's.
+    fn softmax(
+        attention: &Attention,
+        head: usize,
+        queries: &Range<usize>,
+        keys: &Range<usize>,
+        stride: usize,
+        scores: &mut [f32],
+    ) {
+        for (row, query) in queries.clone().enumerate() {
+            let scores = &mut scores[row * stride..][..keys.len()];
+            if let Some(bias) = attention.bias {
+                scores.iter_mut().zip(bias.row(head, query, keys)).for_each(|(score, bias)| *score += bias);
+            }
+            if let Some(window) = attention.window {
+                let seen = query.saturating_sub(window).max(keys.start)..(query + window + 1).min(keys.end);
+                scores[..seen.start - keys.start].fill(f32::NEG_INFINITY);
+                scores[seen.end - keys.start..].fill(f32::NEG_INFINITY);
+            }
+            let highest = highest(scores);
+            scores.iter_mut().for_each(|score| *score = exp(*score - highest));
+            let scale = 1.0 / norm::sum(scores, |score| score);
+            scores.iter_mut().for_each(|score| *score *= scale);
+        }
     }
-    if let Some(window) = attention.window {
-        let seen = query.saturating_sub(window).max(keys.start)..(query + window + 1).min(keys.end);
-        scores[..seen.start - keys.start].fill(f32::NEG_INFINITY);
-        scores[seen.end - keys.start..].fill(f32::NEG_INFINITY);
-    }
-    let highest = highest(scores);
-    scores.iter_mut().for_each(|score| *score = exp(*score - highest));
-    let scale = 1.0 / norm::sum(scores, |score| score);
-    scores.iter_mut().for_each(|score| *score *= scale);
 }
 
 /// In strands, so that it's vectorised: the order of a maximum doesn't matter, and compilers don't know.

@@ -1,6 +1,5 @@
 //! Layer norms, sums, and rows of length one.
 
-use pulp::Arch;
 use rayon::prelude::*;
 
 /// Rows that one thread takes at a time: enough to be worth the hand-over.
@@ -14,20 +13,23 @@ pub struct LayerNorm<'a> {
 
 /// `output = norm(input + residual)`, row by row.
 pub fn layer_norm(norm: &LayerNorm, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
-    let width = norm.weight.len();
-    output.par_chunks_mut(ROWS * width).enumerate().for_each(|(block, output)| {
-        let start = block * ROWS * width;
-        Arch::new().dispatch(|| {
-            for (row, output) in output.chunks_exact_mut(width).enumerate() {
-                let place = start + row * width;
-                output.copy_from_slice(&input[place..place + width]);
-                if let Some(residual) = residual {
-                    add_to(output, &residual[place..place + width]);
-                }
-                normalise(norm, output);
-            }
-        });
+    let block = ROWS * norm.weight.len();
+    output.par_chunks_mut(block).enumerate().for_each(|(place, output)| {
+        let part = place * block..place * block + output.len();
+        rows(norm, &input[part.clone()], residual.map(|residual| &residual[part]), output);
     });
+}
+
+vectorised! {
+    fn rows(norm: &LayerNorm, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
+        output.copy_from_slice(input);
+        if let Some(residual) = residual {
+            add_to(output, residual);
+        }
+        for row in output.chunks_exact_mut(norm.weight.len()) {
+            normalise(norm, row);
+        }
+    }
 }
 
 #[inline(always)]
@@ -73,23 +75,27 @@ fn add_to(row: &mut [f32], other: &[f32]) {
 /// `output = left + right`.
 pub fn add(left: &[f32], right: &[f32], output: &mut [f32]) {
     output.copy_from_slice(left);
-    Arch::new().dispatch(|| add_to(output, right));
+    add_to(output, right);
 }
 
-/// Makes each row of `width` numbers one of length 1. A row of zeros stays one.
-pub fn unit_rows(rows: &mut [f32], width: usize) {
-    for row in rows.chunks_exact_mut(width) {
-        let norm = sum(row, |x| x * x).sqrt().max(1e-12);
-        row.iter_mut().for_each(|x| *x /= norm);
+vectorised! {
+    /// Makes each row of `width` numbers one of length 1. A row of zeros stays one.
+    pub fn unit_rows(rows: &mut [f32], width: usize) {
+        for row in rows.chunks_exact_mut(width) {
+            let norm = sum(row, |x| x * x).sqrt().max(1e-12);
+            row.iter_mut().for_each(|x| *x /= norm);
+        }
     }
 }
 
-/// The mean of the rows of `width` numbers in `rows`.
-pub fn mean_row(rows: &[f32], width: usize, output: &mut [f32]) {
-    output.fill(0.0);
-    Arch::new().dispatch(|| rows.chunks_exact(width).for_each(|row| add_to(output, row)));
-    let count = (rows.len() / width).max(1) as f32;
-    output.iter_mut().for_each(|x| *x /= count);
+vectorised! {
+    /// The mean of the rows of `width` numbers in `rows`.
+    pub fn mean_row(rows: &[f32], width: usize, output: &mut [f32]) {
+        output.fill(0.0);
+        rows.chunks_exact(width).for_each(|row| add_to(output, row));
+        let count = (rows.len() / width).max(1) as f32;
+        output.iter_mut().for_each(|x| *x /= count);
+    }
 }
 
 #[cfg(test)]

@@ -85,7 +85,6 @@ mod panels {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
-    use pulp::Arch;
     use rayon::prelude::*;
 
     use super::super::product::{Finish, Task, tasks};
@@ -167,13 +166,7 @@ mod panels {
                 .zip(scales.par_chunks_mut(ROWS * deep))
                 .zip(input.par_chunks(ROWS * depth))
                 .for_each(|((numbers, scales), input)| {
-                    Arch::new().dispatch(|| {
-                        let rows = input.chunks_exact(depth);
-                        let into = numbers.chunks_exact_mut(deep * BLOCK).zip(scales.chunks_exact_mut(deep));
-                        for (row, (numbers, scales)) in rows.zip(into) {
-                            quantise_row(row, numbers, scales);
-                        }
-                    });
+                    quantise_rows(input, depth, numbers, scales);
                 });
             Activations { numbers, scales }
         }
@@ -215,20 +208,41 @@ mod panels {
         }
     }
 
-    /// A scale for each block of the row, and its numbers as multiples of it.
-    #[inline(always)]
-    fn quantise_row(row: &[f32], numbers: &mut [u8], scales: &mut [f32]) {
-        for ((given, numbers), scale) in row.chunks(BLOCK).zip(numbers.chunks_exact_mut(BLOCK)).zip(scales) {
-            let highest =
-                given.iter().fold(0f32, |highest, x| if x.abs() > highest { x.abs() } else { highest });
-            *scale = highest / 127.0;
-            let inverse = if highest > 0.0 { 127.0 / highest } else { 0.0 };
-            for (number, x) in numbers.iter_mut().zip(given) {
-                // Adding 1.5 × 2²³ rounds, and leaves a whole number in the low bits.
-                let rounded = x.mul_add(inverse, 12_582_912.0 + 128.0);
-                *number = rounded.to_bits() as u8;
+    vectorised! {
+        /// For rows of `depth` numbers a scale for each block, and the numbers as multiples of it.
+        fn quantise_rows(input: &[f32], depth: usize, numbers: &mut [u8], scales: &mut [f32]) {
+            let deep = depth.div_ceil(BLOCK);
+            let into = numbers.chunks_exact_mut(deep * BLOCK).zip(scales.chunks_exact_mut(deep));
+            for (row, (numbers, scales)) in input.chunks_exact(depth).zip(into) {
+                for ((given, numbers), scale) in row.chunks(BLOCK).zip(numbers.chunks_exact_mut(BLOCK)).zip(scales) {
+                    match <&[f32; BLOCK]>::try_from(given) {
+                        Ok(given) => *scale = quantise_block(given, numbers),
+                        Err(_) => {
+                            let mut whole = [0.0; BLOCK];
+                            whole[..given.len()].copy_from_slice(given);
+                            *scale = quantise_block(&whole, numbers);
+                        }
+                    }
+                }
             }
         }
+    }
+
+    #[inline(always)]
+    fn quantise_block(given: &[f32; BLOCK], numbers: &mut [u8]) -> f32 {
+        let mut highest = [0f32; 16];
+        for half in given.chunks_exact(16) {
+            for (highest, x) in highest.iter_mut().zip(half) {
+                *highest = if x.abs() > *highest { x.abs() } else { *highest };
+            }
+        }
+        let highest = highest.iter().fold(0f32, |most, x| if *x > most { *x } else { most });
+        let inverse = if highest > 0.0 { 127.0 / highest } else { 0.0 };
+        for (number, x) in numbers.iter_mut().zip(given) {
+            // Adding 1.5 × 2²³ rounds, and leaves a whole number in the low bits.
+            *number = x.mul_add(inverse, 12_582_912.0 + 128.0).to_bits() as u8;
+        }
+        highest / 127.0
     }
 
     struct Tile<'a> {

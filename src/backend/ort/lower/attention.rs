@@ -1,0 +1,228 @@
+//! Attention: fused into one operator, or spelt out. It's the one place where a batch has to be padded.
+
+use super::sheet::{integer, integers};
+use super::{Element, Input, Lowering, Shown, Tensor};
+use crate::model::ModelError;
+use crate::model::graph::{RelativeBias, Value};
+
+/// What stands against a token that isn't seen: enough to be zero behind the softmax, and a number in fp16 and bf16.
+const UNSEEN: f32 = -10_000.0;
+
+/// What makes some tokens count less than others.
+pub(super) struct Seen<'w> {
+    pub window: Option<usize>,
+    pub bias: Option<&'w RelativeBias>,
+}
+
+/// Sines and cosines of rotary positions.
+struct Rotary {
+    cosines: String,
+    sines: String,
+}
+
+impl<'w> Lowering<'w> {
+    pub(super) fn attention(
+        &mut self,
+        qkv: Value,
+        heads: usize,
+        rotary: Option<f32>,
+        seen: &Seen<'w>,
+    ) -> Result<Shown, ModelError> {
+        let width = self.graph.columns(qkv) / 3;
+        let parts = match self.values[qkv.0].clone() {
+            Shown::Parts(parts) if parts.len() == 3 => parts,
+            _ => {
+                let qkv = self.one(qkv);
+                self.sheet.node("", "Split", &[&qkv], 3, vec![integer("axis", -1)])
+            }
+        };
+        let rotary = rotary.map(|base| self.rotary(base, width / heads)).transpose()?;
+        let context = if self.may_fuse() {
+            self.fused_attention(&parts, width, heads, rotary.as_ref(), seen)?
+        } else {
+            self.spelt_attention(&parts, width, heads, rotary.as_ref(), seen)?
+        };
+        Ok(Shown::One(self.tokens(&context, width)))
+    }
+
+    /// `[batch, sequence, width]`.
+    fn fused_attention(
+        &mut self,
+        parts: &[String],
+        width: usize,
+        heads: usize,
+        rotary: Option<&Rotary>,
+        seen: &Seen<'w>,
+    ) -> Result<String, ModelError> {
+        let mut inputs = Vec::with_capacity(3);
+        for (place, part) in parts.iter().enumerate() {
+            let mut padded = self.padded(part, width)?;
+            if let (Some(Rotary { cosines, sines }), 0 | 1) = (rotary, place) {
+                // One number is the position of the first token, the same for every text.
+                let first = self.sheet.integers(&[1], &[0]);
+                padded = self.sheet.fused("RotaryEmbedding", &[&padded, &first, cosines, sines], vec![]);
+            }
+            inputs.push(padded);
+        }
+        let mask = self.shared("mask of 32 bits", |lowering| {
+            let element = integer("to", Element::Int32 as i64);
+            Ok(lowering.sheet.operator("Cast", &[Input::Mask.name()], vec![element]))
+        })?;
+        let bias = self.distances_bias(seen)?.unwrap_or_default();
+        let inputs = [&inputs[0], &inputs[1], &inputs[2], "", &mask, &bias];
+        let attributes = vec![integer("num_heads", heads as i64)];
+        Ok(self.sheet.fused("MultiHeadAttention", &inputs, attributes))
+    }
+
+    /// `[batch, sequence, heads, width of a head]`.
+    fn spelt_attention(
+        &mut self,
+        parts: &[String],
+        width: usize,
+        heads: usize,
+        rotary: Option<&Rotary>,
+        seen: &Seen<'w>,
+    ) -> Result<String, ModelError> {
+        let head = width / heads;
+        let shape = self.padded_shape(&[heads as i64, head as i64])?;
+        let mut inputs = Vec::with_capacity(3);
+        for (place, part) in parts.iter().enumerate() {
+            let padded = if self.style.packed { self.padded(part, width)? } else { part.clone() };
+            let split = self.sheet.operator("Reshape", &[&padded, &shape], vec![]);
+            let mut turned =
+                self.sheet.operator("Transpose", &[&split], vec![integers("perm", &[0, 2, 1, 3])]);
+            if let (Some(rotary), 0 | 1) = (rotary, place) {
+                turned = self.rotated(&turned, rotary)?;
+            }
+            inputs.push(turned);
+        }
+        let keys = self.sheet.operator("Transpose", &[&inputs[1]], vec![integers("perm", &[0, 1, 3, 2])]);
+        let scale = self.sheet.scalar((head as f32).sqrt().recip());
+        let scores = self.sheet.operator("MatMul", &[&inputs[0], &keys], vec![]);
+        let scores = self.sheet.operator("Mul", &[&scores, &scale], vec![]);
+        let bias = self.whole_bias(seen)?;
+        let scores = self.sheet.operator("Add", &[&scores, &bias], vec![]);
+        let weights = self.sheet.operator("Softmax", &[&scores], vec![integer("axis", -1)]);
+        let context = self.sheet.operator("MatMul", &[&weights, &inputs[2]], vec![]);
+        Ok(self.sheet.operator("Transpose", &[&context], vec![integers("perm", &[0, 2, 1, 3])]))
+    }
+
+    /// What padding and distances say against each pair of tokens, for all that attend alike.
+    fn whole_bias(&mut self, seen: &Seen<'w>) -> Result<String, ModelError> {
+        let distances = self.distances_bias(seen)?;
+        self.shared(&format!("bias {distances:?}"), |lowering| {
+            let mask = lowering.mask()?;
+            let axes = lowering.sheet.integers(&[2], &[1, 2]);
+            let (one, unseen) = (lowering.sheet.scalar(1.0), lowering.sheet.scalar(UNSEEN));
+            let mask = lowering.sheet.operator("Unsqueeze", &[&mask, &axes], vec![]);
+            let hidden = lowering.sheet.operator("Sub", &[&one, &mask], vec![]);
+            let bias = lowering.sheet.operator("Mul", &[&hidden, &unseen], vec![]);
+            Ok(match distances {
+                Some(distances) => lowering.sheet.operator("Add", &[&bias, &distances], vec![]),
+                None => bias,
+            })
+        })
+    }
+
+    /// What the distance says against each pair of tokens: `[1, heads or 1, sequence, sequence]`.
+    fn distances_bias(&mut self, seen: &Seen<'w>) -> Result<Option<String>, ModelError> {
+        let window = match seen.window {
+            // A window as long as the longest text hides nothing.
+            Some(window) if window < self.graph.most_tokens => Some(self.window(window)?),
+            _ => None,
+        };
+        let learned = seen.bias.map(|bias| self.learned_bias(bias)).transpose()?;
+        Ok(match (window, learned) {
+            (Some(window), Some(learned)) => Some(self.sheet.operator("Add", &[&window, &learned], vec![])),
+            (window, learned) => window.or(learned),
+        })
+    }
+
+    fn window(&mut self, window: usize) -> Result<String, ModelError> {
+        self.shared(&format!("window {window}"), |lowering| {
+            let distances = lowering.distances()?;
+            let distances = lowering.sheet.operator("Abs", &[&distances], vec![]);
+            let window = lowering.sheet.integers(&[], &[window as i64]);
+            let far = lowering.sheet.operator("Greater", &[&distances, &window], vec![]);
+            let (unseen, none) = (lowering.sheet.scalar(UNSEEN), lowering.sheet.scalar(0.0));
+            let bias = lowering.sheet.operator("Where", &[&far, &unseen, &none], vec![]);
+            let axes = lowering.sheet.integers(&[2], &[0, 1]);
+            Ok(lowering.sheet.operator("Unsqueeze", &[&bias, &axes], vec![]))
+        })
+    }
+
+    fn learned_bias(&mut self, bias: &'w RelativeBias) -> Result<String, ModelError> {
+        self.shared(&format!("learned {}", bias.table.name), |lowering| {
+            let (most, heads) = (lowering.graph.most_tokens as isize, bias.table.shape[1]);
+            let table = lowering.weights.floats(&bias.table.name)?;
+            // A row for each distance: with `Gather` along columns OpenVINO 2025.4 writes, in bf16, over memory that isn't
+            // its own.
+            let rows = (1 - most..most).map(|distance| bias.bucket(distance) * heads);
+            let by_distance: Vec<f32> = rows.flat_map(|row| &table[row..row + heads]).copied().collect();
+            let name = format!("{}.by_distance", bias.table.name);
+            let shape = [(2 * most - 1) as usize, heads];
+            let table = lowering.sheet.tensor(Tensor::new(name, Element::Float32, &shape, &by_distance));
+            let distances = lowering.distances()?;
+            let nearest = lowering.sheet.integers(&[], &[most as i64 - 1]);
+            let rows = lowering.sheet.operator("Add", &[&distances, &nearest], vec![]);
+            let found = lowering.sheet.operator("Gather", &[&table, &rows], vec![integer("axis", 0)]);
+            let found = lowering.sheet.operator("Transpose", &[&found], vec![integers("perm", &[2, 0, 1])]);
+            let axis = lowering.sheet.integers(&[1], &[0]);
+            Ok(lowering.sheet.operator("Unsqueeze", &[&found, &axis], vec![]))
+        })
+    }
+
+    /// Key minus query, `[sequence, sequence]`.
+    fn distances(&mut self) -> Result<String, ModelError> {
+        self.shared("distances", |lowering| {
+            let longest = lowering.longest()?;
+            let axis = lowering.sheet.integers(&[1], &[0]);
+            let longest = lowering.sheet.operator("Squeeze", &[&longest, &axis], vec![]);
+            let (zero, one) = (lowering.sheet.integers(&[], &[0]), lowering.sheet.integers(&[], &[1]));
+            let places = lowering.sheet.operator("Range", &[&zero, &longest, &one], vec![]);
+            let other = lowering.sheet.integers(&[1], &[1]);
+            let queries = lowering.sheet.operator("Unsqueeze", &[&places, &other], vec![]);
+            Ok(lowering.sheet.operator("Sub", &[&places, &queries], vec![]))
+        })
+    }
+
+    /// A row for each position, a column for each pair of numbers that are turned together.
+    fn rotary(&mut self, base: f32, head: usize) -> Result<Rotary, ModelError> {
+        let (most, half) = (self.graph.most_tokens, head / 2);
+        let (cosines, sines) = (format!("cosines {base}"), format!("sines {base}"));
+        if !self.sheet.has(&cosines) {
+            let speeds: Vec<f32> =
+                (0..half).map(|pair| base.powf(2.0 * pair as f32 / head as f32).recip()).collect();
+            let angles: Vec<f32> = (0..most)
+                .flat_map(|position| speeds.iter().map(move |speed| position as f32 * speed))
+                .collect();
+            let mut table = |name: &str, of: fn(f32) -> f32| {
+                let numbers: Vec<f32> = angles.iter().copied().map(of).collect();
+                self.sheet.tensor(Tensor::new(name, Element::Float32, &[most, half], &numbers));
+            };
+            table(&cosines, f32::cos);
+            table(&sines, f32::sin);
+        }
+        Ok(Rotary { cosines, sines })
+    }
+
+    /// `[batch, heads, sequence, width of a head]`, the halves of each head turned against one another.
+    fn rotated(&mut self, heads: &str, rotary: &Rotary) -> Result<String, ModelError> {
+        let mut tables = Vec::with_capacity(2);
+        for table in [&rotary.cosines, &rotary.sines] {
+            tables.push(self.shared(&format!("rows of {table}"), |lowering| {
+                let longest = lowering.longest()?;
+                let start = lowering.sheet.integers(&[1], &[0]);
+                Ok(lowering.sheet.operator("Slice", &[table, &start, &longest, &start], vec![]))
+            })?);
+        }
+        let halves = self.sheet.node("", "Split", &[heads], 2, vec![integer("axis", -1)]);
+        let mut times =
+            |half: usize, table: usize| self.sheet.operator("Mul", &[&halves[half], &tables[table]], vec![]);
+        let (left_cosine, right_sine) = (times(0, 0), times(1, 1));
+        let (right_cosine, left_sine) = (times(1, 0), times(0, 1));
+        let left = self.sheet.operator("Sub", &[&left_cosine, &right_sine], vec![]);
+        let right = self.sheet.operator("Add", &[&right_cosine, &left_sine], vec![]);
+        Ok(self.sheet.operator("Concat", &[&left, &right], vec![integer("axis", -1)]))
+    }
+}

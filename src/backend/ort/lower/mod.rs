@@ -1,0 +1,319 @@
+//! A network's graph lowered to ONNX, at a precision, in a dialect, for padded or for packed batches.
+//!
+//! Weights that are fp32 in the checkpoint are handed on where they lie, in their own layout: nothing here copies them.
+//! Knows no session and no file.
+
+mod attention;
+mod embedding;
+mod linear;
+mod pool;
+mod quantise;
+mod rows;
+mod sheet;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use super::onnx::{self, Dimension, Element, Port, Tensor};
+use crate::model::graph::{Graph, Operation, Rows, Stack, Value, Weight};
+use crate::model::{ModelError, Weights};
+use crate::task::Task;
+use sheet::{Sheet, integer};
+
+/// What the products are computed in. Everything else is fp32.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    Float32,
+    Float16,
+    /// Weights of 8 bits for each output, activations of 8 bits quantised as they come.
+    Int8,
+    /// Weights of 8 bits in blocks, activations fp32 at the operator's border.
+    Int8Weights,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    /// With the operators that only ONNX Runtime has.
+    Fused,
+    /// Standard ONNX.
+    Plain,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    pub precision: Precision,
+    pub dialect: Dialect,
+    pub packed: bool,
+}
+
+/// What the lowered network wants to be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// Of each place, or of each token where the batch is packed.
+    Ids,
+    /// 1 for a token, 0 for padding: `[batch, sequence]` in both layouts.
+    Mask,
+    /// As ids.
+    Types,
+    /// Packed only: the place of each token in its text.
+    Positions,
+    /// Packed only: for each place of a padded batch the token that belongs there; any of them where none does.
+    PaddedRows,
+    /// Packed only: for each token its place in a padded batch.
+    PackedRows,
+}
+
+impl Input {
+    /// Stock exports call the first three so.
+    pub fn name(self) -> &'static str {
+        match self {
+            Input::Ids => "input_ids",
+            Input::Mask => "attention_mask",
+            Input::Types => "token_type_ids",
+            Input::Positions => "position_ids",
+            Input::PaddedRows => "padded_rows",
+            Input::PackedRows => "packed_rows",
+        }
+    }
+
+    /// Whether there is one for each token, and not for each place of a padded batch.
+    pub fn is_packed(self, packed: bool) -> bool {
+        packed && !matches!(self, Input::Mask | Input::PaddedRows)
+    }
+}
+
+pub struct Lowered<'w> {
+    pub graph: onnx::Graph<'w>,
+    pub inputs: Vec<Input>,
+}
+
+/// Lowers a network.
+pub fn lower<'w>(graph: &'w Graph, weights: &'w Weights, style: Style) -> Result<Lowered<'w>, ModelError> {
+    let mut lowering = Lowering::new(graph, weights, style);
+    for operation in &graph.operations {
+        let shown = lowering.operation(operation)?;
+        lowering.values.push(shown);
+    }
+    lowering.finish()
+}
+
+/// What stands for a value of the network in the sheet.
+#[derive(Debug, Clone)]
+enum Shown {
+    One(String),
+    /// Its columns, shared out among several: queries, keys and values, or the halves of a gate.
+    Parts(Vec<String>),
+}
+
+struct Lowering<'w> {
+    graph: &'w Graph,
+    weights: &'w Weights,
+    style: Style,
+    sheet: Sheet<'w>,
+    values: Vec<Shown>,
+    inputs: Vec<Input>,
+    /// What several operations share, by a name of our own.
+    shared: HashMap<String, String>,
+}
+
+impl<'w> Lowering<'w> {
+    fn new(graph: &'w Graph, weights: &'w Weights, style: Style) -> Self {
+        let inputs = vec![Input::Ids, Input::Mask];
+        Lowering {
+            graph,
+            weights,
+            style,
+            sheet: Sheet::default(),
+            values: Vec::new(),
+            inputs,
+            shared: HashMap::new(),
+        }
+    }
+
+    fn operation(&mut self, operation: &'w Operation) -> Result<Shown, ModelError> {
+        match operation {
+            Operation::Embedding { words, positions, types } => {
+                self.embedding(words, positions.as_ref(), types.as_ref())
+            }
+            Operation::Linear { input, weight, bias, activation } => {
+                let parts = self.parts_wanted(Value(self.values.len()));
+                self.linear(*input, weight, bias.as_ref(), *activation, parts)
+            }
+            Operation::Gate { input, activation } => self.gate(*input, *activation),
+            Operation::Add { left, right } => {
+                let sides = [self.one(*left), self.one(*right)];
+                Ok(Shown::One(self.sheet.operator("Add", &[&sides[0], &sides[1]], vec![])))
+            }
+            Operation::LayerNorm { input, residual, weight, bias, epsilon } => {
+                self.layer_norm(*input, *residual, weight, bias.as_ref(), *epsilon)
+            }
+            Operation::Attention { qkv, heads, window, rotary, bias } => {
+                let seen = attention::Seen { window: *window, bias: bias.as_ref() };
+                self.attention(*qkv, *heads, *rotary, &seen)
+            }
+            Operation::Pool { input, pooling } => self.pool(*input, *pooling),
+            Operation::Normalise { input } => self.normalise(*input),
+        }
+    }
+
+    /// How many products a value is best computed as: its readers say.
+    fn parts_wanted(&self, value: Value) -> usize {
+        let mut readers =
+            self.graph.operations.iter().filter(|operation| Graph::inputs(operation).contains(&value));
+        match (readers.next(), readers.next()) {
+            (Some(Operation::Attention { .. }), None) => 3,
+            (Some(Operation::Gate { .. }), None) => 2,
+            _ => 1,
+        }
+    }
+
+    /// A value under one name, put together if it's in parts.
+    fn one(&mut self, value: Value) -> String {
+        let name = match &self.values[value.0] {
+            Shown::One(name) => return name.clone(),
+            Shown::Parts(parts) => {
+                let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+                self.sheet.operator("Concat", &parts, vec![integer("axis", -1)])
+            }
+        };
+        self.values[value.0] = Shown::One(name.clone());
+        name
+    }
+
+    /// What was made under this name before, or else is made now.
+    fn shared(
+        &mut self,
+        key: &str,
+        make: impl FnOnce(&mut Self) -> Result<String, ModelError>,
+    ) -> Result<String, ModelError> {
+        if let Some(name) = self.shared.get(key) {
+            return Ok(name.clone());
+        }
+        let name = make(self)?;
+        self.shared.insert(key.to_owned(), name.clone());
+        Ok(name)
+    }
+
+    fn input(&mut self, input: Input) -> &'static str {
+        if !self.inputs.contains(&input) {
+            self.inputs.push(input);
+        }
+        input.name()
+    }
+
+    /// A weight as it lies in the checkpoint.
+    fn weight(&mut self, weight: &'w Weight) -> Result<String, ModelError> {
+        let floats = self.weights.floats(&weight.name)?;
+        Ok(self.sheet.floats(&weight.name, &weight.shape, floats))
+    }
+
+    /// Some rows of a stack, and a name for them. They're copied only where they belong to several weights.
+    fn rows_of(&self, stack: &'w Stack, rows: Range<usize>) -> Result<(String, Cow<'w, [f32]>), ModelError> {
+        let (columns, mut start) = (stack.columns(), 0);
+        let mut found: Option<(String, Cow<'w, [f32]>)> = None;
+        for part in &stack.0 {
+            let end = start + part.shape[0];
+            let wanted = rows.start.max(start)..rows.end.min(end);
+            if wanted.start < wanted.end {
+                let whole = wanted == (start..end);
+                let within = (wanted.start - start) * columns..(wanted.end - start) * columns;
+                let floats = match self.weights.floats(&part.name)? {
+                    Cow::Borrowed(floats) => Cow::Borrowed(&floats[within]),
+                    Cow::Owned(floats) if whole => Cow::Owned(floats),
+                    Cow::Owned(floats) => Cow::Owned(floats[within].to_vec()),
+                };
+                let name =
+                    if whole { part.name.clone() } else { format!("{}.{}", part.name, wanted.start - start) };
+                found = Some(match found {
+                    None => (name, floats),
+                    Some((first, before)) => {
+                        (format!("{first}+{name}"), [&before[..], &floats[..]].concat().into())
+                    }
+                });
+            }
+            start = end;
+        }
+        found.ok_or_else(|| ModelError::Missing("a product's weight".into()))
+    }
+
+    /// The lengths of a padded batch, and what follows them.
+    fn padded_shape(&mut self, rest: &[i64]) -> Result<String, ModelError> {
+        self.shared(&format!("shape {rest:?}"), |lowering| {
+            let batch = lowering.shared("shape", |lowering| {
+                Ok(lowering.sheet.operator("Shape", &[Input::Mask.name()], vec![]))
+            })?;
+            let rest = lowering.sheet.integers(&[rest.len()], rest);
+            Ok(lowering.sheet.operator("Concat", &[&batch, &rest], vec![integer("axis", 0)]))
+        })
+    }
+
+    /// From a row a token to `[batch, sequence, columns]`.
+    fn padded(&mut self, rows: &str, columns: usize) -> Result<String, ModelError> {
+        if self.style.packed {
+            let places = self.input(Input::PaddedRows);
+            return Ok(self.sheet.operator("Gather", &[rows, places], vec![integer("axis", 0)]));
+        }
+        let shape = self.padded_shape(&[columns as i64])?;
+        Ok(self.sheet.operator("Reshape", &[rows, &shape], vec![]))
+    }
+
+    /// From places to a row a token: what [`padded`](Self::padded) did, undone.
+    fn tokens(&mut self, places: &str, columns: usize) -> String {
+        let shape = self.sheet.integers(&[2], &[-1, columns as i64]);
+        let rows = self.sheet.operator("Reshape", &[places, &shape], vec![]);
+        if self.style.packed {
+            let tokens = self.input(Input::PackedRows);
+            return self.sheet.operator("Gather", &[&rows, tokens], vec![integer("axis", 0)]);
+        }
+        rows
+    }
+
+    /// The mask as floats, `[batch, sequence]`.
+    fn mask(&mut self) -> Result<String, ModelError> {
+        self.shared("mask", |lowering| {
+            let element = integer("to", Element::Float32 as i64);
+            Ok(lowering.sheet.operator("Cast", &[Input::Mask.name()], vec![element]))
+        })
+    }
+
+    fn finish(mut self) -> Result<Lowered<'w>, ModelError> {
+        let output = self.graph.output();
+        let (columns, rows) = (self.graph.columns(output), self.graph.rows(output));
+        let mut last = self.one(output);
+        let named = Dimension::Named;
+        let mut shape = vec![named("batch"), Dimension::Fixed(columns)];
+        if rows == Rows::Tokens {
+            if self.style.packed {
+                shape[0] = named("tokens");
+            } else {
+                last = self.padded(&last, columns)?;
+                shape.insert(1, named("sequence"));
+            }
+        }
+        let name = match self.graph.task {
+            Task::Embed => "sentence_embedding",
+            Task::Classify | Task::Rerank | Task::Entities => "logits",
+            Task::Sparse => "token_weights",
+            Task::MultiVector => "token_embeddings",
+        };
+        self.sheet.operator_named("Identity", &last, name);
+        let packed = self.style.packed;
+        let ports = self.inputs.iter().map(|input| Port {
+            name: input.name(),
+            element: Element::Int64,
+            shape: if input.is_packed(packed) {
+                vec![named("tokens")]
+            } else {
+                vec![named("batch"), named("sequence")]
+            },
+        });
+        let graph = onnx::Graph {
+            inputs: ports.collect(),
+            outputs: vec![Port { name, element: Element::Float32, shape }],
+            nodes: self.sheet.nodes,
+            tensors: self.sheet.tensors.into_values().collect(),
+        };
+        Ok(Lowered { graph, inputs: self.inputs })
+    }
+}

@@ -1,0 +1,85 @@
+//! What is done to each row by itself: norms, activations, gates. Knows no layout.
+
+use super::sheet::{float, integer};
+use super::{Dialect, Lowering, Shown};
+use crate::model::ModelError;
+use crate::model::graph::{Activation, Value, Weight};
+
+impl<'w> Lowering<'w> {
+    /// Spelt out in both dialects: ONNX Runtime's `SkipLayerNormalization`, which adds as well, takes 5.1 ns a number
+    /// on the CPU, and `Add` and `LayerNormalization` 0.8 together (1.31 on one core of an EPYC, 640 rows of 384).
+    pub(super) fn layer_norm(
+        &mut self,
+        input: Value,
+        residual: Option<Value>,
+        weight: &'w Weight,
+        bias: Option<&'w Weight>,
+        epsilon: f32,
+    ) -> Result<Shown, ModelError> {
+        let scale = self.weight(weight)?;
+        let shift = bias.map(|bias| self.weight(bias)).transpose()?.unwrap_or_default();
+        let mut input = self.one(input);
+        if let Some(residual) = residual {
+            let residual = self.one(residual);
+            input = self.sheet.operator("Add", &[&input, &residual], vec![]);
+        }
+        let attributes = vec![float("epsilon", epsilon), integer("axis", -1)];
+        let inputs = [&input, scale.as_str(), &shift];
+        Ok(Shown::One(self.sheet.operator("LayerNormalization", &inputs, attributes)))
+    }
+
+    pub(super) fn gate(&mut self, input: Value, activation: Activation) -> Result<Shown, ModelError> {
+        let (left, right) = match self.values[input.0].clone() {
+            Shown::Parts(parts) if parts.len() == 2 => (parts[0].clone(), parts[1].clone()),
+            _ => {
+                let input = self.one(input);
+                let halves = self.sheet.node("", "Split", &[&input], 2, vec![integer("axis", -1)]);
+                (halves[0].clone(), halves[1].clone())
+            }
+        };
+        let left = self.activation(&left, activation);
+        Ok(Shown::One(self.sheet.operator("Mul", &[&left, &right], vec![])))
+    }
+
+    pub(super) fn activation(&mut self, input: &str, activation: Activation) -> String {
+        let fused = self.style.dialect == Dialect::Fused;
+        let sheet = &mut self.sheet;
+        match activation {
+            Activation::Relu => sheet.operator("Relu", &[input], vec![]),
+            Activation::Tanh => sheet.operator("Tanh", &[input], vec![]),
+            Activation::Gelu if fused => sheet.fused("Gelu", &[input], vec![]),
+            Activation::GeluTanh if fused => sheet.fused("FastGelu", &[input], vec![]),
+            Activation::Silu if fused => sheet.fused("QuickGelu", &[input], vec![float("alpha", 1.0)]),
+            Activation::Silu => {
+                let gate = sheet.operator("Sigmoid", &[input], vec![]);
+                sheet.operator("Mul", &[input, &gate], vec![])
+            }
+            Activation::Gelu => {
+                let root = sheet.scalar(std::f32::consts::SQRT_2);
+                let scaled = sheet.operator("Div", &[input, &root], vec![]);
+                let error = sheet.operator("Erf", &[&scaled], vec![]);
+                self.half_of_one_plus(input, &error)
+            }
+            Activation::GeluTanh => {
+                // √(2/π)·(x + 0.044715·x³)
+                let cube = sheet.scalar(0.044715);
+                let factor = sheet.scalar((2.0 / std::f32::consts::PI).sqrt());
+                let square = sheet.operator("Mul", &[input, input], vec![]);
+                let cubed = sheet.operator("Mul", &[&square, input], vec![]);
+                let cubed = sheet.operator("Mul", &[&cubed, &cube], vec![]);
+                let sum = sheet.operator("Add", &[input, &cubed], vec![]);
+                let scaled = sheet.operator("Mul", &[&sum, &factor], vec![]);
+                let tanh = sheet.operator("Tanh", &[&scaled], vec![]);
+                self.half_of_one_plus(input, &tanh)
+            }
+        }
+    }
+
+    /// `input · (1 + part) · ½`, in the order in which compilers look for it.
+    fn half_of_one_plus(&mut self, input: &str, part: &str) -> String {
+        let (one, half) = (self.sheet.scalar(1.0), self.sheet.scalar(0.5));
+        let sum = self.sheet.operator("Add", &[part, &one], vec![]);
+        let product = self.sheet.operator("Mul", &[input, &sum], vec![]);
+        self.sheet.operator("Mul", &[&product, &half], vec![])
+    }
+}

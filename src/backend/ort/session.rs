@@ -1,0 +1,168 @@
+//! A loaded model: batches in, rows of floats out.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use ort::environment::Environment;
+
+use super::choice::{Choice, Provider, Source};
+use super::engine::Engine;
+use super::feed::Feed;
+use super::file::FileNetwork;
+use super::lower::{self, Dialect, Input, Style};
+use crate::backend::{BackendError, Batch, Layout, Legend, Output, Session};
+use crate::knob::Candidate;
+use crate::model::graph::{Graph, Rows};
+use crate::model::{Model, Tokenise};
+
+pub struct OrtSession {
+    // Before the model, whose memory they read.
+    networks: Networks,
+    model: Model,
+    environment: Environment,
+    choice: Choice,
+    tokenisers: HashMap<usize, Arc<dyn Tokenise>>,
+    feed: Feed,
+}
+
+/// The network for one layout.
+struct Network {
+    engine: Engine,
+    inputs: Vec<Input>,
+    output: String,
+}
+
+enum Networks {
+    /// That for padded batches is made at once; that for packed ones when the first of them comes, in a warm-up.
+    Lowered {
+        padded: Box<Network>,
+        packed: Option<Box<Network>>,
+    },
+    File(Box<FileNetwork>),
+}
+
+impl OrtSession {
+    pub fn open(
+        folder: &Path,
+        model: Model,
+        environment: Environment,
+        choice: Choice,
+    ) -> Result<Self, BackendError> {
+        let networks = match choice.source {
+            Source::Lowered => {
+                let padded = Network::lower(&model, &environment, &choice, false)?;
+                Networks::Lowered { padded: Box::new(padded), packed: None }
+            }
+            Source::File => {
+                Networks::File(Box::new(FileNetwork::open(folder, &model.graph, &environment, &choice)?))
+            }
+        };
+        let (tokenisers, feed) = (HashMap::new(), Feed::default());
+        Ok(OrtSession { networks, model, environment, choice, tokenisers, feed })
+    }
+}
+
+impl Network {
+    fn lower(
+        model: &Model,
+        environment: &Environment,
+        choice: &Choice,
+        packed: bool,
+    ) -> Result<Network, BackendError> {
+        let dialect = match choice.provider {
+            Provider::Cpu => Dialect::Fused,
+            Provider::Openvino => Dialect::Plain,
+        };
+        let style = Style { precision: choice.precision(), dialect, packed };
+        let lowered = lower::lower(&model.graph, &model.weights, style)?;
+        let inputs = lowered.inputs.clone();
+        let output = lowered.graph.outputs.first().map_or("", |port| port.name).to_owned();
+        // SAFETY: the session keeps the model, and drops it after its networks.
+        let engine = unsafe { Engine::lowered(environment, choice, lowered, &model.weights) }?;
+        Ok(Network { engine, inputs, output })
+    }
+
+    fn run(&mut self, feed: &Feed, batch: &Batch, graph: &Graph) -> Result<Vec<Vec<f32>>, BackendError> {
+        let given: Vec<_> = self.inputs.iter().map(|input| feed.given(*input)).collect();
+        let columns = graph.columns(graph.output());
+        let by_token = graph.rows(graph.output()) == Rows::Tokens;
+        let packed = batch.layout == Layout::Packed;
+        let rows = self.engine.run(&given, &self.output, |_, floats| {
+            let mut next = 0;
+            let row = |length: &usize| {
+                let (taken, passed) = match (by_token, packed) {
+                    (false, _) => (1, 1),
+                    (true, false) => (*length, feed.longest),
+                    (true, true) => (*length, *length),
+                };
+                let row = floats.get(next * columns..(next + taken) * columns).map(<[f32]>::to_vec);
+                next += passed;
+                row
+            };
+            batch.lengths.iter().map(row).collect::<Option<Vec<_>>>()
+        })?;
+        rows.ok_or_else(|| BackendError::Failed("the graph gave fewer rows than it was given".into()))
+    }
+}
+
+impl Session for OrtSession {
+    fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError> {
+        let most = self.model.graph.most_tokens;
+        let limit = limit.map_or(most, |limit| limit.min(most));
+        if let Some(known) = self.tokenisers.get(&limit) {
+            return Ok(Arc::clone(known));
+        }
+        let mut tokenizer = self.model.tokenizer.clone();
+        tokenizer.cut_after(limit).map_err(BackendError::Refused)?;
+        let made: Arc<dyn Tokenise> = Arc::new(tokenizer);
+        self.tokenisers.insert(limit, Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn legend(&self) -> Legend {
+        Legend { labels: self.model.labels.clone(), special: self.model.tokenizer.special.clone() }
+    }
+
+    fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {
+        if batch.lengths.is_empty() {
+            return Ok(Output::default());
+        }
+        let rows = match &mut self.networks {
+            Networks::File(network) => {
+                if batch.layout == Layout::Packed {
+                    return Err(BackendError::Refused(
+                        "`graph` file reads padded batches, not packed ones".into(),
+                    ));
+                }
+                self.feed.fill(batch, self.model.padding);
+                network.run(&self.feed, batch)?
+            }
+            Networks::Lowered { padded, packed } => {
+                let network = match (batch.layout, packed) {
+                    (Layout::Padded(_), _) => padded,
+                    (Layout::Packed, Some(network)) => network,
+                    (Layout::Packed, packed) => {
+                        let network = Network::lower(&self.model, &self.environment, &self.choice, true)?;
+                        packed.insert(Box::new(network))
+                    }
+                };
+                self.feed.fill(batch, self.model.padding);
+                network.run(&self.feed, batch, &self.model.graph)?
+            }
+        };
+        Ok(Output { rows, ..Output::default() })
+    }
+
+    fn configure(&mut self, _candidate: &Candidate, _seed: u64) -> Result<(), BackendError> {
+        Ok(())
+    }
+
+    fn peak_device_bytes(&self) -> Option<u64> {
+        None
+    }
+
+    fn device(&self) -> String {
+        "cpu".to_owned()
+    }
+}

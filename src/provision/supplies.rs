@@ -1,0 +1,66 @@
+//! What a suite's workers need from this machine, found or fetched before the first trial.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use super::models::{self, Replica};
+use super::{Missing, onnxruntime, registry};
+use crate::knob::Candidate;
+use crate::runner::{Failure, Status, Supplies};
+use crate::suite::{Stage, Suite};
+
+/// The backend whose library is fetched, and its knob that says which one.
+const ORT: &str = "ort";
+const PROVIDER: &str = "provider";
+
+/// Finds the models and libraries of a suite. What can't be had becomes the reason of each trial that needs it.
+/// `tell` hears what is about to be fetched, which may take a while.
+pub fn supplies(suite: &Suite, tell: impl Fn(&str)) -> Supplies {
+    let mut supplies = Supplies::default();
+    for stage in suite.stages.iter().filter(|stage| reads_models(suite, stage)) {
+        if !is_here(&stage.model) {
+            tell(&format!("{}: getting the model {}", stage.name, stage.model));
+        }
+        let replica = if stage.replica { Replica::For(stage.task) } else { Replica::Never };
+        let folder = models::resolve(&stage.model, replica).map(|home| home.folder).map_err(not_available);
+        supplies.folders.insert(stage.name.clone(), folder);
+    }
+    let providers: BTreeSet<String> = suite
+        .stages
+        .iter()
+        .flat_map(candidates)
+        .filter(|candidate| candidate.backend == ORT)
+        .map(|candidate| candidate.word(PROVIDER))
+        .collect();
+    if !providers.is_empty() {
+        let settings = onnxruntime::settings(|provider| {
+            // One that no candidate asks for isn't fetched.
+            let here = onnxruntime::here(provider);
+            if here.is_ok() || !providers.contains(provider) {
+                return here;
+            }
+            tell(&format!("getting ONNX Runtime for the provider {provider}"));
+            onnxruntime::library(provider)
+        });
+        supplies.settings.insert(ORT.to_owned(), settings);
+    }
+    supplies
+}
+
+fn is_here(model: &str) -> bool {
+    let known = registry::find(model).map(|(name, _)| name);
+    Path::new(model).is_dir() || models::at_hand().iter().any(|(name, _)| Some(*name) == known)
+}
+
+fn candidates(stage: &Stage) -> impl Iterator<Item = &Candidate> {
+    stage.candidates.iter().chain([&stage.reference])
+}
+
+fn reads_models(suite: &Suite, stage: &Stage) -> bool {
+    candidates(stage)
+        .any(|candidate| suite.backend(&candidate.backend).is_some_and(|backend| backend.reads_models()))
+}
+
+fn not_available(missing: Missing) -> Failure {
+    Failure::new(Status::NotAvailable, missing.to_string())
+}
