@@ -9,7 +9,7 @@ pub mod declared;
 pub mod exec;
 pub mod fake;
 mod knobs;
-mod ort;
+pub mod ort;
 
 pub use clock::{Clock, Monotonic, VirtualClock};
 
@@ -161,13 +161,13 @@ impl From<ModelError> for BackendError {
 }
 
 /// The kinds of backend that run inside our own worker, in the order in which people see them.
-pub const BUILT_IN: [&str; 3] = ["candle", "ort", fake::NAME];
+pub const BUILT_IN: [&str; 3] = ["candle", ort::NAME, fake::NAME];
 
 /// Opens a built-in backend. `settings` is its table in the suite, already checked there.
 pub fn open(kind: &str, settings: serde_json::Value) -> Result<Box<dyn Backend>, BackendError> {
     match kind {
         "candle" => Ok(Box::new(candle::Candle)),
-        "ort" => Ok(Box::new(ort::Ort::new(settings)?)),
+        ort::NAME => Ok(Box::new(ort::Ort::new(settings)?)),
         fake::NAME => {
             let script = serde_json::from_value(settings)
                 .map_err(|error| BackendError::Refused(format!("the fake's script: {error}")))?;

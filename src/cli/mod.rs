@@ -6,6 +6,7 @@ mod check;
 mod compare;
 mod doctor;
 mod exit;
+mod export;
 mod list;
 mod present;
 mod progress;
@@ -39,6 +40,8 @@ enum Verb {
     Report(report::Arguments),
     /// Put two runs side by side
     Compare(compare::Arguments),
+    /// Write the winning model and its settings, ready to deploy
+    Export(export::Arguments),
     /// The measured process; speaks docs/PROTOCOL.md
     #[command(hide = true)]
     Worker,
@@ -53,6 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
+        Some(Verb::Export(arguments)) => export::run(&arguments),
         Some(Verb::Worker) => {
             let events = crate::worker::claim_stdout()?;
             crate::worker::serve(std::io::stdin().lock(), events)?;

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use super::models::{self, Replica};
 use super::{Missing, onnxruntime, registry};
+use crate::backend::ort;
 use crate::knob::Candidate;
 use crate::runner::{Failure, Status, Supplies};
 use crate::suite::{Stage, Suite};
 
-/// The backend whose library is fetched, and its knob that says which one.
-const ORT: &str = "ort";
+/// The knob that says which library is wanted.
 const PROVIDER: &str = "provider";
 
 /// Finds the models and libraries of a suite. What can't be had becomes the reason of each trial that needs it.
@@ -29,7 +29,7 @@ pub fn supplies(suite: &Suite, tell: impl Fn(&str)) -> Supplies {
         .stages
         .iter()
         .flat_map(candidates)
-        .filter(|candidate| candidate.backend == ORT)
+        .filter(|candidate| candidate.backend == ort::NAME)
         .map(|candidate| candidate.word(PROVIDER))
         .collect();
     if !providers.is_empty() {
@@ -42,7 +42,7 @@ pub fn supplies(suite: &Suite, tell: impl Fn(&str)) -> Supplies {
             tell(&format!("getting ONNX Runtime for the provider {provider}"));
             onnxruntime::library(provider)
         });
-        supplies.settings.insert(ORT.to_owned(), settings);
+        supplies.settings.insert(ort::NAME.to_owned(), settings);
     }
     supplies
 }

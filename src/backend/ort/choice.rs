@@ -63,6 +63,7 @@ pub fn knobs() -> Vec<KnobSpec> {
             "what computes inside of ONNX Runtime: its own CPU code, or Intel's OpenVINO (fp32, bf16)",
         ),
         knobs::threads(),
+        knobs::memory_fraction(),
         load(
             "graph",
             choices(&SOURCES),

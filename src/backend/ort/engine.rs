@@ -25,7 +25,7 @@ use crate::model::Weights;
 /// Smaller tensors travel inside of the graph, where ONNX Runtime reads them while it checks shapes.
 const LEAST_APART: usize = 4096;
 
-/// How often pages that the library has read are given back while it packs: of a disk's speed, some ten megabytes.
+/// How often that is done: within this time some tens of megabytes are packed.
 const RELEASE_EVERY: Duration = Duration::from_millis(10);
 
 pub struct Engine {
@@ -209,8 +209,9 @@ fn element(element: Element) -> TensorElementType {
     }
 }
 
-/// Does `work`, which reads weights and keeps a packed copy of them, and meanwhile gives the pages that it has read
-/// back to the system: else the most memory in use would be twice that of the weights.
+/// Does `work`, which reads weights and keeps a copy of its own (ONNX Runtime 1.31 copies tables as they are and
+/// packs the rest), and meanwhile gives the pages of the file that it has read back to the system: else the most memory
+/// in use would be twice that of the weights.
 fn releasing<T>(weights: &Weights, names: &[String], work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     let release = || names.iter().for_each(|name| weights.release(name));

@@ -17,13 +17,15 @@ mod tests;
 
 use std::path::Path;
 
-use super::{Backend, BackendError, LoadRequest, Session};
+use super::{Backend, BackendError, LoadRequest, Session, knobs};
 use crate::knob::KnobSpec;
 use crate::model::Model;
 use choice::{Choice, Provider};
 use library::Libraries;
 
 pub use export::export;
+
+pub const NAME: &str = "ort";
 
 pub struct Ort {
     libraries: Libraries,
@@ -51,6 +53,7 @@ impl Backend for Ort {
 
     fn load(&self, request: &LoadRequest) -> Result<Box<dyn Session>, BackendError> {
         let choice = Choice::of(&request.candidate)?;
+        knobs::limit_memory(&request.candidate)?;
         let environment = library::load(self.libraries.of(choice.provider)?)?;
         let folder = Path::new(&request.model);
         let model = Model::open(folder, request.task)?;

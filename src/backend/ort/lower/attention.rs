@@ -155,8 +155,8 @@ impl<'w> Lowering<'w> {
         self.shared(&format!("learned {}", bias.table.name), |lowering| {
             let (most, heads) = (lowering.graph.most_tokens as isize, bias.table.shape[1]);
             let table = lowering.weights.floats(&bias.table.name)?;
-            // A row for each distance: with `Gather` along columns OpenVINO 2025.4 writes, in bf16, over memory that isn't
-            // its own.
+            // A row for each distance: with `Gather` along columns OpenVINO 2025.4 writes, in bf16, over memory
+            // that isn't its own.
             let rows = (1 - most..most).map(|distance| bias.bucket(distance) * heads);
             let by_distance: Vec<f32> = rows.flat_map(|row| &table[row..row + heads]).copied().collect();
             let name = format!("{}.by_distance", bias.table.name);

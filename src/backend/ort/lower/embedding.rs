@@ -31,7 +31,7 @@ impl<'w> Lowering<'w> {
         let table = self.table(table)?;
         let ids = self.input(input);
         let rows = self.sheet.operator("Gather", &[&table, ids], vec![integer("axis", 0)]);
-        Ok(self.from_table(rows))
+        Ok(self.rows_of_table(rows))
     }
 
     /// The rows of positions: of each token in a packed batch, of each place of the longest text in a padded one.
@@ -50,7 +50,7 @@ impl<'w> Lowering<'w> {
             let axis = self.sheet.integers(&[1], &[0]);
             self.sheet.operator("Slice", &[&table, &first, &end, &axis], vec![])
         };
-        Ok(self.from_table(rows))
+        Ok(self.rows_of_table(rows))
     }
 
     /// The length of the longest text, `[1]`.

@@ -179,7 +179,7 @@ impl<'w> Lowering<'w> {
     }
 
     /// Rows of a table as fp32.
-    pub(super) fn from_table(&mut self, rows: String) -> String {
+    pub(super) fn rows_of_table(&mut self, rows: String) -> String {
         if self.style.precision == Precision::Float16 { self.whole(rows) } else { rows }
     }
 

@@ -1,0 +1,118 @@
+//! `autotune export RUN`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::exit;
+use super::{note, present};
+use crate::analysis::{self, StageAnalysis};
+use crate::backend::ort;
+use crate::model::Model;
+use crate::provision;
+use crate::store::Run;
+use crate::suite::{Engine, Stage, Suite};
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The folder of a run
+    #[arg(value_name = "RUN")]
+    run: PathBuf,
+    /// Put it here [default: RUN/export]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write an ONNX file at this precision, whatever has won: fp32, fp16, int8 or int8-weights
+    #[arg(long, value_name = "DTYPE")]
+    onnx: Option<String>,
+}
+
+/// What lies beside the weights in a model's folder, and is needed to run them.
+const BESIDE: [&str; 6] = [
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "modules.json",
+    "1_Pooling/config.json",
+];
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let run = Run::read(&arguments.run)?;
+    let suite = present::suite_of(&run)?;
+    let analysis = analysis::analyse(&suite, &run);
+    let folder = arguments.out.clone().unwrap_or_else(|| arguments.run.join("export"));
+    let supplies = provision::supplies(&suite, note);
+    for (stage, outcome) in suite.stages.iter().zip(&analysis.stages) {
+        let Some(winner) = outcome.winner() else {
+            note(&format!("{}: no candidate meets the limits, so there is nothing to export", stage.name));
+            return Ok(exit::NO_CANDIDATE);
+        };
+        let candidate = &winner.summary.candidate;
+        let model = match supplies.folders.get(&stage.name) {
+            Some(Ok(model)) => model,
+            Some(Err(failure)) => anyhow::bail!("{}: {}", stage.name, failure.reason),
+            None => anyhow::bail!("{}: {} runs a model of its own", stage.name, candidate.backend),
+        };
+        let target = folder.join(&stage.name);
+        fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
+        copy_beside(model, &target)?;
+        let wants_onnx = is_ort(&suite, &candidate.backend) && candidate.word("graph") != "file";
+        let written = match &arguments.onnx {
+            Some(dtype) => onnx(stage, model, dtype, &target)?,
+            None if wants_onnx => onnx(stage, model, &candidate.word("dtype"), &target)?,
+            None => copy_weights(model, &target)?,
+        };
+        write_settings(outcome, &target)?;
+        super::print(&format!("{}  {}\n", stage.name, written.display()))?;
+    }
+    let settings = arguments.run.join(".env.optimized");
+    if settings.exists() {
+        fs::copy(&settings, folder.join(".env.optimized")).with_context(|| settings.display().to_string())?;
+    }
+    Ok(exit::DONE)
+}
+
+fn is_ort(suite: &Suite, backend: &str) -> bool {
+    let chosen = suite.backend(backend);
+    chosen
+        .is_some_and(|backend| backend.kind == ort::NAME && matches!(backend.engine, Engine::BuiltIn { .. }))
+}
+
+/// OpenVINO computes bf16 out of an fp32 graph; every other precision is in the file.
+fn onnx(stage: &Stage, model: &Path, dtype: &str, target: &Path) -> anyhow::Result<PathBuf> {
+    let dtype = if dtype == "bf16" { "fp32" } else { dtype };
+    let model = Model::open(model, stage.task)?;
+    Ok(ort::export(&model, dtype, target)?)
+}
+
+fn copy_beside(model: &Path, target: &Path) -> anyhow::Result<()> {
+    for file in BESIDE.iter().map(Path::new).filter(|file| model.join(file).is_file()) {
+        if let Some(parent) = target.join(file).parent() {
+            fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        }
+        fs::copy(model.join(file), target.join(file)).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// candle reads the checkpoint as it is, and makes the precision when it loads.
+fn copy_weights(model: &Path, target: &Path) -> anyhow::Result<PathBuf> {
+    for entry in fs::read_dir(model).with_context(|| model.display().to_string())? {
+        let name = entry?.file_name();
+        let text = name.to_string_lossy();
+        let is_weights = ["safetensors", "safetensors.index.json", ".bin", ".pt"];
+        if is_weights.iter().any(|ending| text.ends_with(ending)) {
+            fs::copy(model.join(&name), target.join(&name)).with_context(|| text.to_string())?;
+        }
+    }
+    Ok(target.to_owned())
+}
+
+/// The winner's knobs and figures, for whoever deploys by a program.
+fn write_settings(outcome: &StageAnalysis, target: &Path) -> anyhow::Result<()> {
+    let file = target.join("autotune.json");
+    let text = serde_json::to_string_pretty(&outcome.winner())? + "\n";
+    fs::write(&file, text).with_context(|| file.display().to_string())
+}
