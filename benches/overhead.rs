@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use autotune::runner::{Interrupt, References, Runner, Trial};
+use autotune::runner::{Interrupt, References, Runner, Supplies, Trial};
 use autotune::store::{Entry, RunFolder, RunHeader, corpus_lines};
 use autotune::suite::{self, Folder, Overrides, Suite, SuiteSource};
 use autotune::target::{Machine, Target};
@@ -45,8 +45,17 @@ fn trial_of_one_second(criterion: &mut Criterion) {
     let corpus = folder.corpus();
     let target = Target::simulated(None, "overhead");
     let program = env!("CARGO_BIN_EXE_autotune").into();
-    let mut runner =
-        Runner::new(&suite, &target, &source.folder, &documents, &corpus, program, Interrupt::default());
+    let supplies = Supplies::default();
+    let mut runner = Runner::new(
+        &suite,
+        &target,
+        &source.folder,
+        &documents,
+        &corpus,
+        &supplies,
+        program,
+        Interrupt::default(),
+    );
     let stage = &suite.stages[0];
     let mut round = 0;
     let (mut busy, mut overhead) = (Vec::new(), Vec::new());

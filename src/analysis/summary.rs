@@ -9,6 +9,7 @@ use crate::knob::Candidate;
 use crate::pipeline::{Pass, Split};
 use crate::runner::{Failure, Recording};
 use crate::suite::Figure;
+use crate::task::Metric;
 use crate::units::quantile;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +22,8 @@ pub struct Summary {
     /// Batches of a pass, where the worker tells them.
     pub batches: usize,
     pub figures: IndexMap<Figure, Estimate>,
+    /// Agreement with the reference by every metric of the task; that of the suite's choice is the figure `quality`.
+    pub agreements: IndexMap<Metric, f64>,
     /// Half of the distance between the quartiles of the throughput of its passes, as a share of the median.
     pub spread: Option<f64>,
     /// Seconds of a pass, by where they went.
@@ -55,6 +58,10 @@ impl Summary {
             passes: passes.len(),
             batches: passes.first().map_or(0, |pass| pass.batch_seconds.len()),
             figures: estimates.flatten().collect(),
+            agreements: recordings
+                .iter()
+                .find(|one| !one.agreements.is_empty())
+                .map_or_else(IndexMap::new, |one| one.agreements.clone()),
             spread: spread(throughput.into_iter().flatten().collect()),
             split: mean_split(&passes),
             padding_waste: (padded > 0).then(|| 1.0 - tokens as f64 / padded as f64),

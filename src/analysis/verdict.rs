@@ -135,6 +135,8 @@ impl Contender {
 
 #[cfg(test)]
 mod tests {
+    use indexmap::IndexMap;
+
     use super::*;
     use crate::knob::Candidate;
 
@@ -147,6 +149,7 @@ mod tests {
             rounds: samples.iter().filter(|round| !round.is_empty()).count(),
             passes: 1,
             batches: 1,
+            agreements: IndexMap::new(),
             figures: [(Figure::Throughput, Estimate::exact(value))].into_iter().collect(),
             spread: None,
             split: None,

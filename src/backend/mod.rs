@@ -3,7 +3,7 @@
 //! A batch is plain integers and an output plain floats: no tensor type crosses this line. A backend knows
 //! neither files of documents nor batching (`pipeline/`), nor who asks (`worker/`), nor why (`suite/`).
 
-mod candle;
+pub mod candle;
 mod clock;
 pub mod declared;
 pub mod exec;

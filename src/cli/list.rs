@@ -3,9 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use crate::backend::{self, exec, fake};
+use crate::backend::{self, Backend, BackendError, exec, fake, ort};
 use crate::emit::env::DIALECTS;
 use crate::knob::{Applies, KnobSpec};
+use crate::model::arch;
+use crate::provision::{models, onnxruntime, registry};
 use crate::suite::{Figure, SearchKind, SuiteSource, built_in_names};
 use crate::target::cards;
 use crate::task::Task;
@@ -56,8 +58,16 @@ fn sections() -> Vec<Section> {
                 .map(|card| (card.name.clone(), format!("{}, {} GiB", card.title, card.vram_gib)))
                 .collect(),
         ),
+        ("models", models()),
+        (
+            "architectures of candle and ort",
+            arch::names().map(|name| (name.to_owned(), String::new())).collect(),
+        ),
         ("backends", backends()),
         ("knobs of every built-in backend", pipeline::knobs().iter().map(knob).collect()),
+        ("knobs of candle and ort", pipeline::overlap_knobs().iter().map(knob).collect()),
+        ("knobs of candle", knobs_of("candle")),
+        ("knobs of ort", knobs_of(ort::NAME)),
         ("tasks", Task::ALL.iter().map(|task| (task.name().to_owned(), task_help(*task))).collect()),
         (
             "figures (objectives and limits)",
@@ -83,17 +93,39 @@ fn description(name: &str) -> String {
     suite.map_or_else(|problem| problem.to_string(), |suite| suite.description)
 }
 
+fn models() -> Vec<(String, String)> {
+    let here = models::at_hand();
+    let line = |(name, model): (&String, &registry::Model)| {
+        let here = if here.iter().any(|(known, _)| known == name) { ", on this machine" } else { "" };
+        (name.clone(), format!("{}{here}", task_of(model)))
+    };
+    registry::models().iter().map(line).collect()
+}
+
+fn task_of(model: &registry::Model) -> String {
+    model.task.name().to_owned()
+}
+
 fn backends() -> Vec<(String, String)> {
     let built_in = backend::BUILT_IN.into_iter().filter(|name| *name != fake::NAME).map(|name| {
-        let version = backend::open(name, Value::Null).and_then(|backend| backend.version());
-        let version = version.unwrap_or_else(|why| format!("not available: {why}"));
-        (name.to_owned(), format!("{version} (its networks are to come)"))
+        let version = open(name).and_then(|backend| backend.version());
+        (name.to_owned(), version.unwrap_or_else(|why| format!("not available: {why}")))
     });
     let described = [
         (exec::NAME, "any program that speaks docs/PROTOCOL.md; described in a suite"),
         (fake::NAME, "simulated by a script in a suite"),
     ];
     built_in.chain(described.map(|(name, help)| (name.to_owned(), help.to_owned()))).collect()
+}
+
+/// With what is on this machine; nothing is fetched to make a list.
+fn open(name: &str) -> Result<Box<dyn Backend>, BackendError> {
+    let settings = if name == ort::NAME { onnxruntime::settings(onnxruntime::here) } else { Value::Null };
+    backend::open(name, settings)
+}
+
+fn knobs_of(name: &str) -> Vec<(String, String)> {
+    open(name).map_or_else(|_| Vec::new(), |backend| backend.knobs().iter().map(knob).collect())
 }
 
 fn knob(spec: &KnobSpec) -> (String, String) {

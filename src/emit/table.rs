@@ -7,6 +7,7 @@ use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle,
 use super::{gain, interval};
 use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
 use crate::suite::Figure;
+use crate::task::Metric;
 
 /// Rows that are shown of a stage; the rest is in `trials.csv`.
 pub const MOST_ROWS: usize = 10;
@@ -96,7 +97,12 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
 /// A table with a column for each knob in which the rows differ, and as many figures as the width allows.
 fn table(stage: &StageAnalysis, shown: &[&Ranked], objective: Figure, style: Style) -> String {
     let mut columns = knob_columns(shown);
-    columns.extend(figure_columns(stage, objective).into_iter().filter(|column| column.has_some(shown)));
+    columns.extend(
+        figure_columns(stage, objective)
+            .into_iter()
+            .chain(other_metrics(stage))
+            .filter(|column| column.has_some(shown)),
+    );
     let baseline = stage.baseline_id.clone();
     columns.push(Column::new("verdict", NEEDED, move |ranked| {
         let default = if ranked.summary.id == baseline { " default" } else { "" };
@@ -238,6 +244,17 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column> {
     columns.retain(|column| column.title != own);
     columns.insert(0, Column::figure(own, NEEDED, objective));
     columns
+}
+
+/// Agreement by the metrics that the suite didn't choose.
+fn other_metrics(stage: &StageAnalysis) -> Vec<Column> {
+    let others = stage.task.metrics().iter().copied().filter(|metric| *metric != stage.metric);
+    let column = |metric: Metric| {
+        let cell =
+            move |ranked: &Ranked| ranked.summary.agreements.get(&metric).map(|share| format!("{share:.4}"));
+        Column { numeric: true, ..Column::new(&metric.name().replace('-', "_"), 5, cell) }
+    };
+    others.map(column).collect()
 }
 
 /// Drops columns until the rest fits.

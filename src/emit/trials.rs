@@ -8,7 +8,7 @@ use crate::suite::{Figure, Suite};
 
 /// The columns before and after those of the knobs.
 pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
-pub const AFTER: [&str; 24] = [
+pub const AFTER: [&str; 25] = [
     "status",
     "reason",
     "docs_per_s",
@@ -24,6 +24,7 @@ pub const AFTER: [&str; 24] = [
     "finish_s",
     "padding_waste",
     "quality",
+    "agreements",
     "peak_vram_bytes",
     "peak_rss_bytes",
     "load_s",
@@ -83,6 +84,8 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     let padded = sum(|pass| pass.padded_tokens);
     row.push(number((padded > 0.0).then(|| 1.0 - sum(|pass| pass.tokens) / padded)));
     row.push(number(recording.quality));
+    let agreements = recording.agreements.iter().map(|(metric, share)| format!("{}={share}", metric.name()));
+    row.push(agreements.collect::<Vec<_>>().join(" "));
     row.push(number(measured.and_then(|measured| measured.peak_vram_bytes).map(|bytes| bytes as f64)));
     row.push(number(recording.peak_rss_bytes.map(|bytes| bytes as f64)));
     let loaded = recording.loaded.as_ref();

@@ -24,10 +24,10 @@ pub struct Home {
     pub origin: String,
 }
 
-/// What to do when a model isn't on this machine.
+/// Whether the weights are to be made up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Replica {
-    /// Fetch it.
+    /// Take the model that is on this machine, or fetch it.
     Never,
     /// Make one of the same architecture and size with random weights, with the head that this task needs.
     For(Task),
@@ -39,6 +39,11 @@ const SEED: u64 = 1;
 /// Finds, fetches or makes the model that is called `name`.
 pub fn resolve(name: &str, replica: Replica) -> Result<Home, Missing> {
     match folder(name) {
+        // Its own weights are there: to make up others would be to measure another model under its name.
+        Some(Ok(_)) if replica != Replica::Never => Err(Missing {
+            why: format!("{name} is a folder with weights of its own"),
+            remedy: "leave --replica out, or name a model of `autotune list`".into(),
+        }),
         Some(home) => home,
         None => Sources::of_user()?.resolve(name, replica),
     }
@@ -81,13 +86,20 @@ impl Sources {
     }
 
     fn resolve(&self, name: &str, replica: Replica) -> Result<Home, Missing> {
-        let Some((name, model)) = registry::find(name) else { return self.resolve_unknown(name) };
-        if let Some(home) = self.find(name, model) {
-            return Ok(home);
-        }
-        match replica {
-            Replica::Never => self.fetch(name, model),
-            Replica::For(task) => self.replicate(name, model, task),
+        let found = registry::find(name);
+        match (found, replica) {
+            (Some((name, model)), Replica::For(task)) => self.replicate(name, model, task),
+            (None, Replica::For(_)) => Err(Missing {
+                why: format!(
+                    "suites/models.toml doesn't say how {name:?} is built, so no replica can be made"
+                ),
+                remedy: "leave --replica out, or name a model of `autotune list`".into(),
+            }),
+            (Some((name, model)), Replica::Never) => match self.find(name, model) {
+                Some(home) => Ok(home),
+                None => self.fetch(name, model),
+            },
+            (None, Replica::Never) => self.resolve_unknown(name),
         }
     }
 

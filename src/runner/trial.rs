@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Status};
@@ -14,7 +15,7 @@ use super::supplies::Supplies;
 use crate::knob::{Applies, Candidate, Value};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
 use crate::target::Target;
-use crate::task::{Answer, Document, agreement};
+use crate::task::{Answer, Disagreement, Document, Metric, agreement};
 use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{self, Ask, Load, Loaded, Measure, Measured, What};
 
@@ -40,6 +41,9 @@ pub struct Recording {
     /// Agreement with the reference. Only the first round asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<f64>,
+    /// The same by every metric that can judge the task.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub agreements: IndexMap<Metric, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -204,6 +208,7 @@ impl<'a> Runner<'a> {
             loaded: None,
             fresh: false,
             quality: None,
+            agreements: IndexMap::new(),
             measured: None,
             peak_rss_bytes: None,
             failure: None,
@@ -234,9 +239,14 @@ impl<'a> Runner<'a> {
             && let Some(reference) = references.get(&stage.name)
         {
             let answers = self.answers(stage, candidate)?;
-            let quality = agreement(stage.metric, stage.task, self.documents, reference, &answers)
-                .map_err(|why| Trouble::Failure(Failure::new(Status::WrongAnswers, why.to_string())))?;
-            recording.quality = Some(quality);
+            let judge = |metric| agreement(metric, stage.task, self.documents, reference, &answers);
+            let wrong =
+                |why: Disagreement| Trouble::Failure(Failure::new(Status::WrongAnswers, why.to_string()));
+            recording.quality = Some(judge(stage.metric).map_err(wrong)?);
+            // A metric that has nothing to compare here, as neighbours among one document, is left out.
+            let judged =
+                stage.task.metrics().iter().filter_map(|metric| Some((*metric, judge(*metric).ok()?)));
+            recording.agreements = judged.collect();
         }
         let request = Measure {
             knobs: self.knobs(candidate, Applies::Run),
@@ -390,7 +400,7 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn knobs(&self, candidate: &Candidate, applies: Applies) -> indexmap::IndexMap<String, Value> {
+    fn knobs(&self, candidate: &Candidate, applies: Applies) -> IndexMap<String, Value> {
         let specs = self.suite.backend(&candidate.backend).map_or(&[][..], |backend| &backend.knobs);
         let names = specs.iter().filter(|spec| spec.applies == applies).map(|spec| spec.name.clone());
         names.filter_map(|name| Some((name.clone(), candidate.knobs.get(&name)?.clone()))).collect()

@@ -45,12 +45,14 @@ impl Synthetic {
     }
 }
 
+/// What the words of synthetic documents are made of.
+pub const SYLLABLES: [&str; 24] = [
+    "ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "za", "bre", "cla",
+    "dri", "flo", "gru", "pla", "ste", "tri", "zen",
+];
+
 /// Two thousand words of two to four syllables.
 fn vocabulary(random: &mut Pcg64) -> Vec<String> {
-    const SYLLABLES: [&str; 24] = [
-        "ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "za", "bre",
-        "cla", "dri", "flo", "gru", "pla", "ste", "tri", "zen",
-    ];
     (0..2000)
         .map(|_| {
             let syllables = random.random_range(2..=4);

@@ -23,7 +23,7 @@ use crate::task::{Document, Metric, Task};
 
 pub use budget::{Budget, SearchKind};
 pub use build::parse;
-pub use corpus::Source as CorpusSource;
+pub use corpus::{SYLLABLES, Source as CorpusSource};
 pub use figure::{Figure, Limit};
 pub use problem::{Problem, did_you_mean};
 pub use source::{Folder, SuiteSource, built_in_names};

@@ -195,6 +195,30 @@ fn lower_precisions_are_as_near_as_promised() {
     }
 }
 
+/// all-MiniLM-L6-v2 with its real weights, and twenty embeddings of it by sentence-transformers.
+#[test]
+fn the_real_minilm_is_as_near_as_promised_in_every_precision() {
+    let Some(folder) = engines::minilm() else { return };
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/minilm.json")).unwrap();
+    let expected: Json = serde_json::from_str(&text).unwrap();
+    let fixture = fixture(&folder, Task::Embed, &expected["outputs"], &expected);
+    assert_eq!(fixture.outputs.len(), 20);
+    for engine in engines::all() {
+        for (dtype, least) in std::iter::once(("fp32", 1.0 - 1e-5)).chain(engine.precisions()) {
+            let mut session = session(&engine, &fixture, &[("dtype", dtype)]);
+            let encodings = encode(&mut *session, &fixture.documents);
+            let ids: Vec<_> = encodings.iter().map(|encoding| encoding.ids.clone()).collect();
+            assert_eq!(ids, fixture.ids);
+            for (given, wanted) in run(&mut *session, &encodings, false).iter().zip(&fixture.outputs) {
+                let cosine = cosine(given, wanted);
+                assert!(cosine > least, "{} {dtype}: {cosine}", engine.name);
+                assert!(dtype != "fp32" || difference(given, wanted) < 1e-4, "{} {dtype}", engine.name);
+            }
+        }
+    }
+}
+
 /// Padding, packing, the company in a batch and its order change nothing but the last digits.
 #[test]
 fn company_in_a_batch_changes_no_answer() {

@@ -1,7 +1,7 @@
 //! candle: executes the graph with candle's tensors and its quantised and half-precision products, and with kernels of
 //! our own where the processor has to be worth measuring.
 
-mod kernel;
+pub mod kernel;
 mod network;
 mod slot;
 mod weight;

@@ -7,11 +7,7 @@
 
 use std::collections::HashSet;
 
-/// Those of `Synthetic` in `src/suite/corpus.rs`.
-const SYLLABLES: [&str; 24] = [
-    "ba", "ce", "di", "fo", "gu", "ka", "le", "mi", "no", "pu", "ra", "se", "ti", "vo", "za", "bre", "cla",
-    "dri", "flo", "gru", "pla", "ste", "tri", "zen",
-];
+use crate::suite::SYLLABLES;
 
 /// Alphabets besides ASCII, for vocabularies that have room: Latin, Greek, Cyrillic, Arabic, kana, common ideographs.
 const ALPHABETS: [(u32, u32); 6] =

@@ -1,9 +1,12 @@
 //! The engines that networks are checked on.
 
+use std::path::PathBuf;
+
 use autotune::backend::{self, Backend, Monotonic, Session};
 use autotune::knob::{Candidate, Value};
 use autotune::pipeline::{self, Settings};
-use autotune::provision::onnxruntime;
+use autotune::provision::models::{self, Replica};
+use autotune::provision::{Missing, onnxruntime};
 use autotune::task::{Answer, Document, Task};
 use serde_json::Value as Json;
 
@@ -26,16 +29,31 @@ impl Engine {
     }
 }
 
-/// Both engines. Without ONNX Runtime's library, and without pip to fetch it, candle alone; where `AUTOTUNE_NEED_ORT` is
-/// set that is a failure, so that nobody takes half of the tests for all of them.
+/// Both engines. Without ONNX Runtime's library, and without pip to fetch it, candle alone.
 pub fn all() -> Vec<Engine> {
     let mut engines = vec![Engine { name: "candle", settings: Json::Null }];
-    match onnxruntime::library("cpu") {
-        Ok(_) => engines.push(Engine { name: "ort", settings: onnxruntime::settings(onnxruntime::here) }),
-        Err(missing) if std::env::var_os("AUTOTUNE_NEED_ORT").is_some() => panic!("{missing}"),
-        Err(missing) => eprintln!("ONNX Runtime is left out: {missing}"),
+    if had(onnxruntime::library("cpu")).is_some() {
+        engines.push(Engine { name: "ort", settings: onnxruntime::settings(onnxruntime::here) });
     }
     engines
+}
+
+/// The folder of the real MiniLM.
+pub fn minilm() -> Option<PathBuf> {
+    had(models::resolve("minilm", Replica::Never)).map(|home| home.folder)
+}
+
+/// What could be had. Where `AUTOTUNE_NEED_ORT` is set everything must be, so that nobody takes a part of the tests for
+/// all of them.
+fn had<T>(found: Result<T, Missing>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(missing) if std::env::var_os("AUTOTUNE_NEED_ORT").is_some() => panic!("{missing}"),
+        Err(missing) => {
+            eprintln!("left out: {missing}");
+            None
+        }
+    }
 }
 
 /// One way through the documents.
