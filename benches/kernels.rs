@@ -7,7 +7,7 @@ use std::hint::black_box;
 
 use autotune::backend::candle::kernel::product::{Finish, Panels, multiply};
 use autotune::backend::candle::kernel::quantised::Quantised;
-use autotune::backend::candle::kernel::{activation, attention, norm};
+use autotune::backend::candle::kernel::{Crew, activation, attention, norm};
 use autotune::model::graph::Activation;
 use candle_core::{Device, Tensor};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -32,11 +32,13 @@ fn products(criterion: &mut Criterion) {
             let mut panels = Panels::new(outputs, depth);
             panels.fill(0, &weights);
             group.bench_function(BenchmarkId::new("panels", &shape), |bench| {
-                bench.iter(|| multiply(&panels, black_box(&input), tokens, finish, &mut output));
+                bench.iter(|| multiply(&panels, black_box(&input), tokens, finish, &mut output, Crew::All));
             });
             let quantised = Quantised::new(&weights, outputs, depth).expect("the shape is whole");
             group.bench_function(BenchmarkId::new("Q8_0", &shape), |bench| {
-                bench.iter(|| quantised.multiply(black_box(&input), tokens, depth, finish, &mut output));
+                bench.iter(|| {
+                    quantised.multiply(black_box(&input), tokens, depth, finish, &mut output, Crew::All)
+                });
             });
             let left = Tensor::from_slice(&input, (tokens, depth), &Device::Cpu).expect("a matrix");
             let right = Tensor::from_slice(&weights, (outputs, depth), &Device::Cpu).expect("a matrix");
@@ -58,7 +60,9 @@ fn others(criterion: &mut Criterion) {
     let mut output = vec![0.0; tokens * width];
     let layer_norm = norm::LayerNorm { weight: &weight, bias: Some(&weight), epsilon: 1e-12 };
     group.bench_function("residual and layer norm", |bench| {
-        bench.iter(|| norm::layer_norm(&layer_norm, black_box(&input), Some(&residual), &mut output));
+        bench.iter(|| {
+            norm::layer_norm(&layer_norm, black_box(&input), Some(&residual), &mut output, Crew::All)
+        });
     });
     group.bench_function("GELU", |bench| {
         bench.iter(|| {
@@ -70,7 +74,7 @@ fn others(criterion: &mut Criterion) {
     let sequences: Vec<_> = (0..8).map(|place| place * 74..(place + 1) * 74).collect();
     let plain = attention::Attention { heads, size, window: None, rotary: None, bias: None };
     group.bench_function("attention of 8 texts", |bench| {
-        bench.iter(|| attention::attend(&plain, black_box(&qkv), &sequences, &mut output));
+        bench.iter(|| attention::attend(&plain, black_box(&qkv), &sequences, &mut output, Crew::All));
     });
     group.finish();
 }

@@ -45,7 +45,7 @@ fn trial_of_one_second(criterion: &mut Criterion) {
     let corpus = folder.corpus();
     let target = Target::simulated(None, "overhead");
     let program = env!("CARGO_BIN_EXE_autotune").into();
-    let supplies = Supplies::default();
+    let supplies = Supplies { program, ..Supplies::default() };
     let mut runner = Runner::new(
         &suite,
         &target,

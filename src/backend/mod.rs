@@ -111,6 +111,28 @@ impl Batch {
         Batch { ids, types, lengths: encodings.iter().map(|encoding| encoding.ids.len()).collect(), layout }
     }
 
+    /// The same rows in several batches, one after the other, each of at least so many places but for the last.
+    pub fn shares(&self, places: usize) -> Vec<Batch> {
+        let padded = |row: &Range<usize>| match self.layout {
+            Layout::Padded(places) => row.start..row.start + places,
+            Layout::Packed => row.clone(),
+        };
+        let mut shares: Vec<Batch> = Vec::new();
+        for (row, &length) in self.rows().zip(&self.lengths) {
+            let row = padded(&row);
+            if shares.last().is_none_or(|share| share.ids.len() >= places) {
+                let (ids, types) = (Vec::new(), Vec::new());
+                shares.push(Batch { ids, types, lengths: Vec::new(), layout: self.layout });
+            }
+            if let Some(share) = shares.last_mut() {
+                share.ids.extend_from_slice(&self.ids[row.clone()]);
+                share.types.extend_from_slice(&self.types[row]);
+                share.lengths.push(length);
+            }
+        }
+        shares
+    }
+
     /// Where the tokens of each row lie.
     pub fn rows(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         let mut next = 0;
@@ -154,7 +176,7 @@ pub enum BackendError {
 }
 
 impl From<ModelError> for BackendError {
-    /// A model that isn't there isn't available; one that is there and is wrong, or does something else, is refused.
+    /// It's there, and it's wrong or does something else.
     fn from(error: ModelError) -> Self {
         BackendError::Refused(error.to_string())
     }
@@ -198,5 +220,19 @@ mod tests {
         assert_eq!((batch.ids.as_slice(), batch.types.len()), (&[1, 2, 3][..], 3));
         assert_eq!(batch.rows().collect::<Vec<_>>(), [0..1, 1..1, 1..3]);
         assert_eq!(Batch::new(&[encoding(&[]), encoding(&[])], false).rows().count(), 2);
+    }
+
+    #[test]
+    fn shares_hold_the_same_rows() {
+        let encodings = [encoding(&[1]), encoding(&[]), encoding(&[2, 3]), encoding(&[4])];
+        for packed in [false, true] {
+            let batch = Batch::new(&encodings, packed);
+            for places in [1, 2, 3, 100] {
+                let shares = batch.shares(places);
+                let rows = shares.iter().flat_map(|share| share.rows().map(|row| share.ids[row].to_vec()));
+                assert!(rows.eq(batch.rows().map(|row| batch.ids[row].to_vec())), "{packed} {places}");
+            }
+        }
+        assert!(Batch::new(&[], true).shares(1).is_empty());
     }
 }

@@ -61,6 +61,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let wants_onnx = is_ort(&suite, &candidate.backend) && candidate.word("graph") != "file";
         let written = match &arguments.onnx {
             Some(dtype) => onnx(stage, model, dtype, &target)?,
+            None if is_ort(&suite, &candidate.backend) && !wants_onnx => anyhow::bail!(
+                "{}: the winner runs the model folder's own ONNX file, which is {} as it is",
+                stage.name,
+                model.display()
+            ),
             None if wants_onnx => onnx(stage, model, &candidate.word("dtype"), &target)?,
             None => copy_weights(model, &target)?,
         };
@@ -69,7 +74,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let settings = arguments.run.join(".env.optimized");
     if settings.exists() {
-        fs::copy(&settings, folder.join(".env.optimized")).with_context(|| settings.display().to_string())?;
+        copy(&settings, &folder.join(".env.optimized"))?;
     }
     Ok(exit::DONE)
 }
@@ -92,7 +97,16 @@ fn copy_beside(model: &Path, target: &Path) -> anyhow::Result<()> {
         if let Some(parent) = target.join(file).parent() {
             fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
         }
-        fs::copy(model.join(file), target.join(file)).with_context(|| file.display().to_string())?;
+        copy(&model.join(file), &target.join(file))?;
+    }
+    Ok(())
+}
+
+/// A file that is copied onto itself would be emptied.
+fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let same = to.canonicalize().is_ok_and(|to| from.canonicalize().is_ok_and(|from| from == to));
+    if !same {
+        fs::copy(from, to).with_context(|| from.display().to_string())?;
     }
     Ok(())
 }
@@ -102,9 +116,9 @@ fn copy_weights(model: &Path, target: &Path) -> anyhow::Result<PathBuf> {
     for entry in fs::read_dir(model).with_context(|| model.display().to_string())? {
         let name = entry?.file_name();
         let text = name.to_string_lossy();
-        let is_weights = ["safetensors", "safetensors.index.json", ".bin", ".pt"];
+        let is_weights = [".safetensors", ".safetensors.index.json", "pytorch_model.bin", "_linear.pt"];
         if is_weights.iter().any(|ending| text.ends_with(ending)) {
-            fs::copy(model.join(&name), target.join(&name)).with_context(|| text.to_string())?;
+            copy(&model.join(&name), &target.join(&name))?;
         }
     }
     Ok(target.to_owned())

@@ -229,12 +229,12 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         None => (Vec::new(), References::new()),
     };
     let corpus = ready.folder.corpus();
-    let supplies = provision::supplies(&ready.suite, |what| {
+    let mut supplies = provision::supplies(&ready.suite, |what| {
         if !arguments.view.quiet {
             note(what);
         }
     });
-    let program = std::env::current_exe()?;
+    supplies.program = std::env::current_exe()?;
     let mut runner = Runner::new(
         &ready.suite,
         &ready.target,
@@ -242,7 +242,6 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         &ready.documents,
         &corpus,
         &supplies,
-        program,
         interrupt.clone(),
     );
     runner.remember(&recordings);

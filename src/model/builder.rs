@@ -164,7 +164,7 @@ impl<'a> Builder<'a> {
                 "`id2label` names {named} labels, and the checkpoint's {:?} has the shape {shape:?}",
                 format!("{classifier}.weight")
             ))),
-            Some([rows, _]) => Ok(*rows),
+            Some([rows, _]) if *rows > 0 => Ok(*rows),
             Some(shape) => Err(ModelError::Config(format!("{classifier}.weight has the shape {shape:?}"))),
             None if self.checkpoint.is_some() => Err(ModelError::Missing(format!("{classifier}.weight"))),
             None => Ok(named.max(1)),

@@ -11,7 +11,7 @@ const MOST: u64 = 1 << 24;
 pub struct Config<'a>(pub &'a Value);
 
 impl Config<'_> {
-    /// `model_type`, or a word that says that there is none.
+    /// `model_type`.
     pub fn architecture(&self) -> Result<&str, ModelError> {
         self.0["model_type"].as_str().ok_or_else(|| ModelError::Config("no `model_type`".into()))
     }
@@ -30,6 +30,17 @@ impl Config<'_> {
                     "`{key}` is {value}, not a whole number from 1 to {MOST}"
                 ))),
             },
+        }
+    }
+
+    /// How many layers there are.
+    pub fn layers(&self, key: &str) -> Result<usize, ModelError> {
+        const MOST_LAYERS: usize = 1000;
+        match self.count(key)? {
+            layers if layers <= MOST_LAYERS => Ok(layers),
+            layers => {
+                Err(ModelError::Config(format!("`{key}` is {layers}, and {MOST_LAYERS} are the most here")))
+            }
         }
     }
 

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 
 pub use error::ModelError;
 pub use graph::Graph;
-pub use tokenizer::{Encoding, Tokenise, Tokenizer};
+pub use tokenizer::{Cutter, Encoding, Tokenise, Tokenizer};
 pub use weights::Weights;
 
 use crate::task::Task;
@@ -28,7 +28,7 @@ use graph::Operation;
 pub struct Model {
     pub graph: Graph,
     pub weights: Weights,
-    pub tokenizer: Tokenizer,
+    pub tokenizer: Cutter,
     /// The names of its labels, for tasks that answer with them.
     pub labels: Vec<String>,
     /// What `config.json` calls the token that fills rows up.
@@ -47,6 +47,7 @@ impl Model {
         let graph = arch::build(&Plan { config: &config, checkpoint: Some(&weights), task, embedding })?;
         let labels = labels(&config, &graph)?;
         let tokenizer = Tokenizer::open(folder, vocabulary(&graph), graph.most_tokens)?;
+        let tokenizer = Cutter::new(tokenizer, graph.most_tokens);
         let padding = config::Config(&config).index("pad_token_id", 0)? as u32;
         Ok(Model { graph, weights, tokenizer, labels, padding })
     }

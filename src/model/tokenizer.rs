@@ -2,8 +2,9 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::Arc;
 
-use tokenizers::{TruncationDirection, TruncationParams, TruncationStrategy};
+use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
 
 use super::error::ModelError;
 
@@ -67,6 +68,11 @@ impl Tokenizer {
 
     /// Cuts every text after `most` tokens from here on.
     pub fn cut_after(&mut self, most: usize) -> Result<(), String> {
+        // What stands around a pair of texts; beside it at least one token of a text must fit.
+        let around = self.inner.get_post_processor().map_or(0, |around| around.added_tokens(true));
+        if most <= around {
+            return Err(format!("{most} tokens are too few: {around} of them stand around the texts"));
+        }
         let truncation = TruncationParams {
             max_length: most,
             strategy: TruncationStrategy::LongestFirst,
@@ -75,6 +81,32 @@ impl Tokenizer {
         };
         self.inner.with_truncation(Some(truncation)).map_err(|error| error.to_string())?;
         Ok(())
+    }
+}
+
+/// A tokenizer that is cut to another length from time to time, and held once.
+pub struct Cutter {
+    tokenizer: Arc<Tokenizer>,
+    most_tokens: usize,
+}
+
+impl Cutter {
+    /// Never cuts after more than `most_tokens`.
+    pub fn new(tokenizer: Tokenizer, most_tokens: usize) -> Self {
+        Cutter { tokenizer: Arc::new(tokenizer), most_tokens }
+    }
+
+    /// The tokenizer, cutting after `limit` tokens.
+    pub fn cut(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, String> {
+        let most = limit.unwrap_or(self.most_tokens).min(self.most_tokens);
+        // Copied only while an earlier pass still holds it.
+        Arc::make_mut(&mut self.tokenizer).cut_after(most)?;
+        Ok(Arc::<Tokenizer>::clone(&self.tokenizer))
+    }
+
+    /// Ids that stand for no text.
+    pub fn special(&self) -> Vec<u32> {
+        self.tokenizer.special.clone()
     }
 }
 

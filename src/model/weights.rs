@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::pickle::PthTensors;
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
@@ -97,8 +98,8 @@ impl Weights {
     fn map(&mut self, path: &Path) -> Result<(), ModelError> {
         let problem = |why: String| ModelError::file(path, why);
         let file = File::open(path).map_err(|error| problem(error.to_string()))?;
-        // SAFETY: nobody changes a checkpoint while it's in use. If somebody cuts it short all the same, the worker is
-        // ended by a bus error, which is recorded as a crash.
+        // SAFETY: nobody changes a checkpoint while it's in use. If somebody cuts it short all the same, this process is
+        // ended by a bus error, which of a worker is recorded as a crash.
         let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(|error| problem(error.to_string()))?);
         let tensors = SafeTensors::deserialize(&map).map_err(|error| problem(error.to_string()))?;
         for (name, view) in tensors.tensors() {
@@ -120,29 +121,14 @@ impl Weights {
 
     /// Reads a pickle with candle's reader, which knows tensors and runs no code.
     fn unpickle(&mut self, path: &Path, prefix: &str) -> Result<(), ModelError> {
-        let file = path.to_owned();
         // The reader is another's and the file is anybody's: what it doesn't foresee must not end us.
-        let read = std::panic::catch_unwind(move || candle_core::pickle::read_all(file));
-        let tensors = match read {
-            Ok(Ok(tensors)) => tensors,
-            Ok(Err(error)) => return Err(ModelError::file(path, first_line(&error.to_string()))),
-            Err(_) => return Err(ModelError::file(path, "not a pickle of tensors")),
-        };
-        for (name, tensor) in tensors {
-            if !tensor.dtype().is_float() {
-                continue;
-            }
-            let numbers = tensor
-                .to_dtype(candle_core::DType::F32)
-                .and_then(|tensor| tensor.flatten_all()?.to_vec1::<f32>())
-                .map_err(|error| ModelError::file(path, first_line(&error.to_string())))?;
+        let read = std::panic::catch_unwind(|| pickled(path));
+        let tensors = read.map_err(|_| ModelError::file(path, "not a pickle of tensors"))?;
+        let tensors = tensors.map_err(|why| ModelError::file(path, why))?;
+        for Pickled { name, shape, numbers } in tensors {
             let bytes: Vec<u8> = bytemuck::cast_slice(&numbers).to_vec();
-            let entry = Entry {
-                range: 0..bytes.len(),
-                store: Store::Read(Arc::new(bytes)),
-                format: Format::Float32,
-                shape: tensor.dims().to_vec(),
-            };
+            let range = 0..bytes.len();
+            let entry = Entry { store: Store::Read(Arc::new(bytes)), range, format: Format::Float32, shape };
             self.entries.insert(format!("{prefix}{name}"), entry);
         }
         Ok(())
@@ -187,6 +173,36 @@ impl Weights {
             }
         }
     }
+}
+
+struct Pickled {
+    name: String,
+    shape: Vec<usize>,
+    numbers: Vec<f32>,
+}
+
+/// The floating tensors of a pickle.
+fn pickled(path: &Path) -> Result<Vec<Pickled>, String> {
+    let said = |error: candle_core::Error| first_line(&error.to_string()).to_owned();
+    let room = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let file = PthTensors::new(path, None).map_err(said)?;
+    let mut tensors = Vec::new();
+    for (name, info) in file.tensor_infos().iter().filter(|(_, info)| info.dtype.is_float()) {
+        let shape = info.layout.dims();
+        // The reader takes the memory first and reads then: a shape that the file can't hold must not get so far.
+        let bytes =
+            shape.iter().try_fold(info.dtype.size_in_bytes(), |product, size| product.checked_mul(*size));
+        if bytes.is_none_or(|bytes| bytes as u64 > room) {
+            return Err(format!("{name:?} of the shape {shape:?} doesn't fit into {room} bytes"));
+        }
+        let Some(tensor) = file.get(name).map_err(said)? else { continue };
+        let numbers = tensor
+            .to_dtype(candle_core::DType::F32)
+            .and_then(|tensor| tensor.flatten_all()?.to_vec1::<f32>())
+            .map_err(said)?;
+        tensors.push(Pickled { name: name.clone(), shape: tensor.dims().to_vec(), numbers });
+    }
+    Ok(tensors)
 }
 
 fn float32(bytes: &[u8]) -> f32 {

@@ -1,7 +1,5 @@
 //! Which documents share a batch.
 
-use std::borrow::Cow;
-
 use super::{Order, Settings};
 use crate::model::Encoding;
 use crate::task::Document;
@@ -29,12 +27,12 @@ fn bucket(bytes: usize) -> u32 {
 }
 
 /// What the network reads of a document's text, cut after `max_chars` characters.
-pub fn text<'a>(document: &'a Document, settings: &Settings) -> Cow<'a, str> {
+pub fn text<'a>(document: &'a Document, settings: &Settings) -> &'a str {
     let end = settings
         .max_chars
         .and_then(|most| document.text.char_indices().nth(most))
         .map_or(document.text.len(), |(end, _)| end);
-    Cow::Borrowed(&document.text[..end])
+    &document.text[..end]
 }
 
 /// How many of `waiting` make the next batch: as many as the batch size and the budget of tokens allow, and at least one.

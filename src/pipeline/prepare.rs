@@ -1,6 +1,5 @@
 //! Tokenises, batches and lays out: what happens to documents before the network sees them.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use super::{Lap, Settings, batching};
@@ -70,8 +69,7 @@ impl<'a> Preparer<'a> {
     fn tokenise(&self, members: &[usize]) -> Result<Vec<Encoding>, String> {
         let encode = |&index: &usize| {
             let document: &Document = &self.documents[index];
-            let text: Cow<str> = batching::text(document, self.settings);
-            self.tokeniser.encode(document.query.as_deref(), &text)
+            self.tokeniser.encode(document.query.as_deref(), batching::text(document, self.settings))
         };
         let share = members.len().div_ceil(self.settings.num_workers.max(1)).max(1);
         if share >= members.len() {

@@ -1,7 +1,7 @@
 //! From a model's name to a folder with the model in it.
 //!
 //! A name is a folder, a model of `suites/models.toml`, or a repository of Hugging Face. What is on this machine is taken
-//! before anything is fetched, and where a replica will do nothing is.
+//! before anything is fetched; a replica is always made, and never mistaken for the model.
 
 use std::path::{Path, PathBuf};
 
@@ -128,7 +128,12 @@ impl Sources {
             let folder = self.cache.find(&wheel_key(name, &wheel.version))?;
             Some(Home { folder, replica: false, origin: format!("wheel {}", wheel.requirement()) })
         });
-        wheel.or_else(|| self.find_snapshot(model.repository(name), &model.revision))
+        wheel.or_else(|| {
+            let home = self.find_snapshot(model.repository(name), &model.revision)?;
+            // Other libraries fetch the network alone, and how a vector comes from its tokens is told beside it.
+            let told = model.embedding().is_none() || home.folder.join("modules.json").is_file();
+            told.then_some(home)
+        })
     }
 
     fn find_snapshot(&self, repository: &str, revision: &str) -> Option<Home> {
@@ -240,7 +245,10 @@ mod tests {
         let missing = resolve(&name, Replica::Never).unwrap_err();
         assert!(missing.why.ends_with("has no config.json in it"), "{missing}");
         fs::write(folder.path().join("config.json"), "{}").unwrap();
-        assert_eq!(resolve(&name, Replica::For(Task::Embed)).unwrap().folder, folder.path());
+        assert_eq!(resolve(&name, Replica::Never).unwrap().folder, folder.path());
+        // Its own weights are there, so none are made up under its name.
+        let missing = resolve(&name, Replica::For(Task::Embed)).unwrap_err();
+        assert!(missing.why.ends_with("is a folder with weights of its own"), "{missing}");
         assert!(resolve("./no/where", Replica::Never).unwrap_err().why.ends_with("is no folder"));
     }
 
@@ -255,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_at_hand_is_taken_before_anything_is_fetched_or_made() {
+    fn what_is_at_hand_is_taken_before_anything_is_fetched() {
         let (folder, sources) = nothing();
         let name = "sentence-transformers/all-MiniLM-L6-v2";
         assert_eq!(sources.find(name, &registry::models()[name]), None);
@@ -267,7 +275,9 @@ mod tests {
         for file in ["config.json", "tokenizer.json", "model.safetensors"] {
             fs::write(snapshot.join(file), "{}").unwrap();
         }
-        let home = sources.resolve("minilm", Replica::For(Task::Embed)).unwrap();
+        assert_eq!(sources.find(name, &registry::models()[name]), None);
+        fs::write(snapshot.join("modules.json"), "[]").unwrap();
+        let home = sources.resolve("minilm", Replica::Never).unwrap();
         assert_eq!(
             (home.replica, home.origin.as_str()),
             (false, "Hugging Face sentence-transformers/all-MiniLM-L6-v2@c0ffee")

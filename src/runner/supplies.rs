@@ -7,6 +7,8 @@ use super::failure::Failure;
 
 #[derive(Debug, Default)]
 pub struct Supplies {
+    /// The program whose `worker` verb serves the built-in backends.
+    pub program: PathBuf,
     /// Where the model of each stage lies, by the stage's name, or why it can't be had. Backends that find their models
     /// by themselves need none.
     pub folders: HashMap<String, Result<PathBuf, Failure>>,

@@ -65,8 +65,6 @@ pub struct Runner<'a> {
     corpus: &'a Path,
     supplies: &'a Supplies,
     folder: PathBuf,
-    /// The program whose `worker` verb serves the built-in backends.
-    program: PathBuf,
     interrupt: Interrupt,
     worker: Option<Ready>,
     /// Loads that failed, by their key. A load that failed once isn't tried for each candidate that needs it.
@@ -102,7 +100,6 @@ impl<'a> Runner<'a> {
         documents: &'a [Document],
         corpus: &'a Path,
         supplies: &'a Supplies,
-        program: PathBuf,
         interrupt: Interrupt,
     ) -> Self {
         let folder = folder.path();
@@ -113,7 +110,6 @@ impl<'a> Runner<'a> {
             corpus,
             supplies,
             folder,
-            program,
             interrupt,
             worker: None,
             failed_loads: HashMap::new(),
@@ -392,7 +388,7 @@ impl<'a> Runner<'a> {
     fn command(&self, backend: &ChosenBackend) -> (Vec<String>, PathBuf, serde_json::Value) {
         match &backend.engine {
             Engine::BuiltIn { settings } => {
-                let command = vec![self.program.display().to_string(), "worker".to_owned()];
+                let command = vec![self.supplies.program.display().to_string(), "worker".to_owned()];
                 let settings = self.supplies.settings.get(&backend.kind).unwrap_or(settings);
                 (command, PathBuf::from("."), settings.clone())
             }

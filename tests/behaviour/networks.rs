@@ -7,6 +7,8 @@ use autotune::backend::{Batch, LoadRequest, Session};
 use autotune::knob::{Candidate, Value};
 use autotune::model::Encoding;
 use autotune::task::{Answer, Document, Task};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
 use serde_json::Value as Json;
 
 use crate::support::engines;
@@ -219,33 +221,87 @@ fn the_real_minilm_is_as_near_as_promised_in_every_precision() {
     }
 }
 
-/// Padding, packing, the company in a batch and its order change nothing but the last digits.
+/// Padding, packing, the company in a batch and its order change nothing but the last digits, for any task.
 #[test]
 fn company_in_a_batch_changes_no_answer() {
-    let settings: [&[(&str, Value)]; 6] = [
-        &[("batch_size", Value::Integer(1))],
-        &[("batch_size", Value::Integer(3)), ("order", Value::Text("length".into()))],
-        &[("padding", Value::Text("packed".into()))],
-        &[("batch_tokens", Value::Integer(40)), ("order", Value::Text("buckets".into()))],
-        &[("non_blocking", Value::Switch(true)), ("num_workers", Value::Integer(3))],
-        &[
-            ("non_blocking", Value::Switch(true)),
-            ("padding", Value::Text("packed".into())),
-            ("batch_tokens", Value::Integer(50)),
-        ],
-    ];
+    let mut random = Pcg64::seed_from_u64(5);
     for engine in engines::all() {
-        for fixture in fixtures().iter().filter(|fixture| fixture.task == Task::Embed) {
-            let mut session = session(&engine, fixture, &[]);
-            let mut pass = |knobs| engines::pass(&mut *session, fixture.task, &fixture.documents, knobs);
-            let plain = pass(&[]);
-            for knobs in settings {
-                for (left, right) in plain.iter().zip(pass(knobs)) {
-                    let (Answer::Vector(left), Answer::Vector(right)) = (left, &right) else { panic!() };
-                    let off = difference(left, right);
-                    assert!(off < 2e-5, "{} {} {knobs:?}: {off}", engine.name, fixture.name);
+        for fixture in fixtures() {
+            let mut session = session(&engine, &fixture, &[]);
+            let mut pass = |knobs: &[(&str, Value)]| {
+                engines::pass(&mut *session, fixture.task, &fixture.documents, knobs)
+            };
+            let plain = pass(&[("batch_size", Value::Integer(1))]);
+            for _ in 0..6 {
+                let word = |words: &[&str], random: &mut Pcg64| {
+                    Value::Text(words[random.random_range(0..words.len())].into())
+                };
+                let knobs = [
+                    ("batch_size", Value::Integer(random.random_range(1..9))),
+                    ("batch_tokens", Value::Integer(random.random_range(10..200))),
+                    ("order", word(&["arrival", "buckets", "length"], &mut random)),
+                    ("padding", word(&["padded", "packed"], &mut random)),
+                    ("non_blocking", Value::Switch(random.random())),
+                    ("num_workers", Value::Integer(random.random_range(1..4))),
+                ];
+                for (left, right) in plain.iter().zip(pass(&knobs)) {
+                    let off = apart(left, &right);
+                    assert!(off < 5e-5, "{} {} {knobs:?}: {off}", engine.name, fixture.name);
                 }
             }
+        }
+    }
+}
+
+/// How far two answers are apart: the greatest difference of their numbers, and infinitely if they say different things.
+fn apart(left: &Answer, right: &Answer) -> f32 {
+    match (left, right) {
+        (Answer::Vector(left), Answer::Vector(right)) => difference(left, right),
+        (Answer::Score(left), Answer::Score(right)) => (left - right).abs(),
+        (Answer::Vectors(left), Answer::Vectors(right)) => difference(&left.concat(), &right.concat()),
+        (left, right) if left == right => 0.0,
+        _ => f32::INFINITY,
+    }
+}
+
+/// Rows without a token, which a tokenizer that adds none gives for an empty text, leave their neighbours alone.
+#[test]
+fn empty_rows_leave_their_neighbours_alone() {
+    for engine in engines::all() {
+        for fixture in fixtures().iter().filter(|fixture| fixture.name.starts_with("bert-embed")) {
+            let mut session = session(&engine, fixture, &[]);
+            let encodings = encode(&mut *session, &fixture.documents[2..4]);
+            let with_empty =
+                [Encoding::default(), encodings[0].clone(), Encoding::default(), encodings[1].clone()];
+            for packed in [false, true] {
+                let plain = run(&mut *session, &encodings, packed);
+                let rows = run(&mut *session, &with_empty, packed);
+                assert_eq!(rows.len(), 4, "{} {}", engine.name, fixture.name);
+                assert!(difference(&rows[1], &plain[0]) < 2e-5 && difference(&rows[3], &plain[1]) < 2e-5);
+                let nothing = run(&mut *session, &[Encoding::default(), Encoding::default()], packed);
+                assert!(
+                    nothing.iter().flatten().all(|number| *number == 0.0),
+                    "{} {}",
+                    engine.name,
+                    fixture.name
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_text_is_cut_between_the_tokens_around_it() {
+    for engine in engines::all() {
+        for fixture in fixtures().iter().filter(|fixture| fixture.name.starts_with("bert-rerank")) {
+            let mut session = session(&engine, fixture, &[]);
+            let full = encode(&mut *session, &fixture.documents);
+            let tokeniser = session.tokeniser(Some(7)).unwrap();
+            let document = &fixture.documents[7];
+            let cut = tokeniser.encode(document.query.as_deref(), &document.text).unwrap();
+            assert_eq!((cut.ids.len(), cut.ids.last()), (7, full[7].ids.last()));
+            let said = session.tokeniser(Some(2)).err().unwrap().to_string();
+            assert!(said.contains("2 tokens are too few"), "{said}");
         }
     }
 }

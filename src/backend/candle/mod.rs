@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{Backend, BackendError, Batch, Legend, LoadRequest, Output, Session, knobs};
 use crate::knob::{Candidate, KnobSpec};
-use crate::model::{Model, Tokenise, Tokenizer};
+use crate::model::{Cutter, Model, Tokenise};
 use network::Network;
 
 pub struct Candle;
@@ -56,31 +56,21 @@ impl Backend for Candle {
             .build()
             .map_err(|error| BackendError::Failed(error.to_string()))?;
         let network = pool.install(|| Network::new(&model, precision)).map_err(BackendError::Failed)?;
-        let legend = Legend { labels: model.labels, special: model.tokenizer.special.clone() };
-        let most_tokens = model.graph.most_tokens;
-        Ok(Box::new(CandleSession {
-            network,
-            pool,
-            tokenizer: Arc::new(model.tokenizer),
-            most_tokens,
-            legend,
-        }))
+        let legend = Legend { labels: model.labels, special: model.tokenizer.special() };
+        Ok(Box::new(CandleSession { network, pool, tokenizer: model.tokenizer, legend }))
     }
 }
 
 struct CandleSession {
     network: Network,
     pool: rayon::ThreadPool,
-    tokenizer: Arc<Tokenizer>,
-    most_tokens: usize,
+    tokenizer: Cutter,
     legend: Legend,
 }
 
 impl Session for CandleSession {
     fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError> {
-        let most = limit.unwrap_or(self.most_tokens).min(self.most_tokens);
-        Arc::make_mut(&mut self.tokenizer).cut_after(most).map_err(BackendError::Refused)?;
-        Ok(Arc::<Tokenizer>::clone(&self.tokenizer))
+        self.tokenizer.cut(limit).map_err(BackendError::Refused)
     }
 
     fn legend(&self) -> Legend {

@@ -2,15 +2,15 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use candle_core::Result;
 use rayon::prelude::*;
 
 use super::Precision;
-use super::kernel::activation;
 use super::kernel::attention::{Attention, DistanceBias, Rotary, attend};
 use super::kernel::norm::{self, LayerNorm};
+use super::kernel::{Crew, activation};
 use super::slot::Slot;
 use super::weight::{Product, Table, vector};
 use crate::backend::Batch;
@@ -19,10 +19,15 @@ use crate::model::{Model, ModelError, Weights};
 
 pub struct Network {
     steps: Vec<Step>,
-    slots: Vec<Slot>,
+    /// For each thread slots of its own; the first are everybody's when all work on one batch.
+    slots: Vec<Mutex<Vec<Slot>>>,
     output: Place,
     rows: Rows,
 }
+
+/// Tokens that one thread takes through the whole network: few enough that what they become stays in its own cache, and
+/// enough that reading the weights pays.
+const SHARE: usize = 48;
 
 /// Where a value lies and how wide it is.
 #[derive(Debug, Clone, Copy)]
@@ -79,27 +84,54 @@ impl Network {
                 rows: graph.rows(Value(place)),
             });
         }
-        let slots =
-            (0..slots).map(|_| Slot::new()).collect::<Result<_>>().map_err(|error| error.to_string())?;
+        let own = |_| (0..slots).map(|_| Slot::new()).collect::<Result<_>>().map(Mutex::new);
+        let slots = (0..rayon::current_num_threads()).map(own).collect::<Result<_>>();
+        let slots = slots.map_err(|error| error.to_string())?;
         let output = graph.output();
         Ok(Network { steps, slots, output: places[output.0], rows: graph.rows(output) })
     }
 
     /// The output's row for each sequence; for outputs that have one for each token, those of its tokens.
-    pub fn run(&mut self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+    ///
+    /// Where there are texts enough each thread takes some of them through the whole network, by itself: nobody waits for
+    /// anybody, and what a text becomes stays in a cache. A few texts are worked on by all threads together.
+    pub fn run(&self, batch: &Batch) -> Result<Vec<Vec<f32>>> {
+        let threads = self.slots.len();
+        if threads == 1 {
+            return self.share(batch, Crew::Alone);
+        }
+        let mut shares: Vec<(usize, Batch)> = batch.shares(SHARE).into_iter().enumerate().collect();
+        if shares.len() < 2 * threads {
+            return self.share(batch, Crew::All);
+        }
+        // The longest first, so that none is left over when the others are done.
+        shares.sort_by_key(|(_, share)| std::cmp::Reverse(share.ids.len()));
+        let run = |(place, share): (usize, Batch)| Ok((place, self.share(&share, Crew::Alone)?));
+        let mut done: Vec<(usize, Vec<Vec<f32>>)> =
+            shares.into_par_iter().with_max_len(1).map(run).collect::<Result<_>>()?;
+        done.sort_by_key(|(place, _)| *place);
+        Ok(done.into_iter().flat_map(|(_, rows)| rows).collect())
+    }
+
+    fn share(&self, batch: &Batch, crew: Crew) -> Result<Vec<Vec<f32>>> {
+        let own = match crew {
+            Crew::Alone => rayon::current_thread_index().unwrap_or(0),
+            Crew::All => 0,
+        };
+        let mut slots = self.slots[own].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let sequences: Vec<Range<usize>> = batch.rows().collect();
         let count = |rows: Rows| match rows {
             Rows::Tokens => batch.ids.len(),
             Rows::Sequences => sequences.len(),
         };
         for step in &self.steps {
-            self.slots[step.output.slot].reserve(count(step.rows) * step.output.columns)?;
+            slots[step.output.slot].reserve(count(step.rows) * step.output.columns)?;
         }
         for step in &self.steps {
-            step.run(&self.slots, batch, &sequences, count(step.rows))?;
+            step.run(&slots, batch, &sequences, count(step.rows), crew)?;
         }
         let Place { slot, columns } = self.output;
-        self.slots[slot].read(count(self.rows) * columns, |numbers| {
+        slots[slot].read(count(self.rows) * columns, |numbers| {
             let row = |(place, sequence): (usize, &Range<usize>)| match self.rows {
                 Rows::Sequences => numbers[place * columns..(place + 1) * columns].to_vec(),
                 Rows::Tokens => numbers[sequence.start * columns..sequence.end * columns].to_vec(),
@@ -198,7 +230,14 @@ fn distance_bias(bias: &RelativeBias, table: &[f32], heads: usize, positions: us
 }
 
 impl Step {
-    fn run(&self, slots: &[Slot], batch: &Batch, sequences: &[Range<usize>], rows: usize) -> Result<()> {
+    fn run(
+        &self,
+        slots: &[Slot],
+        batch: &Batch,
+        sequences: &[Range<usize>],
+        rows: usize,
+        crew: Crew,
+    ) -> Result<()> {
         let columns = self.output.columns;
         let output = &slots[self.output.slot];
         let input = |place: usize| &slots[self.inputs[place].slot];
@@ -208,10 +247,10 @@ impl Step {
                 let lookup = Lookup { words, positions: positions.as_ref(), types: types.as_ref() };
                 output.fill(count, |output| lookup.run(batch, sequences, columns, output))
             }
-            Kind::Linear(product) => product.run(rows, input(0), output),
+            Kind::Linear(product) => product.run(rows, input(0), output, crew),
             Kind::Gate(kind) => output.map(count, input(0), |output, input| {
-                let rows = output.par_chunks_mut(columns).zip(input.par_chunks(2 * columns));
-                rows.for_each(|(output, both)| {
+                let rows = output.chunks_mut(columns).zip(input.chunks(2 * columns));
+                crew.each(rows, |(output, both)| {
                     let (numbers, gates) = both.split_at(columns);
                     output.copy_from_slice(numbers);
                     activation::gate(*kind, output, gates);
@@ -226,11 +265,11 @@ impl Step {
                 let norm = LayerNorm { weight, bias: bias.as_deref(), epsilon: *epsilon };
                 match self.inputs.len() {
                     1 => output.map(count, input(0), |output, input| {
-                        norm::layer_norm(&norm, input, None, output);
+                        norm::layer_norm(&norm, input, None, output, crew);
                         Ok(())
                     }),
                     _ => output.combine(count, input(0), input(1), |output, input, residual| {
-                        norm::layer_norm(&norm, input, Some(residual), output);
+                        norm::layer_norm(&norm, input, Some(residual), output, crew);
                         Ok(())
                     }),
                 }
@@ -244,7 +283,7 @@ impl Step {
                     bias: bias.as_deref(),
                 };
                 output.map(count, input(0), |output, qkv| {
-                    attend(&attention, qkv, sequences, output);
+                    attend(&attention, qkv, sequences, output, crew);
                     Ok(())
                 })
             }

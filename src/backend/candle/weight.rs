@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::Precision;
+use super::kernel::Crew;
 use super::kernel::product::{Finish, Panels, multiply};
 use super::kernel::quantised::Quantised;
 use super::slot::Slot;
@@ -116,16 +117,16 @@ impl Product {
         Ok(Product { form, bias, activation, depth, outputs })
     }
 
-    pub fn run(&self, rows: usize, input: &Slot, output: &Slot) -> Result<()> {
+    pub fn run(&self, rows: usize, input: &Slot, output: &Slot, crew: Crew) -> Result<()> {
         let finish = Finish { bias: self.bias.as_deref(), activation: self.activation };
         let count = rows * self.outputs;
         match &self.form {
             Form::Float(panels) => output.map(count, input, |output, input| {
-                multiply(panels, input, rows, finish, output);
+                multiply(panels, input, rows, finish, output, crew);
                 Ok(())
             }),
             Form::Eight(quantised) => output.map(count, input, |output, input| {
-                quantised.multiply(input, rows, self.depth, finish, output)
+                quantised.multiply(input, rows, self.depth, finish, output, crew)
             }),
             Form::Half(weights) => {
                 let product = input.tensor(rows, self.depth)?.to_dtype(DType::F16)?.matmul(weights)?;

@@ -222,10 +222,18 @@ fn releasing<T>(weights: &Weights, names: &[String], work: impl FnOnce() -> T) -
                 release();
             }
         });
-        let worked = work();
-        done.store(true, Ordering::Relaxed);
-        worked
+        // Also when the work breaks, or the thread above would go on for ever.
+        let _guard = Done(&done);
+        work()
     })
+}
+
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The library's errors as ours. Those of memory are told by their words, for they have no code of their own.

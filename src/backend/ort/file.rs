@@ -43,6 +43,8 @@ pub struct FileNetwork {
     pooling: Option<Pooling>,
     normalise: bool,
     by_token: bool,
+    /// Columns of an answer: of another width the file is another model's.
+    width: usize,
 }
 
 impl FileNetwork {
@@ -93,18 +95,19 @@ impl FileNetwork {
         });
         let normalise = matches!(graph.operations.last(), Some(Operation::Normalise { .. }));
         let by_token = graph.rows(graph.output()) == Rows::Tokens;
-        Ok(FileNetwork { engine, inputs, output, holds, pooling, normalise, by_token })
+        let width = graph.columns(graph.output());
+        Ok(FileNetwork { engine, inputs, output, holds, pooling, normalise, by_token, width })
     }
 
     /// Answers of a batch that has been laid out with padding.
     pub fn run(&mut self, feed: &Feed, batch: &Batch) -> Result<Vec<Vec<f32>>, BackendError> {
         let given: Vec<_> = self.inputs.iter().map(|input| feed.given(*input)).collect();
         let (holds, pooling, normalise, by_token) = (self.holds, self.pooling, self.normalise, self.by_token);
-        let expected = batch.lengths.len();
+        let (expected, width) = (batch.lengths.len(), self.width);
         let rows = self.engine.run(&given, self.output, |shape, floats| {
             let columns = shape.last().map_or(0, |columns| *columns as usize);
             let places = if holds == Holds::Tokens || by_token { feed.longest } else { 1 };
-            if columns == 0 || floats.len() != expected * places * columns {
+            if columns != width || floats.len() != expected * places * columns {
                 return None;
             }
             let texts = floats.chunks_exact(places * columns).zip(&batch.lengths);

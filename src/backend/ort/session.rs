@@ -1,6 +1,5 @@
 //! A loaded model: batches in, rows of floats out.
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,7 +21,6 @@ pub struct OrtSession {
     model: Model,
     environment: Environment,
     choice: Choice,
-    tokenisers: HashMap<usize, Arc<dyn Tokenise>>,
     feed: Feed,
 }
 
@@ -34,10 +32,11 @@ struct Network {
 }
 
 enum Networks {
-    /// That for padded batches is made at once; that for packed ones when the first of them comes, in a warm-up.
+    /// For one layout at a time, since each holds the weights: for padded batches at first, and for packed ones when the
+    /// first of them comes, in a warm-up.
     Lowered {
-        padded: Box<Network>,
-        packed: Option<Box<Network>>,
+        network: Option<Box<Network>>,
+        layout_is_packed: bool,
     },
     File(Box<FileNetwork>),
 }
@@ -51,15 +50,14 @@ impl OrtSession {
     ) -> Result<Self, BackendError> {
         let networks = match choice.source {
             Source::Lowered => {
-                let padded = Network::lower(&model, &environment, &choice, false)?;
-                Networks::Lowered { padded: Box::new(padded), packed: None }
+                let network = Network::lower(&model, &environment, &choice, false)?;
+                Networks::Lowered { network: Some(Box::new(network)), layout_is_packed: false }
             }
             Source::File => {
                 Networks::File(Box::new(FileNetwork::open(folder, &model.graph, &environment, &choice)?))
             }
         };
-        let (tokenisers, feed) = (HashMap::new(), Feed::default());
-        Ok(OrtSession { networks, model, environment, choice, tokenisers, feed })
+        Ok(OrtSession { networks, model, environment, choice, feed: Feed::default() })
     }
 }
 
@@ -108,20 +106,11 @@ impl Network {
 
 impl Session for OrtSession {
     fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError> {
-        let most = self.model.graph.most_tokens;
-        let limit = limit.map_or(most, |limit| limit.min(most));
-        if let Some(known) = self.tokenisers.get(&limit) {
-            return Ok(Arc::clone(known));
-        }
-        let mut tokenizer = self.model.tokenizer.clone();
-        tokenizer.cut_after(limit).map_err(BackendError::Refused)?;
-        let made: Arc<dyn Tokenise> = Arc::new(tokenizer);
-        self.tokenisers.insert(limit, Arc::clone(&made));
-        Ok(made)
+        self.model.tokenizer.cut(limit).map_err(BackendError::Refused)
     }
 
     fn legend(&self) -> Legend {
-        Legend { labels: self.model.labels.clone(), special: self.model.tokenizer.special.clone() }
+        Legend { labels: self.model.labels.clone(), special: self.model.tokenizer.special() }
     }
 
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {
@@ -138,14 +127,19 @@ impl Session for OrtSession {
                 self.feed.fill(batch, self.model.padding);
                 network.run(&self.feed, batch)?
             }
-            Networks::Lowered { padded, packed } => {
-                let network = match (batch.layout, packed) {
-                    (Layout::Padded(_), _) => padded,
-                    (Layout::Packed, Some(network)) => network,
-                    (Layout::Packed, packed) => {
-                        let network = Network::lower(&self.model, &self.environment, &self.choice, true)?;
-                        packed.insert(Box::new(network))
-                    }
+            Networks::Lowered { network, layout_is_packed } => {
+                let packed = batch.layout == Layout::Packed;
+                // The other one goes first, so that they never share the memory.
+                network.take_if(|_| *layout_is_packed != packed);
+                *layout_is_packed = packed;
+                let network = match network {
+                    Some(network) => network,
+                    None => network.insert(Box::new(Network::lower(
+                        &self.model,
+                        &self.environment,
+                        &self.choice,
+                        packed,
+                    )?)),
                 };
                 self.feed.fill(batch, self.model.padding);
                 network.run(&self.feed, batch, &self.model.graph)?

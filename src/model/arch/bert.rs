@@ -65,7 +65,7 @@ fn body(builder: &mut Builder, first: usize) -> Result<Body, ModelError> {
         activation: config.activation("hidden_act", "gelu")?,
         epsilon: config.number("layer_norm_eps", 1e-12)? as f32,
     };
-    let layers = config.count("num_hidden_layers")?;
+    let layers = config.layers("num_hidden_layers")?;
     let positions = config.count("max_position_embeddings")?;
     let types = config.optional_count("type_vocab_size")?;
     let words = config.count("vocab_size")?;

@@ -19,7 +19,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
         activation: config.activation("activation", "gelu")?,
         epsilon: 1e-12,
     };
-    let layers = config.count("n_layers")?;
+    let layers = config.layers("n_layers")?;
     let most_tokens = config.count("max_position_embeddings")?;
     let words = config.count("vocab_size")?;
 

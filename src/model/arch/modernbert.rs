@@ -38,7 +38,14 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
         let labels = builder.label_count("classifier")?;
         builder.head_linear(normed, "classifier", labels, width, None)?;
     }
+    // No table of the checkpoint bounds it, and angles are made for each position.
+    const MOST_POSITIONS: usize = 1 << 17;
     let most_tokens = builder.config.count("max_position_embeddings")?;
+    if most_tokens > MOST_POSITIONS {
+        let why =
+            format!("`max_position_embeddings` is {most_tokens}, and {MOST_POSITIONS} are the most here");
+        return Err(ModelError::Config(why));
+    }
     Ok(builder.finish("modernbert", plan.task, most_tokens))
 }
 
@@ -92,7 +99,7 @@ impl<'a> Network<'a> {
                 width / heads
             )));
         }
-        let layers = config.count("num_hidden_layers")?;
+        let layers = config.layers("num_hidden_layers")?;
         let intermediate = config.count("intermediate_size")?;
         let words = config.count("vocab_size")?;
         let is_global = global_layers(config, layers)?;

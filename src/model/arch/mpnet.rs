@@ -25,7 +25,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
         activation: config.activation("hidden_act", "gelu")?,
         epsilon: config.number("layer_norm_eps", 1e-12)? as f32,
     };
-    let layers = config.count("num_hidden_layers")?;
+    let layers = config.layers("num_hidden_layers")?;
     let positions = config.count("max_position_embeddings")?;
     let words = config.count("vocab_size")?;
     let buckets = config.optional_count("relative_attention_num_buckets")?.unwrap_or(32);
@@ -33,10 +33,11 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
     let Some(most_tokens) = positions.checked_sub(first).filter(|most| *most > 0) else {
         return Err(ModelError::Config(format!("{positions} positions, the first of which is {first}")));
     };
-    if buckets < 4 {
-        return Err(ModelError::Config(format!(
-            "`relative_attention_num_buckets` is {buckets}, and 4 are the least"
-        )));
+    // Half of them for each direction, half of those for near distances, and the far ones reach to the most distance.
+    if !(4..4 * MOST_DISTANCE).contains(&buckets) {
+        let why =
+            format!("`relative_attention_num_buckets` is {buckets}, not from 4 to {}", 4 * MOST_DISTANCE - 1);
+        return Err(ModelError::Config(why));
     }
 
     let table = builder.body("embeddings.position_embeddings.weight", &[positions, width])?;

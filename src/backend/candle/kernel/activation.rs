@@ -36,7 +36,8 @@ vectorised! {
 
 vectorised! {
     fn relu(numbers: &mut [f32]) {
-        numbers.iter_mut().for_each(|x| *x = x.max(0.0));
+        // Not `max`, which takes what isn't a number for zero.
+        numbers.iter_mut().for_each(|x| *x = if *x < 0.0 { 0.0 } else { *x });
     }
 }
 

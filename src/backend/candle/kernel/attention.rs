@@ -3,11 +3,9 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::exp::exp;
 use super::tile::{COLUMNS, Tile};
-use super::{Shared, norm, stretches};
+use super::{Crew, Shared, norm, stretches};
 
 /// Queries that are worked on at once: their scores over some thousand keys stay in the second level of the cache.
 const QUERIES: usize = 48;
@@ -85,21 +83,28 @@ thread_local! {
 
 /// Reads rows of queries, keys and values of all heads, and writes rows of contexts. Each of `sequences` says where the
 /// tokens of one lie; rows between them are zeroed.
-pub fn attend(attention: &Attention, qkv: &[f32], sequences: &[Range<usize>], context: &mut [f32]) {
+pub fn attend(
+    attention: &Attention,
+    qkv: &[f32],
+    sequences: &[Range<usize>],
+    context: &mut [f32],
+    crew: Crew,
+) {
     let width = attention.heads * attention.size;
     let tokens: usize = sequences.iter().map(ExactSizeIterator::len).sum();
     if tokens * width < context.len() {
         context.fill(0.0);
     }
-    let inside = |sequence: &Range<usize>| sequence.end * width <= context.len();
-    assert!(sequences.iter().all(inside) && qkv.len() >= 3 * context.len());
+    let inside = sequences.iter().all(|sequence| sequence.end * width <= context.len());
+    // What follows writes to each sequence's rows from a thread of its own.
+    let apart = sequences.windows(2).all(|pair| pair[0].end <= pair[1].start);
+    assert!(inside && apart && qkv.len() >= 3 * context.len());
     let output = Shared::of(context);
-    let tasks: Vec<(&Range<usize>, usize)> = sequences
+    let tasks = sequences
         .iter()
         .filter(|sequence| !sequence.is_empty())
-        .flat_map(|sequence| (0..attention.heads).map(move |head| (sequence, head)))
-        .collect();
-    tasks.into_par_iter().for_each(|(sequence, head)| {
+        .flat_map(|sequence| (0..attention.heads).map(move |head| (sequence, head)));
+    crew.each(tasks, |(sequence, head)| {
         SCRATCH.with_borrow_mut(|scratch| {
             // SAFETY: no two tasks share both a sequence and a head, so each writes to places of its own.
             unsafe { one_head(attention, qkv, sequence, head, scratch, output) }
@@ -309,7 +314,7 @@ mod tests {
             ] {
                 let attention = Attention { heads, size, window, rotary, bias };
                 let mut context = vec![f32::NAN; rows * width];
-                attend(&attention, &qkv, &sequences, &mut context);
+                attend(&attention, &qkv, &sequences, &mut context, Crew::All);
                 for (given, wanted) in context.iter().zip(plain(&attention, &qkv, &sequences, rows)) {
                     assert!((given - wanted).abs() < 2e-5, "{size} {window:?}: {given} {wanted}");
                 }

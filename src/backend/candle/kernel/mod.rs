@@ -3,6 +3,8 @@
 //! candle's own operations take two to ten times as long where it matters most on a processor: its product packs the
 //! weights anew for each call, its error function isn't vectorised, and each operation is a pass over memory of its own.
 
+use rayon::prelude::*;
+
 /// A function that is compiled for the processor's wide registers, too, and chosen when it's called.
 ///
 /// Its body must inline everything that it calls: a function that isn't inlined is compiled for narrow registers only.
@@ -50,6 +52,32 @@ pub mod norm;
 pub mod product;
 pub mod quantised;
 mod tile;
+
+/// Who does the work of a kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Crew {
+    /// The calling thread: the others have texts of their own.
+    Alone,
+    /// Every thread of the pool.
+    All,
+}
+
+impl Crew {
+    pub fn threads(self) -> usize {
+        match self {
+            Crew::Alone => 1,
+            Crew::All => rayon::current_num_threads(),
+        }
+    }
+
+    /// Does every task, each once.
+    pub fn each<T: Send>(self, tasks: impl Iterator<Item = T>, work: impl Fn(T) + Send + Sync) {
+        match self {
+            Crew::Alone => tasks.for_each(work),
+            Crew::All => tasks.collect::<Vec<T>>().into_par_iter().for_each(work),
+        }
+    }
+}
 
 /// Splits `count` things into stretches of at most `most`, as even as can be.
 pub fn stretches(count: usize, most: usize) -> impl Iterator<Item = std::ops::Range<usize>> {

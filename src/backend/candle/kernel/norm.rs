@@ -1,6 +1,6 @@
 //! Layer norms, sums, and rows of length one.
 
-use rayon::prelude::*;
+use super::Crew;
 
 /// Rows that one thread takes at a time: enough to be worth the hand-over.
 const ROWS: usize = 32;
@@ -12,9 +12,9 @@ pub struct LayerNorm<'a> {
 }
 
 /// `output = norm(input + residual)`, row by row.
-pub fn layer_norm(norm: &LayerNorm, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
+pub fn layer_norm(norm: &LayerNorm, input: &[f32], residual: Option<&[f32]>, output: &mut [f32], crew: Crew) {
     let block = ROWS * norm.weight.len();
-    output.par_chunks_mut(block).enumerate().for_each(|(place, output)| {
+    crew.each(output.chunks_mut(block).enumerate(), |(place, output)| {
         let part = place * block..place * block + output.len();
         rows(norm, &input[part.clone()], residual.map(|residual| &residual[part]), output);
     });
@@ -22,9 +22,13 @@ pub fn layer_norm(norm: &LayerNorm, input: &[f32], residual: Option<&[f32]>, out
 
 vectorised! {
     fn rows(norm: &LayerNorm, input: &[f32], residual: Option<&[f32]>, output: &mut [f32]) {
-        output.copy_from_slice(input);
-        if let Some(residual) = residual {
-            add_to(output, residual);
+        match residual {
+            Some(residual) => {
+                for ((sum, left), right) in output.iter_mut().zip(input).zip(residual) {
+                    *sum = left + right;
+                }
+            }
+            None => output.copy_from_slice(input),
         }
         for row in output.chunks_exact_mut(norm.weight.len()) {
             normalise(norm, row);
@@ -110,7 +114,7 @@ mod tests {
         let (weight, bias) = (vec![2.0; width], vec![1.0; width]);
         let mut output = vec![0.0; 3 * width];
         let norm = LayerNorm { weight: &weight, bias: Some(&bias), epsilon: 1e-5 };
-        layer_norm(&norm, &input, Some(&residual), &mut output);
+        layer_norm(&norm, &input, Some(&residual), &mut output, Crew::All);
         for row in output.chunks(width) {
             let mean = row.iter().sum::<f32>() / width as f32;
             let variance = row.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / width as f32;

@@ -1,9 +1,7 @@
 //! Products with weights, in fp32: laid out once, so that no call packs them again.
 
-use rayon::prelude::*;
-
 use super::tile::{COLUMNS, Tile};
-use super::{Shared, activation, stretches};
+use super::{Crew, Shared, activation, stretches};
 use crate::model::graph::Activation;
 
 /// Rows of one task: with 1536 numbers each they stay in a cache of the second level.
@@ -76,8 +74,7 @@ pub struct Task {
 }
 
 /// Shares a product out among threads: by rows, or by outputs where there are too few rows.
-pub fn tasks(rows: usize, panels: usize) -> Vec<Task> {
-    let threads = rayon::current_num_threads();
+pub fn tasks(rows: usize, panels: usize, threads: usize) -> impl Iterator<Item = Task> {
     // Fewer rows than this in a task would read the weights from memory more often than the arithmetic pays for.
     const FEWEST_ROWS: usize = 24;
     // More than one for each thread, so that one that is held up doesn't hold up all.
@@ -85,17 +82,27 @@ pub fn tasks(rows: usize, panels: usize) -> Vec<Task> {
     let most_rows = TASK_ROWS.min(rows.div_ceil(wanted)).max(FEWEST_ROWS);
     let by_rows: Vec<_> = stretches(rows, most_rows).collect();
     let most_panels = panels.div_ceil(wanted.div_ceil(by_rows.len()));
-    let tasks = by_rows.into_iter().flat_map(|rows| {
+    by_rows.into_iter().flat_map(move |rows| {
         stretches(panels, most_panels).map(move |panels| Task { rows: rows.clone(), panels })
-    });
-    tasks.collect()
+    })
 }
 
 /// `output = finish(input · weightsᵀ)`, for `rows` rows.
-pub fn multiply(weights: &Panels, input: &[f32], rows: usize, finish: Finish, output: &mut [f32]) {
+pub fn multiply(
+    weights: &Panels,
+    input: &[f32],
+    rows: usize,
+    finish: Finish,
+    output: &mut [f32],
+    crew: Crew,
+) {
     assert!(input.len() >= rows * weights.depth && output.len() >= rows * weights.outputs);
+    if rows == 0 {
+        return;
+    }
     let shared = Shared::of(output);
-    tasks(rows, weights.outputs.div_ceil(COLUMNS)).into_par_iter().for_each(|task| {
+    let panels = weights.outputs.div_ceil(COLUMNS);
+    crew.each(tasks(rows, panels, crew.threads()), |task| {
         // SAFETY: tasks don't overlap.
         unsafe { run(weights, input, &task, finish, shared) }
     });
@@ -153,7 +160,7 @@ mod tests {
             weights.fill(outputs / 2, &rows_of_weights[half..]);
             let mut output = vec![f32::NAN; rows * outputs];
             let finish = Finish { bias: Some(&bias), activation: Some(Activation::Relu) };
-            multiply(&weights, &input, rows, finish, &mut output);
+            multiply(&weights, &input, rows, finish, &mut output, Crew::All);
             for row in 0..rows {
                 for column in 0..outputs {
                     let pairs =

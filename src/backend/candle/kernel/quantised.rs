@@ -7,6 +7,9 @@
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Module, Result, Tensor};
 
+use super::Crew;
+use super::product::Finish;
+
 /// Numbers that share a scale.
 const BLOCK: usize = 32;
 
@@ -42,13 +45,14 @@ impl Quantised {
         input: &[f32],
         rows: usize,
         depth: usize,
-        finish: super::product::Finish,
+        finish: Finish,
         output: &mut [f32],
+        crew: Crew,
     ) -> Result<()> {
         match self {
             #[cfg(target_arch = "x86_64")]
             Quantised::Panels(panels) => {
-                panels.multiply(input, rows, finish, output);
+                panels.multiply(input, rows, finish, output, crew);
                 Ok(())
             }
             Quantised::Rows(product) => by_rows(product, &input[..rows * depth], depth, finish, output),
@@ -57,13 +61,7 @@ impl Quantised {
 }
 
 /// By candle's own product, whose rows are padded to whole blocks.
-fn by_rows(
-    product: &QMatMul,
-    input: &[f32],
-    depth: usize,
-    finish: super::product::Finish,
-    output: &mut [f32],
-) -> Result<()> {
+fn by_rows(product: &QMatMul, input: &[f32], depth: usize, finish: Finish, output: &mut [f32]) -> Result<()> {
     let padded = depth.next_multiple_of(BLOCK);
     let mut numbers = vec![0.0; input.len() / depth * padded];
     for (row, given) in numbers.chunks_exact_mut(padded).zip(input.chunks_exact(depth)) {
@@ -85,10 +83,8 @@ mod panels {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
-    use rayon::prelude::*;
-
     use super::super::product::{Finish, Task, tasks};
-    use super::super::{Shared, stretches};
+    use super::super::{Crew, Shared, stretches};
     use super::{BLOCK, BLOCK_BYTES};
 
     /// Outputs of a panel: two registers.
@@ -146,28 +142,29 @@ mod panels {
             Panels { blocks, outputs, depth }
         }
 
-        pub fn multiply(&self, input: &[f32], rows: usize, finish: Finish, output: &mut [f32]) {
+        pub fn multiply(&self, input: &[f32], rows: usize, finish: Finish, output: &mut [f32], crew: Crew) {
             assert!(input.len() >= rows * self.depth && output.len() >= rows * self.outputs);
-            let activations = self.quantise(&input[..rows * self.depth], rows);
+            if rows == 0 {
+                return;
+            }
+            let activations = self.quantise(&input[..rows * self.depth], rows, crew);
             let shared = Shared::of(output);
-            tasks(rows, self.outputs.div_ceil(COLUMNS)).into_par_iter().for_each(|task| {
+            let panels = self.outputs.div_ceil(COLUMNS);
+            crew.each(tasks(rows, panels, crew.threads()), |task| {
                 // SAFETY: `supported` was true when the panels were made, and tasks don't overlap.
                 unsafe { self.run(&activations, &task, finish, shared) }
             });
         }
 
-        fn quantise(&self, input: &[f32], rows: usize) -> Activations {
+        fn quantise(&self, input: &[f32], rows: usize, crew: Crew) -> Activations {
             const ROWS: usize = 16;
             let (depth, deep) = (self.depth, self.depth.div_ceil(BLOCK));
             let mut numbers = vec![128u8; rows * deep * BLOCK];
             let mut scales = vec![0f32; rows * deep];
-            numbers
-                .par_chunks_mut(ROWS * deep * BLOCK)
-                .zip(scales.par_chunks_mut(ROWS * deep))
-                .zip(input.par_chunks(ROWS * depth))
-                .for_each(|((numbers, scales), input)| {
-                    quantise_rows(input, depth, numbers, scales);
-                });
+            let into = numbers.chunks_mut(ROWS * deep * BLOCK).zip(scales.chunks_mut(ROWS * deep));
+            crew.each(input.chunks(ROWS * depth).zip(into), |(input, (numbers, scales))| {
+                quantise_rows(input, depth, numbers, scales);
+            });
             Activations { numbers, scales }
         }
 
@@ -237,6 +234,10 @@ mod panels {
             }
         }
         let highest = highest.iter().fold(0f32, |most, x| if *x > most { *x } else { most });
+        // What isn't a number has no eight bits, and must be seen in the answer.
+        if given.iter().any(|x| x.is_nan()) {
+            return f32::NAN;
+        }
         let inverse = if highest > 0.0 { 127.0 / highest } else { 0.0 };
         for (number, x) in numbers.iter_mut().zip(given) {
             // Adding 1.5 × 2²³ rounds, and leaves a whole number in the low bits.
@@ -303,7 +304,6 @@ mod panels {
 
 #[cfg(test)]
 mod tests {
-    use super::super::product::Finish;
     use super::*;
 
     #[test]
@@ -317,7 +317,7 @@ mod tests {
             let finish = Finish { bias: Some(&bias), activation: None };
             let quantised = Quantised::new(&weights, outputs, depth).unwrap();
             let mut output = vec![0.0; rows * outputs];
-            quantised.multiply(&input, rows, depth, finish, &mut output).unwrap();
+            quantised.multiply(&input, rows, depth, finish, &mut output, Crew::All).unwrap();
             let mut by_candle = vec![0.0; rows * outputs];
             let padded = depth.next_multiple_of(BLOCK);
             let tensor = Tensor::from_vec(weights.clone(), (outputs, depth), &Device::Cpu).unwrap();
