@@ -53,7 +53,6 @@ fn trial_of_one_second(criterion: &mut Criterion) {
         &documents,
         &corpus,
         &supplies,
-        program,
         Interrupt::default(),
     );
     let stage = &suite.stages[0];

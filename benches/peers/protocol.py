@@ -1,0 +1,164 @@
+"""What the Python peers share: the worker's side of docs/PROTOCOL.md, its clock, and documents as padded batches."""
+import json, os, sys
+from collections import deque
+from pathlib import Path
+from time import perf_counter as clock
+
+# A pass still belongs to the warm-up when the one after it is faster by more than this share; but after so many passes
+# an engine drifts. The tuner's own two rules, src/worker/timer.rs.
+SETTLED, MOST_WARMUP_PASSES = 0.05, 6
+
+
+class Failure(Exception):
+    """Its arguments are the kind and the message of a `failed` event."""
+
+
+def whole(value):
+    return type(value) is int and value >= 1  # isinstance would take true for a number
+
+
+def limit(value):
+    return value == "none" or whole(value)
+
+
+def one_of(*words):
+    return lambda value: value in words
+
+
+def checked(what, known, given):
+    """A knob or a setting that would have no effect must not look as if it had one."""
+    for name, value in given.items():
+        if name not in known or not known[name][1](value):
+            raise Failure("refused", f"{name}={value!r}: no such {what}, or not a value of it")
+    return given
+
+
+def mean_pooled_bert(model):
+    """The config of a model's folder. What needs more than a mean and a normalisation is refused."""
+    read = lambda name: json.loads((Path(model) / name).read_text("utf-8"))
+    config, pooling = read("config.json"), read("1_Pooling/config.json")
+    kinds = [module["type"].rsplit(".", 1)[-1] for module in read("modules.json")]
+    mean = pooling.get("pooling_mode_mean_tokens") or pooling.get("pooling_mode") == "mean"
+    if config["model_type"] != "bert" or not mean or kinds != ["Transformer", "Pooling", "Normalize"]:
+        raise Failure("refused", "this worker has BERT with mean pooling and normalisation only")
+    return config
+
+
+def batches(model, start, slots=1):
+    """Makes an `embed` for `serve` of `start`: it takes ids and their mask, and gives what waits for the last hidden
+    states. So many `slots` are the batches that may be under way before the oldest is waited for."""
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    config = mean_pooled_bert(model)
+    tokenizer = Tokenizer.from_file(str(Path(model) / "tokenizer.json"))
+    tokenizer.no_padding()  # the file asks for rows of 128
+
+    def embed(texts, knobs):
+        positions = config["max_position_embeddings"]
+        tokenizer.enable_truncation(positions if knobs["max_tokens"] == "none" else min(knobs["max_tokens"], positions))
+        order = list(range(len(texts)))
+        if knobs["order"] == "length":
+            order.sort(key=lambda index: -len(texts[index]))  # longest first: memory runs out at once or never
+        vectors, tokens, padded = np.zeros((len(texts), config["hidden_size"]), np.float32), 0, 0
+        split, batch_seconds, pending = dict.fromkeys(("tokenise", "pad", "compute", "finish"), 0.0), [], deque()
+
+        def finish():
+            begin, members, mask, wait = pending.popleft()
+            t = [clock()]
+            hidden = wait()
+            t.append(clock())
+            sums = (mask[:, None, :].astype(np.float32) @ hidden)[:, 0]  # a mean's divisor is lost in the length below
+            vectors[members] = sums / np.linalg.norm(sums, axis=1, keepdims=True)
+            t.append(clock())
+            split["compute"], split["finish"] = split["compute"] + t[1] - t[0], split["finish"] + t[2] - t[1]
+            batch_seconds.append(t[2] - begin)
+
+        for first in range(0, len(texts), knobs["batch_size"]):
+            t, members = [clock()], order[first:first + knobs["batch_size"]]
+            rows = [encoding.ids for encoding in tokenizer.encode_batch_fast([texts[index] for index in members])]
+            t.append(clock())
+            lengths = np.array([len(row) for row in rows])
+            mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+            ids = np.full(mask.shape, config["pad_token_id"], np.int64)
+            ids[mask == 1] = np.concatenate(rows)
+            t.append(clock())
+            pending.append((t[0], members, mask, start(ids, mask)))
+            t.append(clock())
+            for i, part in enumerate(("tokenise", "pad", "compute")):
+                split[part] += t[i + 1] - t[i]
+            tokens, padded = tokens + int(lengths.sum()), padded + mask.size
+            while len(pending) >= slots:
+                finish()
+        while pending:
+            finish()
+        return vectors, {"tokens": tokens, "padded_tokens": padded, "batch_seconds": batch_seconds, "split": split}
+
+    return embed
+
+
+def serve(load, knobs, settings={}, prepare=lambda request: None):
+    """Answers requests until stdin ends. `knobs` and `settings` are a default and a test of values by name.
+    `load(request)` gives a version and `embed`; `embed(texts, knobs)` gives vectors in the order of the texts, and a
+    pass's figures but for its time. What `prepare(request)` does comes before the load's clock: files made once."""
+    loaded = {}
+
+    def do_load(r):
+        loaded.clear()  # if this load fails, nothing may answer in its name
+        for field, mine in (("protocol", 1), ("task", "embed")):
+            if r[field] != mine:
+                raise Failure("refused", f"{field} is {r[field]!r}, and this worker has only {mine!r}")
+        if r.get("device", "cpu") != "cpu":
+            raise Failure("refused", f"this worker runs on the processor, not on {r['device']}")
+        r["model"] = r.get("folder") or r["model"]
+        if not (Path(r["model"]) / "config.json").is_file():
+            raise Failure("not-available", f"no model in {Path(r['model']).absolute()}")
+        for what, known in (("knob", knobs), ("setting", settings)):
+            defaults = {name: default for name, (default, _) in known.items()}
+            r[what + "s"] = {**defaults, **checked(what, known, r[what + "s"])}
+        prepare(r)
+        start = clock()
+        version, embed = load(r)
+        with open(r["corpus"], "rb") as lines:  # as bytes: json takes them for UTF-8, whatever the locale says
+            loaded.update(knobs=r["knobs"], embed=embed, texts=[json.loads(line)["text"] for line in lines])
+        return {"event": "loaded", "protocol": 1, "device": "cpu", "seconds": clock() - start, "version": version}
+
+    def one_pass(r):
+        if not loaded:
+            raise Failure("failed", "nothing is loaded")
+        now = {**loaded["knobs"], **checked("knob", knobs, r["knobs"])}
+        start = clock()
+        vectors, figures = loaded["embed"](loaded["texts"], now)
+        return vectors, {"seconds": clock() - start, "documents": len(vectors), **figures}
+
+    def measure(r):
+        start, warm, before, passes = clock(), 1, one_pass(r)[1], [one_pass(r)[1]]
+        while passes[0]["seconds"] < before["seconds"] * (1 - SETTLED) and warm < MOST_WARMUP_PASSES:
+            warm, before, passes[0] = warm + 1, passes[0], one_pass(r)[1]
+        while len(passes) < r["passes"] or sum(p["seconds"] for p in passes) < r["seconds"]:
+            passes.append(one_pass(r)[1])
+        return {"event": "measured", "passes": passes, "warmup_passes": warm, "busy_seconds": clock() - start}
+
+    def answer(r):
+        finite = lambda vector: [x if x - x == 0 else None for x in vector]  # NaN is no JSON
+        return {"event": "answered", "answers": [{"vector": finite(v)} for v in one_pass(r)[0].tolist()]}
+
+    def unload(r):
+        loaded.clear()
+        return {"event": "unloaded"}
+
+    # Only events may go to stdout: keep it for them, and send all else that's printed, by C libraries too, to stderr.
+    events = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for request in map(json.loads, sys.stdin.buffer):
+        try:
+            event = {"load": do_load, "answer": answer, "measure": measure, "unload": unload}[request["do"]](request)
+        except Exception as e:  # one event for each request, whatever goes wrong
+            kind, message = e.args if isinstance(e, Failure) else ("failed", f"{type(e).__name__}: {e}")
+            if isinstance(e, ModuleNotFoundError):
+                kind, message = "not-available", f"{e}: `pip install -r requirements.txt` for the python3 in PATH"
+            torchs, onnxruntimes = "not enough memory", "Failed to allocate memory"
+            if isinstance(e, MemoryError) or torchs in message or onnxruntimes in message:
+                kind = "out-of-memory"
+            event = {"event": "failed", "kind": kind, "message": message}
+        print(json.dumps({"id": request["id"], **event}), file=events, flush=True)
