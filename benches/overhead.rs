@@ -46,15 +46,8 @@ fn trial_of_one_second(criterion: &mut Criterion) {
     let target = Target::simulated(None, "overhead");
     let program = env!("CARGO_BIN_EXE_autotune").into();
     let supplies = Supplies { program, ..Supplies::default() };
-    let mut runner = Runner::new(
-        &suite,
-        &target,
-        &source.folder,
-        &documents,
-        &corpus,
-        &supplies,
-        Interrupt::default(),
-    );
+    let mut runner =
+        Runner::new(&suite, &target, &source.folder, &documents, &corpus, &supplies, Interrupt::default());
     let stage = &suite.stages[0];
     let mut round = 0;
     let (mut busy, mut overhead) = (Vec::new(), Vec::new());

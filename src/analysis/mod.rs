@@ -122,9 +122,10 @@ impl StageAnalysis {
         self.candidates.iter().find(|ranked| ranked.summary.id == id)
     }
 
-    /// Whether `knob`, or the backend, is the same in all candidates, so that naming it says nothing.
+    /// Whether `knob`, or the backend, is the same in all candidates that have it, so that naming it says nothing.
     pub fn is_shared(&self, knob: &str) -> bool {
-        let mut values = self.candidates.iter().map(|ranked| ranked.summary.candidate.word(knob));
+        let words = self.candidates.iter().map(|ranked| ranked.summary.candidate.word(knob));
+        let mut values = words.filter(|word| !word.is_empty());
         let first = values.next();
         // Of a single candidate nothing is shared, or it could not be named.
         self.candidates.len() > 1 && values.all(|value| Some(value) == first)

@@ -32,7 +32,7 @@ pub fn threads_of(candidate: &Candidate) -> usize {
 }
 
 pub fn memory_fraction() -> KnobSpec {
-    let kind = Kind::Number { least: 0.0001, most: 1.0 };
+    let kind = Kind::Number { least: 1e-6, most: 1.0 };
     let help =
         "share of the machine's memory that the worker may take; on the processor a limit on its process";
     KnobSpec::new(MEMORY_FRACTION, Applies::Load, kind, Value::Number(1.0), help)

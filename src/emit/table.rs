@@ -191,9 +191,12 @@ impl Column {
 }
 
 fn knob_columns(shown: &[&Ranked]) -> Vec<Column> {
-    let Some(first) = shown.first() else { return Vec::new() };
-    let differs =
-        |value: &dyn Fn(&Ranked) -> Option<String>| shown.iter().any(|ranked| value(ranked) != value(first));
+    // A knob that some backends don't have tells nothing as long as the others have one value of it.
+    let differs = |value: &dyn Fn(&Ranked) -> Option<String>| {
+        let mut values = shown.iter().filter_map(|ranked| value(ranked));
+        let first = values.next();
+        values.any(|value| Some(&value) != first.as_ref())
+    };
     let backend = |ranked: &Ranked| Some(ranked.summary.candidate.backend.clone());
     let mut columns = Vec::new();
     if differs(&backend) {

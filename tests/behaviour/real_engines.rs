@@ -116,14 +116,14 @@ fn without_pip_candle_is_tuned_and_ort_is_not_available_with_the_remedy() {
 fn a_share_of_the_memory_is_a_limit_on_the_worker() {
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap();
     let total: f64 = meminfo.split_whitespace().nth(1).unwrap().parse().unwrap();
-    // 24 MiB: less than an engine takes to say its name.
-    let fraction = 24.0 * 1024.0 / total;
+    // 2 MiB: less than an engine takes to say its name.
+    let fraction = 2.0 * 1024.0 / total;
     let place = suite(
         "embed",
         &fixture("bert-embed-mean"),
-        &format!("knobs = {{ memory_fraction = [{fraction:.6}] }}"),
+        &format!("knobs = {{ memory_fraction = [{fraction:.9}] }}"),
     );
-    place.best(&["--gpu", "cpu", "--backend", "candle", "--set", "threads=8"], 0);
+    place.best(&["--gpu", "cpu", "--backend", "candle"], 0);
     let rows = place.trials();
     let limited = rows.iter().find(|row| row["memory_fraction"] != "1").unwrap();
     assert_eq!(limited["status"], "out of memory", "{limited:?}");

@@ -54,7 +54,8 @@ impl Backend for Candle {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(knobs::threads_of(candidate))
             .build()
-            .map_err(|error| BackendError::Failed(error.to_string()))?;
+            // The system has no other reason to refuse a thread than the memory of its stack.
+            .map_err(|error| BackendError::OutOfMemory(format!("no room for the threads: {error}")))?;
         let network = pool.install(|| Network::new(&model, precision)).map_err(BackendError::Failed)?;
         let legend = Legend { labels: model.labels, special: model.tokenizer.special() };
         Ok(Box::new(CandleSession { network, pool, tokenizer: model.tokenizer, legend }))
