@@ -3,6 +3,7 @@
 //! One JSON object a line, requests on stdin, events on stdout, chatter on stderr: docs/PROTOCOL.md. Knows nothing of
 //! suites, searches and results.
 
+mod heap;
 pub mod protocol;
 mod serve;
 mod stdout;

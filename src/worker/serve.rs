@@ -7,7 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 
 use super::protocol::{self, Ask, Event, FailureKind, Load, Loaded, Measure, Measured, Request, What};
-use super::timer;
+use super::{heap, timer};
 use crate::backend::{self, BackendError, Clock, LoadRequest, Session};
 use crate::knob::{Candidate, Value};
 use crate::pipeline::{self, Pass, Settings};
@@ -110,6 +110,7 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
     let start = clock.now();
     let session = backend.load(&request)?;
     let seconds = (clock.now() - start).as_secs_f64();
+    heap::trim();
     // Which library was loaded may depend on the candidate, so it's asked last.
     let version = backend.version()?;
     let loaded = Loaded {

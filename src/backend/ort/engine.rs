@@ -215,7 +215,7 @@ fn element(element: Element) -> TensorElementType {
 fn releasing<T>(weights: &Weights, names: &[String], work: impl FnOnce() -> T) -> T {
     let done = AtomicBool::new(false);
     let release = || names.iter().for_each(|name| weights.release(name));
-    std::thread::scope(|scope| {
+    let worked = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
                 std::thread::sleep(RELEASE_EVERY);
@@ -225,7 +225,10 @@ fn releasing<T>(weights: &Weights, names: &[String], work: impl FnOnce() -> T) -
         // Also when the work breaks, or the thread above would go on for ever.
         let _guard = Done(&done);
         work()
-    })
+    });
+    // What was read since the last time.
+    release();
+    worked
 }
 
 struct Done<'a>(&'a AtomicBool);
