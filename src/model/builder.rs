@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::error::ModelError;
-use super::graph::{Activation, Graph, Operation, Pooling, Stack, Value, Weight};
+use super::graph::{Activation, Graph, Operation, Pooling, Positions, Stack, Value, Weight};
 use super::weights::Shapes;
 use crate::task::Task;
 
@@ -129,6 +129,27 @@ impl<'a> Builder<'a> {
         let weight = self.body(&format!("{name}.weight"), &[width])?;
         let bias = Some(self.body(&format!("{name}.bias"), &[width])?);
         Ok(self.push(Operation::LayerNorm { input, residual, weight, bias, epsilon }))
+    }
+
+    /// Words, learned positions from `first` on, and types where there are some, normalised; and how many tokens that are.
+    pub fn embedded(
+        &mut self,
+        width: usize,
+        epsilon: f32,
+        first: usize,
+        types: Option<usize>,
+    ) -> Result<(Value, usize), ModelError> {
+        let words = self.config.count("vocab_size")?;
+        let positions = self.config.count("max_position_embeddings")?;
+        let Some(most_tokens) = positions.checked_sub(first).filter(|most| *most > 0) else {
+            return Err(ModelError::Config(format!("{positions} positions, the first of which is {first}")));
+        };
+        let table = self.body("embeddings.position_embeddings.weight", &[positions, width])?;
+        let types = types.map(|types| self.body("embeddings.token_type_embeddings.weight", &[types, width]));
+        let words = self.body("embeddings.word_embeddings.weight", &[words, width])?;
+        let positions = Some(Positions { table, first });
+        let sum = self.push(Operation::Embedding { words, positions, types: types.transpose()? });
+        Ok((self.layer_norm(sum, None, "embeddings.LayerNorm", width, epsilon)?, most_tokens))
     }
 
     /// A layer that normalises after attention and after the two products behind it.

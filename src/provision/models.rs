@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "writes 90 MB"]
+    #[ignore = "writes 90 MB: cargo test --release -- --ignored a_replica_is_made_once"]
     fn a_replica_is_made_once_and_opens_as_the_model() {
         let (_folder, sources) = nothing();
         let home = sources.resolve("minilm", Replica::For(Task::Embed)).unwrap();

@@ -3,7 +3,7 @@
 use super::{Plan, classifier_over_first, common_head, token_classifier};
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
-use crate::model::graph::{Activation, Graph, Operation, Positions, Value};
+use crate::model::graph::{Activation, Graph, Operation, Value};
 use crate::task::Task;
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
@@ -66,23 +66,9 @@ fn body(builder: &mut Builder, first: usize) -> Result<Body, ModelError> {
         epsilon: config.number("layer_norm_eps", 1e-12)? as f32,
     };
     let layers = config.layers("num_hidden_layers")?;
-    let positions = config.count("max_position_embeddings")?;
     let types = config.optional_count("type_vocab_size")?;
-    let words = config.count("vocab_size")?;
-    let Some(most_tokens) = positions.checked_sub(first).filter(|most| *most > 0) else {
-        return Err(ModelError::Config(format!("{positions} positions, the first of which is {first}")));
-    };
 
-    let table = builder.body("embeddings.position_embeddings.weight", &[positions, width])?;
-    let embedding = Operation::Embedding {
-        words: builder.body(WORDS, &[words, width])?,
-        positions: Some(Positions { table, first }),
-        types: types
-            .map(|types| builder.body("embeddings.token_type_embeddings.weight", &[types, width]))
-            .transpose()?,
-    };
-    let embedded = builder.push(embedding);
-    let mut hidden = builder.layer_norm(embedded, None, "embeddings.LayerNorm", width, shape.epsilon)?;
+    let (mut hidden, most_tokens) = builder.embedded(width, shape.epsilon, first, types)?;
     for layer in 0..layers {
         let name = |part: &str| format!("encoder.layer.{layer}.{part}");
         let names = PostNormLayer {

@@ -3,7 +3,7 @@
 use super::{Plan, classifier_over_first, common_head, token_classifier};
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
-use crate::model::graph::{Activation, Graph, Operation, Positions};
+use crate::model::graph::{Activation, Graph, Operation};
 use crate::task::Task;
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
@@ -20,17 +20,8 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
         epsilon: 1e-12,
     };
     let layers = config.layers("n_layers")?;
-    let most_tokens = config.count("max_position_embeddings")?;
-    let words = config.count("vocab_size")?;
 
-    let table = builder.body("embeddings.position_embeddings.weight", &[most_tokens, width])?;
-    let embedding = Operation::Embedding {
-        words: builder.body(WORDS, &[words, width])?,
-        positions: Some(Positions { table, first: 0 }),
-        types: None,
-    };
-    let embedded = builder.push(embedding);
-    let mut hidden = builder.layer_norm(embedded, None, "embeddings.LayerNorm", width, shape.epsilon)?;
+    let (mut hidden, most_tokens) = builder.embedded(width, shape.epsilon, 0, None)?;
     for layer in 0..layers {
         let name = |part: &str| format!("transformer.layer.{layer}.{part}");
         let names = PostNormLayer {

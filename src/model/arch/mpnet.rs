@@ -3,7 +3,7 @@
 use super::{Plan, classifier_over_first, common_head, token_classifier};
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
-use crate::model::graph::{Activation, Graph, Operation, Positions, RelativeBias};
+use crate::model::graph::{Activation, Graph, Operation, RelativeBias};
 use crate::task::Task;
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
@@ -26,13 +26,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
         epsilon: config.number("layer_norm_eps", 1e-12)? as f32,
     };
     let layers = config.layers("num_hidden_layers")?;
-    let positions = config.count("max_position_embeddings")?;
-    let words = config.count("vocab_size")?;
     let buckets = config.optional_count("relative_attention_num_buckets")?.unwrap_or(32);
-    let first = FIRST_POSITION;
-    let Some(most_tokens) = positions.checked_sub(first).filter(|most| *most > 0) else {
-        return Err(ModelError::Config(format!("{positions} positions, the first of which is {first}")));
-    };
     // Half of them for each direction, half of those for near distances, and the far ones reach to the most distance.
     if !(4..4 * MOST_DISTANCE).contains(&buckets) {
         let why =
@@ -40,18 +34,11 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
         return Err(ModelError::Config(why));
     }
 
-    let table = builder.body("embeddings.position_embeddings.weight", &[positions, width])?;
-    let embedding = Operation::Embedding {
-        words: builder.body(WORDS, &[words, width])?,
-        positions: Some(Positions { table, first }),
-        types: None,
-    };
     let bias = RelativeBias {
         table: builder.body("encoder.relative_attention_bias.weight", &[buckets, heads])?,
         most_distance: MOST_DISTANCE,
     };
-    let embedded = builder.push(embedding);
-    let mut hidden = builder.layer_norm(embedded, None, "embeddings.LayerNorm", width, shape.epsilon)?;
+    let (mut hidden, most_tokens) = builder.embedded(width, shape.epsilon, FIRST_POSITION, None)?;
     for layer in 0..layers {
         let name = |part: &str| format!("encoder.layer.{layer}.{part}");
         let names = PostNormLayer {
