@@ -1,4 +1,5 @@
-//! Tells the program what it was built from: the git revision, and the version of candle in the lock file.
+//! Tells the program what it was built from: the git revision, and the version of candle in the lock file. With the feature
+//! `cuda` it compiles the kernels, and finds the toolkit's libraries.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,4 +29,28 @@ fn main() {
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]).filter(|log| Path::new(log).exists()) {
         println!("cargo::rerun-if-changed={log}");
     }
+    #[cfg(feature = "cuda")]
+    cuda();
+}
+
+#[cfg(feature = "cuda")]
+fn cuda() {
+    const KERNELS: &str = "src/backend/candle/cuda/kernels";
+    println!("cargo::rerun-if-changed={KERNELS}");
+    cudaforge::KernelBuilder::new()
+        .source_files([format!("{KERNELS}/network.cu")])
+        .args(["-std=c++17", "-O3"])
+        .build_ptx()
+        .expect("nvcc compiles the kernels; scripts/cuda-toolkit.sh sees to one");
+
+    // candle links the toolkit's libraries by their names alone. In toolkits of NVIDIA's the driver's library is a stub.
+    println!("cargo::rerun-if-env-changed=CUDA_HOME");
+    let home = std::path::PathBuf::from(std::env::var_os("CUDA_HOME").unwrap_or("/usr/local/cuda".into()));
+    for folder in ["lib64", "lib", "lib64/stubs", "lib/stubs"].map(|folder| home.join(folder)) {
+        if folder.is_dir() {
+            println!("cargo::rustc-link-search=native={}", folder.display());
+        }
+    }
+    // A stub made by the script is empty: the driver's own functions are found where the program is started.
+    println!("cargo::rustc-link-arg=-Wl,--unresolved-symbols=ignore-all");
 }

@@ -1,11 +1,18 @@
 //! Knobs that several engines have, so that they mean the same in each.
 
-use super::BackendError;
+use super::{BackendError, Transfers};
 use crate::knob::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
 
 pub const DTYPE: &str = "dtype";
 const THREADS: &str = "threads";
 const MEMORY_FRACTION: &str = "memory_fraction";
+/// How batches reach the device. It's stated by the pipeline, which prepares them.
+pub const TRANSFERS: &str = "transfers";
+
+/// How a candidate's batches travel.
+pub fn transfers_of(candidate: &Candidate) -> Transfers {
+    Transfers::named(&candidate.word(TRANSFERS)).unwrap_or_default()
+}
 
 /// The precisions of an engine, the reference's first.
 pub fn dtype(precisions: &[&str], help: &str) -> KnobSpec {
@@ -33,14 +40,28 @@ pub fn threads_of(candidate: &Candidate) -> usize {
 
 pub fn memory_fraction() -> KnobSpec {
     let kind = Kind::Number { least: 1e-6, most: 1.0 };
-    let help =
-        "share of the machine's memory that the worker may take; on the processor a limit on its process";
+    let help = "share of the memory that the worker may take: of the GPU's, everything included; or of the machine's, \
+                as a limit on its process";
     KnobSpec::new(MEMORY_FRACTION, Applies::Load, kind, Value::Number(1.0), help)
 }
 
-/// Holds this process to the candidate's share of the memory, from here on.
+pub fn memory_fraction_of(candidate: &Candidate) -> f64 {
+    candidate.knobs.get(MEMORY_FRACTION).and_then(Value::number).unwrap_or(1.0)
+}
+
+/// What a session on the processor makes of the knob `transfers`.
+pub fn copies_nothing(candidate: &Candidate) -> Result<(), BackendError> {
+    match Transfers::named(&candidate.word(TRANSFERS)) {
+        Some(Transfers::Pinned) => Err(BackendError::Refused(format!(
+            "`{TRANSFERS}` pinned is for GPUs: nothing is copied where the processor computes"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Holds this process to the candidate's share of the machine's memory, from here on.
 pub fn limit_memory(candidate: &Candidate) -> Result<(), BackendError> {
-    let fraction = candidate.knobs.get(MEMORY_FRACTION).and_then(Value::number).unwrap_or(1.0);
+    let fraction = memory_fraction_of(candidate);
     if fraction >= 1.0 {
         return Ok(());
     }

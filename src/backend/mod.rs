@@ -8,13 +8,18 @@ mod clock;
 pub mod declared;
 pub mod exec;
 pub mod fake;
+pub mod gpu;
 mod knobs;
 pub mod ort;
 
 pub use clock::{Clock, Monotonic, VirtualClock};
+pub use gpu::{DeviceMemory, Transfers};
+pub use knobs::TRANSFERS;
 
+use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,10 +54,61 @@ pub trait Session {
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError>;
     /// Takes the values of the `Run` knobs that the engine itself understands.
     fn configure(&mut self, candidate: &Candidate, seed: u64) -> Result<(), BackendError>;
-    /// Peak device memory since the last [`configure`](Session::configure), where the engine can tell.
-    fn peak_device_bytes(&self) -> Option<u64>;
+    /// Memory of the device, its peaks since the last [`configure`](Session::configure), where the engine can tell.
+    fn device_memory(&self) -> Option<DeviceMemory>;
     /// The device in use, as services spell it: `cpu`, `cuda:0`.
     fn device(&self) -> String;
+    /// The same session, where it can work on one batch while the next is prepared and copied.
+    fn overlapped(&mut self) -> Option<&mut dyn Overlapped> {
+        None
+    }
+}
+
+/// A session with room for several batches at once.
+pub trait Overlapped {
+    fn is_full(&self) -> bool;
+    /// Takes a batch on, and returns before it's worked out.
+    fn submit(&mut self, batch: &Batch) -> Result<(), BackendError>;
+    /// Waits for the output of the batch that was taken on first.
+    fn collect(&mut self) -> Result<Output, BackendError>;
+}
+
+/// Where a network runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    #[default]
+    Processor,
+    /// One of NVIDIA's cards, by its number.
+    Cuda(u32),
+    /// The GPU of an Apple processor.
+    Apple,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Processor => out.write_str("cpu"),
+            Device::Cuda(number) => write!(out, "cuda:{number}"),
+            Device::Apple => out.write_str("mps"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = BackendError;
+
+    fn from_str(text: &str) -> Result<Self, BackendError> {
+        match text {
+            "cpu" => Ok(Device::Processor),
+            "mps" => Ok(Device::Apple),
+            "cuda" => Ok(Device::Cuda(0)),
+            other => other
+                .strip_prefix("cuda:")
+                .and_then(|number| number.parse().ok())
+                .map(Device::Cuda)
+                .ok_or_else(|| BackendError::Refused(format!("{other:?} is no device known here"))),
+        }
+    }
 }
 
 /// What `load` is told.
@@ -62,6 +118,9 @@ pub struct LoadRequest {
     /// A name, or the folder of a model.
     pub model: String,
     pub candidate: Candidate,
+    pub device: Device,
+    /// What the device's memory is limited to, where it stands in for a smaller one.
+    pub device_bytes: Option<u64>,
 }
 
 /// What answers are made of besides floats.

@@ -6,12 +6,15 @@ mod batching;
 mod finish;
 mod prepare;
 
+use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::backend::{BackendError, Clock, Session};
+use crate::backend::{
+    BackendError, Batch, Clock, Legend, Output, Overlapped, Session, TRANSFERS, Transfers, VirtualClock,
+};
 use crate::knob::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
 use crate::task::{Answer, Document, Task};
 use prepare::{Prepared, Preparer};
@@ -57,10 +60,11 @@ pub fn knobs() -> Vec<KnobSpec> {
 pub fn overlap_knobs() -> Vec<KnobSpec> {
     vec![
         run(
-            "non_blocking",
-            Kind::Switch,
-            Value::Switch(false),
-            "prepare the next batch while this one computes",
+            TRANSFERS,
+            choice(&Transfers::NAMES.map(|(name, _)| name)),
+            word("blocking"),
+            "how batches reach the device: from ordinary memory, from pinned memory, or from pinned memory while the \
+             batch before computes; on the processor, where nothing is copied, the last of them prepares ahead",
         ),
         run(
             "num_workers",
@@ -100,7 +104,7 @@ pub struct Settings {
     pub max_chars: Option<usize>,
     pub order: Order,
     pub packed: bool,
-    pub non_blocking: bool,
+    pub transfers: Transfers,
     pub num_workers: usize,
 }
 
@@ -113,7 +117,7 @@ impl Default for Settings {
             max_chars: None,
             order: Order::Arrival,
             packed: false,
-            non_blocking: false,
+            transfers: Transfers::Blocking,
             num_workers: 1,
         }
     }
@@ -149,7 +153,7 @@ impl Settings {
             "order" if is("length") => self.order = Order::Length,
             "order" if is("buckets") => self.order = Order::Buckets,
             "padding" => self.packed = is("packed"),
-            "non_blocking" => self.non_blocking = *value == Value::Switch(true),
+            TRANSFERS => self.transfers = Transfers::named(&value.to_string()).unwrap_or_default(),
             "num_workers" => self.num_workers = count.unwrap_or(1),
             _ => {}
         }
@@ -204,8 +208,8 @@ pub fn pass(
 ) -> Result<(Pass, Vec<Answer>), BackendError> {
     let tokeniser = session.tokeniser(settings.max_tokens)?;
     let preparer = Preparer::new(documents, settings, &*tokeniser, clock);
-    let mut run = Run::start(session, clock, task, documents.len());
-    if settings.non_blocking {
+    let mut run = Run::start(session.legend(), clock, task, documents.len());
+    if settings.transfers == Transfers::NonBlocking {
         std::thread::scope(|scope| {
             let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
             scope.spawn(move || {
@@ -216,17 +220,37 @@ pub fn pass(
                     }
                 }
             });
-            run.batches(batches.into_iter(), true)
+            match session.overlapped() {
+                Some(engine) => run.ahead(engine, batches.into_iter()),
+                None => run.ahead(&mut Alone { session, output: None }, batches.into_iter()),
+            }
         })?;
     } else {
-        run.batches(preparer, false)?;
+        run.one_by_one(session, preparer)?;
     }
     Ok(run.finish())
 }
 
+/// Runs the longest documents in one batch, as they may come together in service whatever the order is here: memory that
+/// holds for them holds for everything.
+pub fn stress(
+    session: &mut dyn Session,
+    documents: &[Document],
+    settings: &Settings,
+) -> Result<(), BackendError> {
+    let tokeniser = session.tokeniser(settings.max_tokens)?;
+    let settings = Settings { order: Order::Length, ..settings.clone() };
+    let clock = VirtualClock::default();
+    let mut preparer = Preparer::new(documents, &settings, &*tokeniser, &clock);
+    match preparer.next() {
+        Some(prepared) => session.run(&prepared.map_err(BackendError::Failed)?.batch).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
 /// A pass that is under way.
 struct Run<'a> {
-    session: &'a mut dyn Session,
+    legend: Legend,
     clock: &'a dyn Clock,
     task: Task,
     start: Duration,
@@ -235,52 +259,104 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(session: &'a mut dyn Session, clock: &'a dyn Clock, task: Task, documents: usize) -> Self {
+    fn start(legend: Legend, clock: &'a dyn Clock, task: Task, documents: usize) -> Self {
         let pass = Pass { documents: documents as u64, ..Pass::default() };
-        Run { session, clock, task, start: clock.now(), pass, answers: vec![None; documents] }
+        Run { legend, clock, task, start: clock.now(), pass, answers: vec![None; documents] }
     }
 
-    /// Runs batches as they come. Of those prepared ahead only the time that we wait for them is ours.
-    fn batches(
-        &mut self,
-        mut batches: impl Iterator<Item = Result<Prepared, String>>,
-        ahead: bool,
-    ) -> Result<(), BackendError> {
-        let legend = self.session.legend();
+    /// Prepares a batch, runs it, and prepares the next.
+    fn one_by_one(&mut self, session: &mut dyn Session, mut batches: Preparer) -> Result<(), BackendError> {
         loop {
             let mut lap = Lap::start(self.clock);
             let Some(prepared) = batches.next() else { return Ok(()) };
             let prepared = prepared.map_err(BackendError::Failed)?;
-            let waited = lap.next();
-            let split = &mut self.pass.split;
-            if ahead {
-                split.tokenise += waited;
-            } else {
-                split.tokenise += prepared.tokenise_seconds;
-                split.pad += prepared.pad_seconds;
-            }
-            let output = self.session.run(&prepared.batch)?;
-            let engine = lap.next();
-            let copies = output.to_device + output.from_device;
-            split.to_device += output.to_device.as_secs_f64();
-            split.from_device += output.from_device.as_secs_f64();
-            // What the engine didn't account for is compute: launching, waiting, its own bookkeeping.
-            split.compute += (engine - copies.as_secs_f64()).max(0.0);
-            for ((index, row), encoding) in prepared.members.iter().zip(output.rows).zip(&prepared.encodings)
-            {
-                self.answers[*index] = Some(finish::answer(self.task, row, encoding, &legend));
-            }
+            lap.next();
+            self.pass.split.tokenise += prepared.tokenise_seconds;
+            self.pass.split.pad += prepared.pad_seconds;
+            let output = session.run(&prepared.batch)?;
+            self.account(&output, lap.next());
+            self.take(&prepared, output);
             self.pass.split.finish += lap.next();
-            self.pass.tokens += prepared.batch.lengths.iter().sum::<usize>() as u64;
-            self.pass.padded_tokens += prepared.batch.ids.len() as u64;
             self.pass.batch_seconds.push(lap.total());
         }
+    }
+
+    /// Runs batches that somebody else prepares. Of what goes on meanwhile only the time that we wait for it is ours.
+    fn ahead(
+        &mut self,
+        engine: &mut dyn Overlapped,
+        mut batches: impl Iterator<Item = Result<Prepared, String>>,
+    ) -> Result<(), BackendError> {
+        // With when each began, and what it took to submit.
+        let mut under_way: VecDeque<(Prepared, Duration, f64)> = VecDeque::new();
+        let mut more = true;
+        loop {
+            while more && !engine.is_full() {
+                let mut lap = Lap::start(self.clock);
+                let prepared = batches.next().transpose().map_err(BackendError::Failed)?;
+                self.pass.split.tokenise += lap.next();
+                let Some(prepared) = prepared else {
+                    more = false;
+                    break;
+                };
+                engine.submit(&prepared.batch)?;
+                under_way.push_back((prepared, lap.start, lap.next()));
+            }
+            let Some((prepared, began, submitting)) = under_way.pop_front() else { return Ok(()) };
+            let mut lap = Lap::start(self.clock);
+            let output = engine.collect()?;
+            self.account(&output, submitting + lap.next());
+            self.take(&prepared, output);
+            self.pass.split.finish += lap.next();
+            self.pass.batch_seconds.push((self.clock.now() - began).as_secs_f64());
+        }
+    }
+
+    /// Shares out the time that the engine took.
+    fn account(&mut self, output: &Output, engine: f64) {
+        let split = &mut self.pass.split;
+        // What was copied while the host did something else cost it nothing.
+        let from_device = output.from_device.as_secs_f64().min(engine);
+        let to_device = output.to_device.as_secs_f64().min(engine - from_device);
+        split.to_device += to_device;
+        split.from_device += from_device;
+        // What the engine didn't account for is compute: launching, waiting, its own bookkeeping.
+        split.compute += engine - to_device - from_device;
+    }
+
+    fn take(&mut self, prepared: &Prepared, output: Output) {
+        for ((index, row), encoding) in prepared.members.iter().zip(output.rows).zip(&prepared.encodings) {
+            self.answers[*index] = Some(finish::answer(self.task, row, encoding, &self.legend));
+        }
+        self.pass.tokens += prepared.batch.lengths.iter().sum::<usize>() as u64;
+        self.pass.padded_tokens += prepared.batch.ids.len() as u64;
     }
 
     fn finish(mut self) -> (Pass, Vec<Answer>) {
         self.pass.seconds = (self.clock.now() - self.start).as_secs_f64();
         // A session that returns too few rows leaves gaps; fewer answers than documents are then reported as wrong.
         (self.pass, self.answers.into_iter().flatten().collect())
+    }
+}
+
+/// A session that has room for one batch: it's done when it's taken on.
+struct Alone<'a> {
+    session: &'a mut dyn Session,
+    output: Option<Output>,
+}
+
+impl Overlapped for Alone<'_> {
+    fn is_full(&self) -> bool {
+        self.output.is_some()
+    }
+
+    fn submit(&mut self, batch: &Batch) -> Result<(), BackendError> {
+        self.output = Some(self.session.run(batch)?);
+        Ok(())
+    }
+
+    fn collect(&mut self) -> Result<Output, BackendError> {
+        self.output.take().ok_or_else(|| BackendError::Failed("no batch is under way".into()))
     }
 }
 

@@ -341,6 +341,7 @@ impl<'a> Runner<'a> {
             model: stage.model.clone(),
             folder: model_folder,
             device: self.target.device.clone(),
+            device_memory: None,
             knobs: candidate.knobs.clone(),
             settings,
             corpus: self.corpus.display().to_string(),

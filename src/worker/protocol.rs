@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::backend::DeviceMemory;
 use crate::knob::Value;
 use crate::pipeline::Pass;
 use crate::task::{Answer, Task};
@@ -45,6 +46,9 @@ pub struct Load {
     /// Where it's to run. A worker that can't run there must refuse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// What the device's memory is limited to, where it stands in for a smaller one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<u64>,
     /// Every knob of the backend. Those that apply at a run may change with each later request.
     pub knobs: IndexMap<String, Value>,
     /// The backend's settings, as the suite gives them.
@@ -119,6 +123,9 @@ pub struct Measured {
     /// Peak device memory during this request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_vram_bytes: Option<u64>,
+    /// The same in its parts, where the worker can tell them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<DeviceMemory>,
 }
 
 impl Measured {

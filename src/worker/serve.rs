@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 
 use super::protocol::{self, Ask, Event, FailureKind, Load, Loaded, Measure, Measured, Request, What};
 use super::{heap, timer};
-use crate::backend::{self, BackendError, Clock, LoadRequest, Session};
+use crate::backend::{self, BackendError, Clock, Device, LoadRequest, Session};
 use crate::knob::{Candidate, Value};
 use crate::pipeline::{self, Pass, Settings};
 use crate::task::{Answer, Document, Task};
@@ -51,6 +51,8 @@ struct Model {
     task: Task,
     candidate: Candidate,
     documents: Vec<Document>,
+    /// Whether there is memory of a real device to run out of.
+    on_device: bool,
 }
 
 impl Model {
@@ -59,6 +61,12 @@ impl Model {
         self.candidate.knobs.extend(knobs);
         self.session.configure(&self.candidate, seed)?;
         Settings::of(&self.candidate)
+    }
+
+    /// A device's memory is tried with the worst batch before anything else: a limit that holds at the start and not under
+    /// load is none. The processor's isn't, where the batch takes longest and memory is least scarce.
+    fn stress(&mut self, settings: &Settings) -> Result<(), BackendError> {
+        if self.on_device { pipeline::stress(&mut *self.session, &self.documents, settings) } else { Ok(()) }
     }
 
     fn pass(&mut self, settings: &Settings) -> Result<(Pass, Vec<Answer>), BackendError> {
@@ -78,6 +86,7 @@ fn answer(model: &mut Option<Model>, ask: Ask) -> Result<What, BackendError> {
         Ask::Answer { knobs } => {
             let model = loaded(model)?;
             let settings = model.settle(knobs, 0)?;
+            model.stress(&settings)?;
             let (_, answers) = model.pass(&settings)?;
             Ok(What::Answered { answers })
         }
@@ -105,7 +114,9 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
     let backend = backend::open(&load.kind, load.settings)?;
     let candidate = Candidate { backend: load.backend, knobs: load.knobs };
     let model = load.folder.unwrap_or(load.model);
-    let request = LoadRequest { task: load.task, model, candidate: candidate.clone() };
+    let device = load.device.as_deref().map(str::parse::<Device>).transpose()?.unwrap_or_default();
+    let device_bytes = load.device_memory;
+    let request = LoadRequest { task: load.task, model, candidate: candidate.clone(), device, device_bytes };
     let clock = backend.clock();
     let start = clock.now();
     let session = backend.load(&request)?;
@@ -120,7 +131,8 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
         seconds,
         simulated: backend.simulated(),
     };
-    Ok((loaded, Model { session, clock, task: load.task, candidate, documents }))
+    let on_device = device != Device::Processor && !loaded.simulated;
+    Ok((loaded, Model { session, clock, task: load.task, candidate, documents, on_device }))
 }
 
 fn read_corpus(path: &str) -> Result<Vec<Document>, BackendError> {
@@ -138,13 +150,16 @@ fn measure(model: &mut Model, request: Measure) -> Result<Measured, BackendError
     let settings = model.settle(request.knobs, request.seed)?;
     let least = Duration::try_from_secs_f64(request.seconds)
         .map_err(|error| BackendError::Refused(format!("seconds: {error}")))?;
+    model.stress(&settings)?;
     let clock = model.clock.clone();
     let timed = timer::measure(&*clock, least, request.passes, || Ok(model.pass(&settings)?.0))?;
+    let memory = model.session.device_memory();
     Ok(Measured {
         passes: timed.passes,
         warmup_passes: timed.warmup_passes,
         busy_seconds: timed.busy.as_secs_f64(),
-        peak_vram_bytes: model.session.peak_device_bytes(),
+        peak_vram_bytes: memory.map(|memory| memory.peak_bytes()),
+        device_memory: memory,
     })
 }
 

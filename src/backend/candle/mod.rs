@@ -9,7 +9,7 @@ mod weight;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Backend, BackendError, Batch, Legend, LoadRequest, Output, Session, knobs};
+use super::{Backend, BackendError, Batch, DeviceMemory, Legend, LoadRequest, Output, Session, knobs};
 use crate::knob::{Candidate, KnobSpec};
 use crate::model::{Cutter, Model, Tokenise};
 use network::Network;
@@ -84,11 +84,11 @@ impl Session for CandleSession {
         Ok(Output { rows, ..Output::default() })
     }
 
-    fn configure(&mut self, _: &Candidate, _: u64) -> Result<(), BackendError> {
-        Ok(())
+    fn configure(&mut self, candidate: &Candidate, _: u64) -> Result<(), BackendError> {
+        knobs::copies_nothing(candidate)
     }
 
-    fn peak_device_bytes(&self) -> Option<u64> {
+    fn device_memory(&self) -> Option<DeviceMemory> {
         None
     }
 

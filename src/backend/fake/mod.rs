@@ -17,7 +17,8 @@ use rand_pcg::Pcg64;
 
 use super::declared;
 use super::{
-    Backend, BackendError, Batch, Clock, Legend, LoadRequest, Monotonic, Output, Session, VirtualClock,
+    Backend, BackendError, Batch, Clock, DeviceMemory, Legend, LoadRequest, Monotonic, Output, Session,
+    VirtualClock,
 };
 use crate::knob::{Candidate, KnobSpec};
 use crate::model::{Encoding, Tokenise};
@@ -134,9 +135,14 @@ impl Session for FakeSession {
         Ok(())
     }
 
-    fn peak_device_bytes(&self) -> Option<u64> {
+    fn device_memory(&self) -> Option<DeviceMemory> {
         // A script that says nothing of memory plays a machine that can't tell.
-        (self.peak_bytes > 0).then_some(self.peak_bytes)
+        (self.peak_bytes > 0).then(|| DeviceMemory {
+            total_bytes: self.script.capacity_mib as u64 * Bytes::MIB,
+            cap_bytes: Some(self.capacity_bytes),
+            reserved_peak_bytes: self.peak_bytes,
+            ..DeviceMemory::default()
+        })
     }
 
     fn device(&self) -> String {

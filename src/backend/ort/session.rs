@@ -10,7 +10,7 @@ use super::engine::Engine;
 use super::feed::Feed;
 use super::file::FileNetwork;
 use super::lower::{self, Dialect, Input, Style};
-use crate::backend::{BackendError, Batch, Layout, Legend, Output, Session};
+use crate::backend::{BackendError, Batch, DeviceMemory, Layout, Legend, Output, Session, knobs};
 use crate::knob::Candidate;
 use crate::model::graph::{Graph, Rows};
 use crate::model::{Model, Tokenise};
@@ -148,11 +148,11 @@ impl Session for OrtSession {
         Ok(Output { rows, ..Output::default() })
     }
 
-    fn configure(&mut self, _candidate: &Candidate, _seed: u64) -> Result<(), BackendError> {
-        Ok(())
+    fn configure(&mut self, candidate: &Candidate, _: u64) -> Result<(), BackendError> {
+        knobs::copies_nothing(candidate)
     }
 
-    fn peak_device_bytes(&self) -> Option<u64> {
+    fn device_memory(&self) -> Option<DeviceMemory> {
         None
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
-use crate::backend::{Batch, LoadRequest, Session};
+use crate::backend::{Batch, Device, LoadRequest, Session};
 use crate::knob::{Candidate, Value};
 use crate::model::Encoding;
 use crate::task::Task;
@@ -77,7 +77,8 @@ fn request(folder: &Path, task: Task, knobs: &[(&str, &str)]) -> LoadRequest {
     let knobs =
         knobs.iter().map(|(name, value)| (name.to_string(), Value::Text(value.to_string()))).collect();
     let candidate = Candidate { backend: "ort".into(), knobs };
-    LoadRequest { task, model: folder.to_str().unwrap().to_owned(), candidate }
+    let model = folder.to_str().unwrap().to_owned();
+    LoadRequest { task, model, candidate, device: Device::Processor, device_bytes: None }
 }
 
 /// The backend, if its library is here.
