@@ -4,6 +4,7 @@ use super::{BackendError, Transfers};
 use crate::knob::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
 
 pub const DTYPE: &str = "dtype";
+const TF32: &str = "tf32";
 const THREADS: &str = "threads";
 const MEMORY_FRACTION: &str = "memory_fraction";
 /// How batches reach the device. It's stated by the pipeline, which prepares them.
@@ -36,6 +37,15 @@ pub fn threads_of(candidate: &Candidate) -> usize {
         Some(Value::Integer(threads)) => usize::try_from(*threads).unwrap_or(1),
         _ => std::thread::available_parallelism().map_or(1, usize::from),
     }
+}
+
+pub fn tf32() -> KnobSpec {
+    let help = "let a GPU's tensor cores multiply fp32 with 10 bits of each fraction; fp32 only";
+    KnobSpec::new(TF32, Applies::Load, Kind::Switch, Value::Switch(false), help)
+}
+
+pub fn tf32_of(candidate: &Candidate) -> bool {
+    candidate.knobs.get(TF32) == Some(&Value::Switch(true))
 }
 
 pub fn memory_fraction() -> KnobSpec {

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use autotune::backend::{Batch, Device, LoadRequest, Session};
+use autotune::backend::{Batch, LoadRequest, Session};
 use autotune::knob::{Candidate, Value};
 use autotune::model::Encoding;
 use autotune::task::{Answer, Document, Task};
@@ -81,7 +81,7 @@ fn session(engine: &engines::Engine, fixture: &Fixture, knobs: &[(&str, &str)]) 
         task: fixture.task,
         model: fixture.folder.display().to_string(),
         candidate: Candidate { backend: engine.name.to_owned(), knobs },
-        device: Device::Processor,
+        device: engine.device,
         device_bytes: None,
     };
     engine.open().load(&request).unwrap_or_else(|error| panic!("{} {}: {error}", engine.name, fixture.name))
@@ -243,7 +243,7 @@ fn company_in_a_batch_changes_no_answer() {
                     ("batch_tokens", Value::Integer(random.random_range(10..200))),
                     ("order", word(&["arrival", "buckets", "length"], &mut random)),
                     ("padding", word(&["padded", "packed"], &mut random)),
-                    ("transfers", word(&["blocking", "non_blocking"], &mut random)),
+                    ("transfers", word(engine.transfers(), &mut random)),
                     ("num_workers", Value::Integer(random.random_range(1..4))),
                 ];
                 for (left, right) in plain.iter().zip(pass(&knobs)) {

@@ -1,6 +1,8 @@
 //! candle: executes the graph with candle's tensors and its quantised and half-precision products, and with kernels of
 //! our own where the processor has to be worth measuring.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 pub mod kernel;
 mod network;
 mod slot;
@@ -9,7 +11,9 @@ mod weight;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Backend, BackendError, Batch, DeviceMemory, Legend, LoadRequest, Output, Session, knobs};
+use super::{
+    Backend, BackendError, Batch, Device, DeviceMemory, Legend, LoadRequest, Output, Session, knobs,
+};
 use crate::knob::{Candidate, KnobSpec};
 use crate::model::{Cutter, Model, Tokenise};
 use network::Network;
@@ -21,6 +25,7 @@ pub struct Candle;
 pub enum Precision {
     Float,
     Half,
+    Brain,
     Eight,
 }
 
@@ -33,9 +38,11 @@ impl Backend for Candle {
     fn knobs(&self) -> Vec<KnobSpec> {
         vec![
             knobs::dtype(
-                &["fp32", "fp16", "int8"],
-                "precision of weights and products; int8 is candle's Q8_0",
+                &["fp32", "fp16", "bf16", "int8"],
+                "precision of weights and products; bf16 on GPUs only; int8 is candle's Q8_0 on the processor, and \
+                 weights of 8 bits that are widened to fp16 on a GPU",
             ),
+            knobs::tf32(),
             knobs::threads(),
             knobs::memory_fraction(),
         ]
@@ -46,9 +53,28 @@ impl Backend for Candle {
         let precision = match candidate.word(knobs::DTYPE).as_str() {
             "fp32" | "" => Precision::Float,
             "fp16" => Precision::Half,
+            "bf16" => Precision::Brain,
             "int8" => Precision::Eight,
             other => return Err(BackendError::Refused(format!("candle has no dtype {other:?}"))),
         };
+        if knobs::tf32_of(candidate) && request.device == Device::Processor {
+            return Err(BackendError::Refused("`tf32` is for GPUs: the processor's fp32 is fp32".into()));
+        }
+        if knobs::tf32_of(candidate) && precision != Precision::Float {
+            return Err(BackendError::Refused(
+                "`tf32` is for `dtype` fp32: the others have no use for it".into(),
+            ));
+        }
+        match request.device {
+            Device::Processor => {}
+            Device::Cuda(number) => return on_cuda(request, number, precision),
+            Device::Apple => return Err(BackendError::Refused(NO_METAL.into())),
+        }
+        if precision == Precision::Brain {
+            return Err(BackendError::Refused(
+                "`dtype` bf16 is for GPUs: no kernel here multiplies it".into(),
+            ));
+        }
         knobs::limit_memory(candidate)?;
         let model = Model::open(Path::new(&request.model), request.task)?;
         let pool = rayon::ThreadPoolBuilder::new()
@@ -60,6 +86,28 @@ impl Backend for Candle {
         let legend = Legend { labels: model.labels, special: model.tokenizer.special() };
         Ok(Box::new(CandleSession { network, pool, tokenizer: model.tokenizer, legend }))
     }
+}
+
+/// Metal's side of candle is compiled with the feature `metal`, and has no executor of ours yet.
+const NO_METAL: &str = "candle's path for Apple's GPUs isn't here yet; ort has CoreML (feature `coreml`)";
+
+#[cfg(feature = "cuda")]
+fn on_cuda(
+    request: &LoadRequest,
+    number: u32,
+    precision: Precision,
+) -> Result<Box<dyn Session>, BackendError> {
+    let model = Model::open(Path::new(&request.model), request.task)?;
+    cuda::load(request, number, precision, model)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_cuda(_: &LoadRequest, _: u32, _: Precision) -> Result<Box<dyn Session>, BackendError> {
+    Err(BackendError::NotAvailable(
+        "this autotune was built without CUDA, which candle is linked with: `cargo build --release --features cuda` \
+         (see scripts/cuda-toolkit.sh)"
+            .into(),
+    ))
 }
 
 struct CandleSession {

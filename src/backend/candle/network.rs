@@ -222,7 +222,7 @@ impl Maker<'_> {
 }
 
 /// The bias of each distance for each head, out of the table by buckets.
-fn distance_bias(bias: &RelativeBias, table: &[f32], heads: usize, positions: usize) -> DistanceBias {
+pub fn distance_bias(bias: &RelativeBias, table: &[f32], heads: usize, positions: usize) -> DistanceBias {
     let furthest = positions as isize - 1;
     let of = |head: usize, distance: isize| table[bias.bucket(distance) * heads + head];
     let table = (0..heads).flat_map(|head| (-furthest..=furthest).map(move |distance| (head, distance)));

@@ -99,7 +99,8 @@ impl Product {
                 }
                 Form::Float(panels)
             }
-            Precision::Half => {
+            // Only a GPU multiplies bf16, and is asked before.
+            Precision::Half | Precision::Brain => {
                 let rows = vector(weights, &stack.0).map_err(said)?;
                 let half = || {
                     let tensor = Tensor::from_vec(rows, (outputs, depth), &Device::Cpu)?;

@@ -48,6 +48,8 @@ pub struct Computed {
 /// The answers of one batch, on the host.
 pub struct Arrived<'a> {
     pub bytes: &'a [u8],
+    /// What was kept for it.
+    pub kept: &'a dyn Any,
     pub to_device: Duration,
     pub compute: Duration,
     pub from_device: Duration,
@@ -138,20 +140,17 @@ impl<D: Driver> Lanes<D> {
         let sent = self.send(place, batch, queue);
         let to_device = start.elapsed();
         let computed = sent.map_err(BackendError::from).and_then(compute);
-        let computed = match computed {
+        let fetched = computed.and_then(|computed| {
+            self.fetch(place, &computed, queue)?;
+            Ok(computed)
+        });
+        let computed = match fetched {
             Ok(computed) => computed,
             Err(error) => {
-                // What has been put on the queues may still read the lane.
-                self.settle(place, queue);
-                self.free.push(place);
+                self.give_up(place, queue);
                 return Err(error);
             }
         };
-        if let Err(error) = self.fetch(place, &computed, queue) {
-            self.settle(place, queue);
-            self.free.push(place);
-            return Err(error.into());
-        }
         self.lanes[place].flight = Some(Flight { computed, to_device });
         self.under_way.push_back(place);
         Ok(())
@@ -213,7 +212,8 @@ impl<D: Driver> Lanes<D> {
                 _ => &lane.plain[..],
             };
             let bytes = &bytes[..flight.computed.bytes];
-            read(Arrived { bytes, to_device: flight.to_device, compute, from_device })
+            let kept = &*flight.computed.kept;
+            read(Arrived { bytes, kept, to_device: flight.to_device, compute, from_device })
         });
         if self.poisons {
             let lane = &mut self.lanes[place];
@@ -264,13 +264,16 @@ impl<D: Driver> Lanes<D> {
         }
     }
 
-    /// Lets everything end that may use a lane. If even that fails there is no device left to use it.
-    fn settle(&mut self, place: usize, queue: &D::Queue) {
-        let lane = &self.lanes[place];
+    /// Lets everything end that may use a lane, and takes back what it held for a batch that was too large, perhaps.
+    fn give_up(&mut self, place: usize, queue: &D::Queue) {
+        let lane = &mut self.lanes[place];
         for on in [&self.inbound, queue, &self.outbound] {
+            // If even that fails there is no device left to use it.
             let _ =
                 self.device.record(&lane.arrived, on).and_then(|()| self.device.synchronise(&lane.arrived));
         }
+        lane.input = None;
+        self.free.push(place);
     }
 }
 

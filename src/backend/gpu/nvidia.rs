@@ -44,6 +44,7 @@ functions! {
     device = b"cuDeviceGet" (*mut c_int, c_int);
     attribute = b"cuDeviceGetAttribute" (*mut c_int, c_int, c_int);
     total_memory = b"cuDeviceTotalMem_v2" (*mut usize, c_int);
+    bus = b"cuDeviceGetPCIBusId" (*mut c_char, c_int, c_int);
     retain_context = b"cuDevicePrimaryCtxRetain" (*mut Handle, c_int);
     release_context = b"cuDevicePrimaryCtxRelease_v2" (c_int);
     set_context = b"cuCtxSetCurrent" (Handle);
@@ -108,6 +109,9 @@ struct Card {
     device: c_int,
     context: Handle,
     total: u64,
+    /// Bytes of the card that were taken before this process had a context on it, where anybody can tell.
+    taken_before: Option<u64>,
+    bus: String,
 }
 
 // SAFETY: the driver's functions may be called from any thread; each call here first makes the context current.
@@ -124,8 +128,16 @@ impl Nvidia {
             .map_err(|error| not_there(format!("NVIDIA's driver isn't here: {error}")))?;
         let functions = Functions::load(library)
             .map_err(|error| not_there(format!("NVIDIA's driver is too old (11.4 is needed): {error}")))?;
-        let mut card = Card { functions, device: 0, context: null_mut(), total: 0 };
+        let mut card = Card {
+            functions,
+            device: 0,
+            context: null_mut(),
+            total: 0,
+            taken_before: None,
+            bus: String::new(),
+        };
         let (mut device, mut pools, mut total, mut context) = (0, 0, 0, null_mut());
+        let mut bus = [0 as c_char; 32];
         let functions = &card.functions;
         // SAFETY: the pointers are to places of the right types, here and in all calls below.
         unsafe {
@@ -133,18 +145,30 @@ impl Nvidia {
             card.said(&format!("for cuda:{number}"), (functions.device)(&mut device, number as c_int))?;
             card.said("to be asked", (functions.attribute)(&mut pools, MEMORY_POOLS, device))?;
             card.said("to tell its memory", (functions.total_memory)(&mut total, device))?;
+            card.said("where it is", (functions.bus)(bus.as_mut_ptr(), bus.len() as c_int, device))?;
         }
         if pools == 0 {
             return Err(not_there(format!("cuda:{number} has no memory pools, which limit what is taken")));
         }
+        // SAFETY: the driver ends the text with a zero.
+        let bus = unsafe { CStr::from_ptr(bus.as_ptr()) }.to_string_lossy().into_owned();
+        let taken_before = taken_bytes(&bus);
         // SAFETY: as above.
         unsafe { card.said("for a context", (functions.retain_context)(&mut context, device))? };
         (card.device, card.context, card.total) = (device, context, total as u64);
+        (card.taken_before, card.bus) = (taken_before, bus);
         Ok(Nvidia(Arc::new(card)))
     }
 
     pub fn total_bytes(&self) -> u64 {
         self.0.total
+    }
+
+    /// What this process has taken so far, its context and the libraries' own included. NVML knows, and counts what
+    /// neighbours took meanwhile, too; without it nobody can tell, and the share is one of what is allocated.
+    pub fn overhead_bytes(&self) -> u64 {
+        let now = taken_bytes(&self.0.bus);
+        now.zip(self.0.taken_before).map_or(0, |(now, before)| now.saturating_sub(before))
     }
 
     /// Major and minor: 8 and 6 of an RTX 3090.
@@ -208,6 +232,12 @@ impl Nvidia {
     fn call(&self, what: &str, function: impl FnOnce(&Card) -> Status) -> Result<(), DeviceError> {
         self.0.call(what, function)
     }
+}
+
+/// Bytes of a card that anybody has taken.
+fn taken_bytes(bus: &str) -> Option<u64> {
+    let nvml = nvml_wrapper::Nvml::init().ok()?;
+    Some(nvml.device_by_pci_bus_id(bus).ok()?.memory_info().ok()?.used)
 }
 
 fn library_name() -> &'static str {

@@ -39,6 +39,12 @@ impl Rotary {
         Rotary { half, turns }
     }
 
+    /// For each position the cosines of half a head, and then the sines.
+    #[cfg(feature = "cuda")]
+    pub fn turns(&self) -> &[f32] {
+        &self.turns
+    }
+
     #[inline(always)]
     fn turn(&self, position: usize, numbers: &mut [f32]) {
         let (cosines, sines) = self.turns[position * 2 * self.half..][..2 * self.half].split_at(self.half);
