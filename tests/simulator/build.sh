@@ -25,7 +25,7 @@ mkdir -p "$work"
 flags=(-std=c++17 -O2 -fPIC -Wall -Wextra -I"$here")
 # Type punning and unused helpers are the kernels' good right; a misaligned
 # access or an index outside of an array is not.
-kernel_flags=(-std=c++17 -O2 -fPIC -w -DAUTOTUNE_SIMULATED -fno-strict-aliasing
+kernel_flags=(-std=c++17 -O2 -fPIC -w -DAUTOTUNE_SIMULATED -fno-strict-aliasing -fno-threadsafe-statics
     -fsanitize=alignment,bounds -fno-sanitize-recover=all -I"$here" -I"$kernels")
 if [ -n "${CHECKED:-}" ]; then
     kernel_flags+=(-fsanitize=thread)

@@ -18,3 +18,7 @@ g++ -std=c++17 -O0 -Wall -Wextra -o "$out/self_test" "$here"/self_test/*.cpp \
     -L"$out" -lcuda -lcublas -lnvidia-ml
 cd "$out"
 LD_LIBRARY_PATH=$out ./self_test
+
+echo "With each access checked:"
+CHECKED=1 "$here/build.sh" "$out" "$here/self_test"
+CHECKED=1 LD_LIBRARY_PATH=$out ./self_test

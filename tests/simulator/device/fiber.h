@@ -14,8 +14,8 @@ class Fiber {
 public:
     static constexpr size_t stack_bytes = 64 * 1024;
 
+    // Its stack is never given back: the fibers of a block are kept for the next.
     Fiber();
-    ~Fiber();
     Fiber(const Fiber&) = delete;
     Fiber& operator=(const Fiber&) = delete;
 
@@ -25,6 +25,9 @@ public:
 
     // Runs the fiber until it calls leave(); to be called outside of fibers.
     void enter();
+
+    // Whether the address is on the stack of any fiber.
+    static bool is_stack(const void* address);
 
     // Goes back to where the fiber was entered; to be called inside of it.
     void leave();

@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "access.h"
 #include "copy.h"
 #include "fiber.h"
 #include "threads.h"
@@ -25,7 +26,7 @@ Thread* running = nullptr;
 uint3 block_index;
 dim3 block_size;
 dim3 grid_size;
-bool (*is_device_memory)(const void* address, size_t bytes) = nullptr;
+bool (*device_memory)(const void* address, size_t bytes, const char*& begin, size_t& length) = nullptr;
 
 namespace {
 
@@ -106,6 +107,7 @@ bool try_together(Warp& warp, unsigned mask, Together together) {
         all.operands[lane] = other.operand;
     }
     together(all);
+    ++warp_epochs[&warp - block.warps.data()];
     warp.gathering &= ~lanes;
     warp.ready |= lanes;
     return true;
@@ -147,6 +149,7 @@ void release_barrier() {
     block.waiting = 0;
     block.count = block.counted;
     block.counted = 0;
+    ++block_epoch;
     for (Warp& warp : block.warps) {
         warp.ready |= warp.at_barrier;
         warp.at_barrier = 0;
@@ -170,8 +173,7 @@ void run_warp(Warp& warp) {
 }
 
 void poison_shared() {
-    const size_t fixed = static_shared_bytes();
-    if (fixed != 0) std::memset(__start_simulated_shared, poison, fixed);
+    if (static_shared().bytes != 0) std::memset(__start_simulated_shared, poison, static_shared().bytes);
     std::memset(block.dynamic, poison, block.dynamic_bytes);
     std::memset(block.dynamic + block.dynamic_bytes, guard, guard_bytes);
 }
@@ -185,6 +187,7 @@ void check_shared() {
 
 void run_block() {
     poison_shared();
+    ++block_epoch;
     block.living = block.size;
     block.waiting = 0;
     block.counted = 0;
@@ -233,19 +236,20 @@ void fail(const char* format, ...) {
     std::abort();
 }
 
-size_t static_shared_bytes() {
-    return __start_simulated_shared == nullptr ? 0 : size_t(__stop_simulated_shared - __start_simulated_shared);
+SharedArea static_shared() {
+    if (__start_simulated_shared == nullptr) return {nullptr, 0};
+    return {__start_simulated_shared, size_t(__stop_simulated_shared - __start_simulated_shared)};
 }
+
+SharedArea dynamic_shared_area() { return {reinterpret_cast<const char*>(block.dynamic), block.dynamic_bytes}; }
 
 void* dynamic_shared() { return block.dynamic; }
 
 bool is_shared(const void* address, size_t bytes) {
-    const auto* begin = static_cast<const unsigned char*>(address);
-    const auto within = [&](const unsigned char* area, size_t size) {
-        return area != nullptr && begin >= area && size >= bytes && begin <= area + (size - bytes);
-    };
-    return within(block.dynamic, block.dynamic_bytes) ||
-           within(reinterpret_cast<const unsigned char*>(__start_simulated_shared), static_shared_bytes());
+    const auto* begin = static_cast<const char*>(address);
+    for (const SharedArea& area : {static_shared(), dynamic_shared_area()})
+        if (begin >= area.begin && area.bytes >= bytes && begin <= area.begin + (area.bytes - bytes)) return true;
+    return false;
 }
 
 void block_barrier() {
@@ -283,8 +287,11 @@ void copy_issue(void* shared, const void* global, bool valid) {
     if (!is_shared(shared, 16)) fail("copy_async_16: the destination is not in shared memory");
     if (valid && reinterpret_cast<uintptr_t>(global) % 16 != 0)
         fail("copy_async_16: the source is not aligned to 16 bytes");
-    if (valid && is_device_memory != nullptr && !is_device_memory(global, 16))
+    const char* begin;
+    size_t length;
+    if (valid && device_memory != nullptr && !device_memory(global, 16, begin, length))
         fail("copy_async_16: the source is not inside of an allocation");
+    note_shared(running->number, shared, 16, true);
     std::memset(shared, poison, 16);
     Member& own = member();
     own.copies.push_back({shared, global, valid, own.groups});
@@ -296,9 +303,14 @@ void copy_wait(unsigned pending_groups) {
     Member& own = member();
     size_t kept = 0;
     for (const Copy& copy : own.copies) {
-        if (copy.group >= own.groups || copy.group + pending_groups >= own.groups)
+        if (copy.group >= own.groups || copy.group + pending_groups >= own.groups) {
             own.copies[kept++] = copy;
-        else if (copy.valid)
+            continue;
+        }
+        // The copy landed at some time since it was issued, with or without
+        // barriers in between: it is one more write of this thread.
+        note_shared(running->number, copy.shared, 16, true);
+        if (copy.valid)
             std::memcpy(copy.shared, copy.global, 16);
         else
             std::memset(copy.shared, 0, 16);
@@ -309,6 +321,7 @@ void copy_wait(unsigned pending_groups) {
 void seed_grids(uint64_t seed) { block.order.state = seed * 2 + 1; }
 
 void run_grid(const Kernel& kernel, dim3 grid, dim3 size, size_t dynamic_shared_bytes, void* const* parameters) {
+    forget_memory();
     block.kernel = &kernel;
     block.parameters = parameters;
     block.size = size.x * size.y * size.z;

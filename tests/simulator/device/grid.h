@@ -15,11 +15,17 @@ void run_grid(const Kernel& kernel, dim3 grid, dim3 block, size_t dynamic_shared
 // Decides the order of blocks, warps and lanes.
 void seed_grids(uint64_t seed);
 
-// All the static shared memory of all kernels together.
-size_t static_shared_bytes();
+// The stretches of shared memory of the block that runs.
+struct SharedArea {
+    const char* begin;
+    size_t bytes;
+};
+SharedArea static_shared();
+SharedArea dynamic_shared_area();
 
-// Set by the driver, so that a kernel's copies can be held against what is
-// allocated; without it every address passes.
-extern bool (*is_device_memory)(const void* address, size_t bytes);
+// Set by the driver, so that a kernel's accesses can be held against what is
+// allocated when it runs: whether one allocation has all the bytes, and which
+// stretch that is. Without it every address passes.
+extern bool (*device_memory)(const void* address, size_t bytes, const char*& begin, size_t& length);
 
 }  // namespace simulated

@@ -61,32 +61,35 @@ static inline void __stcs(T* address, T value) { *address = value; }
 template <typename T>
 static inline void __stcg(T* address, T value) { *address = value; }
 
+// Atomic accesses to the same memory are no race.
+#define SIMULATED_ATOMIC __attribute__((no_sanitize("thread"))) static inline
+
 template <typename T>
-static inline T atomicAdd(T* address, T value) {
+SIMULATED_ATOMIC T atomicAdd(T* address, T value) {
     const T before = *address;
     *address = before + value;
     return before;
 }
 template <typename T>
-static inline T atomicMax(T* address, T value) {
+SIMULATED_ATOMIC T atomicMax(T* address, T value) {
     const T before = *address;
     if (before < value) *address = value;
     return before;
 }
 template <typename T>
-static inline T atomicMin(T* address, T value) {
+SIMULATED_ATOMIC T atomicMin(T* address, T value) {
     const T before = *address;
     if (value < before) *address = value;
     return before;
 }
 template <typename T>
-static inline T atomicExch(T* address, T value) {
+SIMULATED_ATOMIC T atomicExch(T* address, T value) {
     const T before = *address;
     *address = value;
     return before;
 }
 template <typename T>
-static inline T atomicCAS(T* address, T expected, T value) {
+SIMULATED_ATOMIC T atomicCAS(T* address, T expected, T value) {
     const T before = *address;
     if (before == expected) *address = value;
     return before;

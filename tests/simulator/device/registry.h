@@ -16,14 +16,17 @@ struct Kernel {
     void (*function)();
 };
 
+// The parameters are not the kernel's memory, so their reading goes unchecked.
+#define SIMULATED_UNCHECKED __attribute__((no_sanitize("thread")))
+
 template <typename... Parameters>
 struct Caller {
     template <size_t... at>
-    static void spread(void (*function)(Parameters...), void* const* parameters, std::index_sequence<at...>) {
+    SIMULATED_UNCHECKED static void spread(void (*function)(Parameters...), void* const* parameters, std::index_sequence<at...>) {
         (void)parameters;
         function(*static_cast<std::remove_cv_t<Parameters>*>(parameters[at])...);
     }
-    static void call(void (*function)(), void* const* parameters) {
+    SIMULATED_UNCHECKED static void call(void (*function)(), void* const* parameters) {
         spread(reinterpret_cast<void (*)(Parameters...)>(function), parameters,
                std::index_sequence_for<Parameters...>());
     }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "access.h"
 #include "numbers.h"
 #include "warp.h"
 
@@ -74,6 +75,7 @@ void load(const Gathering& all) {
                 fail("ldmatrix: the row of lane %u is not aligned to 16 bytes", matrix * 8 + row);
             if (!is_shared(address, 16))
                 fail("ldmatrix: the row of lane %u is not in shared memory", matrix * 8 + row);
+            note_shared(running->number / 32 * 32 + matrix * 8 + row, address, 16, false);
             std::memcpy(elements[row], address, 16);
         }
         for (unsigned lane = 0; lane < 32; ++lane) {

@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
-#include <set>
 
 #include "settings.h"
 #include "shared_state.h"
@@ -31,7 +30,7 @@ size_t rounded(size_t bytes, size_t to) { return (bytes + to - 1) / to * to; }
 struct State {
     std::map<uintptr_t, Memory> living;
     // Whose guards stand, as of the operations that ran.
-    std::set<Memory> guarded;
+    std::map<uintptr_t, Memory> guarded;
     // Freed in the order of a stream whose operation has not run.
     std::vector<Memory> pending;
     // Whose free has run, oldest first.
@@ -128,7 +127,7 @@ void make(const Memory& memory) {
     fill_with_poison(*memory);
     std::memset(memory->address + memory->bytes, guard, guard_bytes);
     memory->guarded = true;
-    state().guarded.insert(memory);
+    state().guarded[reinterpret_cast<uintptr_t>(memory->address)] = memory;
 }
 
 void check(const Allocation& memory) {
@@ -149,7 +148,7 @@ void unmake(const Memory& memory) {
     check(*memory);
     fill_with_poison(*memory);
     memory->guarded = false;
-    state().guarded.erase(memory);
+    state().guarded.erase(reinterpret_cast<uintptr_t>(memory->address));
 }
 
 size_t taken_by_others() {
@@ -322,19 +321,24 @@ void free_everything() {
     for (const auto& [address, memory] : std::map<uintptr_t, Memory>(state().living)) free_at_once(memory);
 }
 
-Memory memory_of(CUdeviceptr address, size_t bytes) {
-    const auto& living = state().living;
-    auto found = living.upper_bound(uintptr_t(address));
-    if (found == living.begin()) return nullptr;
+static Memory memory_at(const std::map<uintptr_t, Memory>& all, uintptr_t address, size_t bytes) {
+    auto found = all.upper_bound(address);
+    if (found == all.begin()) return nullptr;
     --found;
-    const size_t offset = uintptr_t(address) - found->first;
+    const size_t offset = address - found->first;
     const Memory& memory = found->second;
     if (offset > memory->bytes || bytes > memory->bytes - offset) return nullptr;
     return memory;
 }
 
+Memory memory_of(CUdeviceptr address, size_t bytes) { return memory_at(state().living, uintptr_t(address), bytes); }
+
+Memory standing_memory(const void* address, size_t bytes) {
+    return memory_at(state().guarded, reinterpret_cast<uintptr_t>(address), bytes);
+}
+
 void check_memory() {
-    for (const Memory& memory : state().guarded) check(*memory);
+    for (const auto& [address, memory] : state().guarded) check(*memory);
 }
 
 void trim(Pool& pool, size_t keep) {

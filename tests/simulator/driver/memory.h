@@ -56,6 +56,9 @@ void free_everything();
 // The living allocation (as of the calls) that holds all the bytes.
 Memory memory_of(CUdeviceptr address, size_t bytes);
 
+// The same as of the operations that ran: the allocation that stands there now.
+Memory standing_memory(const void* address, size_t bytes);
+
 void check_memory();
 void release_above_thresholds();
 void trim(Pool& pool, size_t keep);

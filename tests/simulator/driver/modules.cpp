@@ -44,8 +44,11 @@ Function* function_of(CUfunction handle) {
     return found == functions().end() ? nullptr : found->second;
 }
 
-bool is_device(const void* address, size_t bytes) {
-    return memory_of(reinterpret_cast<CUdeviceptr>(address), bytes) != nullptr || is_pinned(address, bytes);
+bool find_memory(const void* address, size_t bytes, const char*& begin, size_t& length) {
+    const Memory memory = standing_memory(address, bytes);
+    begin = memory != nullptr ? memory->address : static_cast<const char*>(address);
+    length = memory != nullptr ? memory->bytes : bytes;
+    return memory != nullptr || is_pinned(address, bytes);
 }
 
 std::string text(dim3 size) {
@@ -80,7 +83,7 @@ CUresult launch(CUfunction handle, dim3 grid, dim3 block, size_t shared, CUstrea
         std::memcpy(own->values.back().data(), parameters[at], bytes);
         own->addresses.push_back(own->values.back().data());
     }
-    is_device_memory = is_device;
+    device_memory = find_memory;
     queue(stream, "kernel name=" + kernel.name + " grid=" + text(grid) + " block=" + text(block) + " shared=" + std::to_string(shared),
           kernel_time, [&kernel, grid, block, shared, own] { run_grid(kernel, grid, block, shared, own->addresses.data()); });
     return CUDA_SUCCESS;

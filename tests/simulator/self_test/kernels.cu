@@ -134,3 +134,19 @@ extern "C" __global__ void behind_array(float* to, int index) {
 }
 
 extern "C" __global__ void behind_allocation(float* to, int count) { to[count] = 1.0f; }
+
+extern "C" __global__ void warp_barrier_only(float* to) {
+    __shared__ float numbers[64];
+    numbers[threadIdx.x] = 1.0f;
+    __syncwarp();
+    to[threadIdx.x] = numbers[blockDim.x - 1 - threadIdx.x];
+}
+
+extern "C" __global__ void added_atomically(float* to) {
+    __shared__ float sum;
+    if (threadIdx.x == 0) sum = 0.0f;
+    __syncthreads();
+    atomicAdd(&sum, 1.0f);
+    __syncthreads();
+    if (threadIdx.x == 0) atomicAdd(to, sum);
+}

@@ -89,6 +89,8 @@ void conversions() {
 }  // namespace
 
 void test_kernels() {
+    // Built with CHECKED=1, the accesses themselves are caught.
+    const bool checked = std::getenv("CHECKED") != nullptr;
     test_case("half and bfloat16 round to nearest even", {}, conversions);
     test_case("a grid with a last block that is not full", {}, [] {
         start();
@@ -122,7 +124,7 @@ void test_kernels() {
         test_case("a missing barrier shows", {{"SIMULATED_CUDA_SEED", seed}}, [] {
             start();
             CHECK(!reverses("reverse_without_barrier"));
-        });
+        }, checked ? "race: thread" : nullptr);
     }
     test_case("threads that ended do not hold up a barrier", {}, [] { alone("ended_early", 128); });
     test_case("a warp barrier that lanes never reach", {}, [] {
@@ -146,7 +148,16 @@ void test_kernels() {
         });
     test_case("ldmatrix of misaligned rows", {}, [] { alone("misaligned_rows", 32, 1024); }, "not aligned to 16 bytes");
     test_case("a write behind dynamic shared memory", {}, [] { alone("behind_shared", 32, 128); },
-              "kernel behind_shared, block (0,0,0): writes behind its 128 bytes");
+              checked ? "race: thread" : "kernel behind_shared, block (0,0,0): writes behind its 128 bytes");
+    test_case("a race between warps that sync alone", {}, [] { alone("warp_barrier_only", 64); },
+              checked ? "race: thread" : nullptr);
+    test_case("a warp barrier orders a warp", {}, [] { alone("warp_barrier_only", 32); });
+    test_case("atomic additions", {}, [] {
+        start();
+        const CUdeviceptr to = on_device(std::vector<float>(1));
+        GOOD(launch(function("added_atomically"), 3, 64, 0, nullptr, to));
+        CHECK(on_host<float>(to, 1)[0] == 192.0f);
+    });
     test_case("a misaligned load", {}, [] {
         start();
         const CUdeviceptr numbers = on_device(std::vector<float>(16));
@@ -162,7 +173,20 @@ void test_kernels() {
         start();
         GOOD(launch(function("behind_allocation"), 1, 1, 0, nullptr, on_device(std::vector<float>(16)), 16));
         GOOD(cuCtxSynchronize());
-    }, "of 64 bytes was written 0 bytes behind its end");
+    }, checked ? "writes 4 bytes at" : "of 64 bytes was written 0 bytes behind its end");
+    test_case("a free that is queued leaves a kernel before it its memory", {}, [] {
+        start();
+        const CUstream stream = new_stream();
+        CUdeviceptr from;
+        const std::vector<float> numbers = counted(64);
+        GOOD(cuMemAllocAsync(&from, 256, stream));
+        GOOD(cuMemcpyHtoDAsync_v2(from, numbers.data(), 256, stream));
+        const CUdeviceptr to = on_device(std::vector<float>(64));
+        GOOD(launch(function("copy_waited"), 1, 16, 256, stream, from, to, 16));
+        GOOD(cuMemFreeAsync(from, stream));
+        GOOD(cuStreamSynchronize(stream));
+        CHECK(on_host<float>(to, 64)[0] == 60.0f);
+    });
     test_case("launches that CUDA refuses", {}, [] {
         start();
         const CUdeviceptr to = on_device(std::vector<float>(16));
