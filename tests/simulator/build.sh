@@ -22,10 +22,10 @@ binary=${3:-}
 work=$out/objects
 mkdir -p "$work"
 
-flags=(-std=c++17 -O2 -fPIC -Wall -Wextra -I"$here")
+flags=(-std=c++17 -O2 -ftree-vectorize -fPIC -Wall -Wextra -I"$here")
 # Type punning and unused helpers are the kernels' good right; a misaligned
 # access or an index outside of an array is not.
-kernel_flags=(-std=c++17 -O2 -fPIC -w -DAUTOTUNE_SIMULATED -fno-strict-aliasing -fno-threadsafe-statics
+kernel_flags=(-std=c++17 -O2 -ftree-vectorize -fPIC -w -DAUTOTUNE_SIMULATED -fno-strict-aliasing -fno-threadsafe-statics
     -fsanitize=alignment,bounds -fno-sanitize-recover=all -I"$here" -I"$kernels")
 if [ -n "${CHECKED:-}" ]; then
     kernel_flags+=(-fsanitize=thread)
