@@ -51,6 +51,10 @@ fn cuda() {
             println!("cargo::rustc-link-search=native={}", folder.display());
         }
     }
-    // A stub made by the script is empty: the driver's own functions are found where the program is started.
-    println!("cargo::rustc-link-arg=-Wl,--unresolved-symbols=ignore-all");
+    // A stub made by the script is empty: the driver's own functions are found where the program is started. A linker that
+    // sees no use for a library leaves it out, and then nobody would load the driver.
+    for argument in ["--unresolved-symbols=ignore-all", "--no-as-needed", "-lcuda", "--as-needed"] {
+        let flag = if argument.starts_with("-l") { argument.to_owned() } else { format!("-Wl,{argument}") };
+        println!("cargo::rustc-link-arg={flag}");
+    }
 }

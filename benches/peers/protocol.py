@@ -97,10 +97,10 @@ def batches(model, start, slots=1):
     return embed
 
 
-def serve(load, knobs, settings={}, prepare=lambda request: None):
+def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu",)):
     """Answers requests until stdin ends. `knobs` and `settings` are a default and a test of values by name.
     `load(request)` gives a version and `embed`; `embed(texts, knobs)` gives vectors in the order of the texts, and a
-    pass's figures but for its time. What `prepare(request)` does comes before the load's clock: files made once."""
+    pass's figures but for its time. `devices` are the kinds of device that it can run on. What `prepare(request)` does comes before the load's clock: files made once."""
     loaded = {}
 
     def do_load(r):
@@ -108,8 +108,9 @@ def serve(load, knobs, settings={}, prepare=lambda request: None):
         for field, mine in (("protocol", 1), ("task", "embed")):
             if r[field] != mine:
                 raise Failure("refused", f"{field} is {r[field]!r}, and this worker has only {mine!r}")
-        if r.get("device", "cpu") != "cpu":
-            raise Failure("refused", f"this worker runs on the processor, not on {r['device']}")
+        device = r.setdefault("device", "cpu")
+        if device.split(":")[0] not in devices:
+            raise Failure("refused", f"this worker runs on {' or '.join(devices)}, not on {device}")
         r["model"] = r.get("folder") or r["model"]
         if not (Path(r["model"]) / "config.json").is_file():
             raise Failure("not-available", f"no model in {Path(r['model']).absolute()}")
@@ -118,10 +119,12 @@ def serve(load, knobs, settings={}, prepare=lambda request: None):
             r[what + "s"] = {**defaults, **checked(what, known, r[what + "s"])}
         prepare(r)
         start = clock()
-        version, embed = load(r)
+        version, embed, *memory = load(r)
         with open(r["corpus"], "rb") as lines:  # as bytes: json takes them for UTF-8, whatever the locale says
             loaded.update(knobs=r["knobs"], embed=embed, texts=[json.loads(line)["text"] for line in lines])
-        return {"event": "loaded", "protocol": 1, "device": "cpu", "seconds": clock() - start, "version": version}
+        if memory:
+            loaded["forget_peak"], loaded["peak"] = memory
+        return {"event": "loaded", "protocol": 1, "device": device, "seconds": clock() - start, "version": version}
 
     def one_pass(r):
         if not loaded:
@@ -132,12 +135,15 @@ def serve(load, knobs, settings={}, prepare=lambda request: None):
         return vectors, {"seconds": clock() - start, "documents": len(vectors), **figures}
 
     def measure(r):
+        loaded.get("forget_peak", lambda: None)()
         start, warm, before, passes = clock(), 1, one_pass(r)[1], [one_pass(r)[1]]
         while passes[0]["seconds"] < before["seconds"] * (1 - SETTLED) and warm < MOST_WARMUP_PASSES:
             warm, before, passes[0] = warm + 1, passes[0], one_pass(r)[1]
         while len(passes) < r["passes"] or sum(p["seconds"] for p in passes) < r["seconds"]:
             passes.append(one_pass(r)[1])
-        return {"event": "measured", "passes": passes, "warmup_passes": warm, "busy_seconds": clock() - start}
+        figures = {"passes": passes, "warmup_passes": warm, "busy_seconds": clock() - start}
+        peak = loaded.get("peak", lambda: None)()
+        return {"event": "measured", **figures, **({} if peak is None else {"peak_vram_bytes": peak})}
 
     def answer(r):
         finite = lambda vector: [x if x - x == 0 else None for x in vector]  # NaN is no JSON
@@ -157,8 +163,8 @@ def serve(load, knobs, settings={}, prepare=lambda request: None):
             kind, message = e.args if isinstance(e, Failure) else ("failed", f"{type(e).__name__}: {e}")
             if isinstance(e, ModuleNotFoundError):
                 kind, message = "not-available", f"{e}: `pip install -r requirements.txt` for the python3 in PATH"
-            torchs, onnxruntimes = "not enough memory", "Failed to allocate memory"
-            if isinstance(e, MemoryError) or torchs in message or onnxruntimes in message:
+            words = ("not enough memory", "CUDA out of memory", "Failed to allocate memory")  # torch's and onnxruntime's
+            if isinstance(e, MemoryError) or any(those in message for those in words):
                 kind = "out-of-memory"
             event = {"event": "failed", "kind": kind, "message": message}
         print(json.dumps({"id": request["id"], **event}), file=events, flush=True)

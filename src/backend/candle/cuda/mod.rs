@@ -4,6 +4,8 @@
 mod device;
 mod kernels;
 mod network;
+#[cfg(test)]
+mod tests;
 mod weight;
 mod words;
 

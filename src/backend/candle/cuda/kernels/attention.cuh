@@ -30,10 +30,11 @@ __device__ __forceinline__ Keys seen_by(const Attention& attention, int query, i
     return Keys{first > 0 ? first : 0, end < length ? end : length};
 }
 
+constexpr float LOG2_E = 1.44269504f;
+
 // The score of a key for a query, in powers of two; minus infinity where it isn't seen.
 __device__ __forceinline__ float scored(
     const Attention& attention, float product, int head, int query, int key, int length) {
-    constexpr float LOG2_E = 1.44269504f;
     const int distance = key - query;
     const int apart = distance < 0 ? -distance : distance;
     if (key >= length || (attention.window >= 0 && apart > attention.window)) return -INFINITY;
@@ -147,12 +148,15 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend(
         }
 
         const int first_key = seen.first + tile * TILE_KEYS;
+        // Most tiles: every query sees every key of it, and nothing is added.
+        const bool plain = first_key + TILE_KEYS <= length && attention.window < 0 && !attention.distances;
         float highest[2] = {most[0], most[1]};
         for (int keys_of = 0; keys_of < KEY_TILES; ++keys_of) {
             for (int at = 0; at < 4; ++at) {
                 const int key = first_key + keys_of * 8 + column + at % 2;
                 float& score = scores[keys_of][at];
-                score = scored(attention, score, head, query + at / 2 * 8, key, length);
+                score = plain ? score * (attention.scale * LOG2_E)
+                              : scored(attention, score, head, query + at / 2 * 8, key, length);
                 highest[at / 2] = fmaxf(highest[at / 2], score);
             }
         }

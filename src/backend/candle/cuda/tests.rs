@@ -1,0 +1,151 @@
+//! The kernels against those of the processor, on the device that `AUTOTUNE_TEST_DEVICE` names, real or simulated
+//! (tests/simulator/README.md). Without one these tests say so and do nothing.
+
+use candle_core::{DType, Tensor};
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::device::Card;
+use super::kernels::{Attention, Kernels, Sequences};
+use super::weight::tensor;
+use crate::backend::Device;
+use crate::backend::candle::kernel::Crew;
+use crate::backend::candle::kernel::attention::{self, DistanceBias};
+
+fn card() -> Option<Card> {
+    match std::env::var("AUTOTUNE_TEST_DEVICE").ok()?.parse() {
+        Ok(Device::Cuda(number)) => Some(Card::open(number, None, 1.0).unwrap()),
+        other => panic!("AUTOTUNE_TEST_DEVICE is {other:?}, and these tests are for cuda:N"),
+    }
+}
+
+fn drawn(count: usize, random: &mut Pcg64) -> Vec<f32> {
+    (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
+}
+
+fn read(tensor: &Tensor, kernels: &Kernels) -> Vec<f32> {
+    let wide = kernels.widen(tensor).unwrap();
+    wide.flatten_all().unwrap().to_vec1::<f32>().unwrap()
+}
+
+/// Words on the card, as a batch's are.
+fn words(words: &[u32], card: &Card) -> (Tensor, u64) {
+    let bytes: &[u8] = bytemuck::cast_slice(words);
+    let tensor = Tensor::from_slice(bytes, bytes.len(), &card.candle).unwrap();
+    let address = super::kernels::address(&tensor).unwrap();
+    (tensor, address)
+}
+
+#[test]
+fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
+    let Some(card) = card() else { return eprintln!("left out: no AUTOTUNE_TEST_DEVICE") };
+    let mut random = Pcg64::seed_from_u64(3);
+    // Lengths around a tile's end, sequences without tokens, and places between them that belong to nobody.
+    let lengths = [1_usize, 63, 0, 64, 65, 130, 200, 31, 33];
+    let positions = 256;
+    for (dtype, near) in [(DType::F32, 2e-5), (DType::F16, 2e-3), (DType::BF16, 2e-2)] {
+        let kernels = Kernels::load(&card.candle, dtype).unwrap();
+        for (heads, size) in [(2, 8), (1, 32), (2, 40), (1, 64), (1, 128)] {
+            let width = heads * size;
+            let mut start = 0;
+            let sequences: Vec<_> = lengths
+                .iter()
+                .enumerate()
+                .map(|(place, length)| {
+                    start += length + place % 3;
+                    start - length..start
+                })
+                .collect();
+            let rows = start + 2;
+            let qkv = drawn(rows * 3 * width, &mut random);
+            let bias = drawn(3 * width, &mut random);
+            let table = drawn(heads * (2 * positions - 1), &mut random);
+            // What the card multiplies has been rounded; so what it's compared with is, too.
+            let rounded =
+                |numbers: &[f32]| read(&on_card(numbers, &[numbers.len(), 1], dtype, &card), &kernels);
+            let biased: Vec<f32> = rounded(&qkv)
+                .iter()
+                .zip(rounded(&bias).iter().cycle())
+                .map(|(number, bias)| number + bias)
+                .collect();
+            for (window, distances) in [(None, false), (Some(20), false), (None, true), (Some(70), true)] {
+                let distance = DistanceBias { positions, table: table.clone() };
+                let plain = attention::Attention {
+                    heads,
+                    size,
+                    window,
+                    rotary: None,
+                    bias: distances.then_some(&distance),
+                };
+                let mut expected = vec![0.0; rows * width];
+                attention::attend(&plain, &biased, &sequences, &mut expected, Crew::Alone);
+
+                let table = tensor(&table, &[table.len()], DType::F32, &card.candle).unwrap();
+                let starts: Vec<u32> = sequences.iter().map(|sequence| sequence.start as u32).collect();
+                let counts: Vec<u32> = sequences.iter().map(|sequence| sequence.len() as u32).collect();
+                let ((_starts, starts), (_counts, lengths)) = (words(&starts, &card), words(&counts, &card));
+                let sequences_there = Sequences { count: counts.len(), longest: 200, starts, lengths };
+                let attend = Attention { heads, window, distances: distances.then_some((&table, positions)) };
+                let given = kernels
+                    .attend(
+                        &attend,
+                        &on_card(&qkv, &[rows, 3 * width], dtype, &card),
+                        Some(&on_card(&bias, &[3 * width], dtype, &card)),
+                        sequences_there,
+                    )
+                    .unwrap();
+                let given = read(&given, &kernels);
+                for sequence in &sequences {
+                    for place in sequence.start * width..sequence.end * width {
+                        let off = (given[place] - expected[place]).abs();
+                        assert!(
+                            off < near,
+                            "{dtype:?}, {heads} heads of {size}, window {window:?}, distances {distances}, row {} \
+                             of {sequence:?}: {} and not {}",
+                            place / width,
+                            given[place],
+                            expected[place]
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn on_card(numbers: &[f32], shape: &[usize], dtype: DType, card: &Card) -> Tensor {
+    tensor(numbers, shape, dtype, &card.candle).unwrap()
+}
+
+#[test]
+fn a_pool_that_is_full_says_so_and_weights_come_back_when_they_are_let_go_of() {
+    let Some(device) = std::env::var_os("AUTOTUNE_TEST_DEVICE") else {
+        return eprintln!("left out: no AUTOTUNE_TEST_DEVICE");
+    };
+    let Ok(Device::Cuda(number)) = device.to_string_lossy().parse() else { panic!("{device:?}") };
+    let whole = Card::open(number, None, 1.0).unwrap();
+    let total = whole.share.total_bytes;
+    drop(whole);
+    // A share with room for some hundred megabytes besides the context's own.
+    let fraction = (whole_overhead(number) + (256 << 20)) as f64 / total as f64;
+    let card = Card::open(number, None, fraction).unwrap();
+    let kernels = Kernels::load(&card.candle, DType::F32).unwrap();
+    let megabytes = |count: usize| kernels.empty(count << 18, DType::F32);
+    let kept = megabytes(100).unwrap();
+    let error = super::device::failed(megabytes(200).unwrap_err());
+    assert!(matches!(error, crate::backend::BackendError::OutOfMemory(_)), "{error}");
+    drop(kept);
+    card.driver.synchronise_all().unwrap();
+    assert!(megabytes(200).is_ok());
+    card.driver.synchronise_all().unwrap();
+    assert!(card.pool.used_peak().unwrap() >= 200 << 20);
+    assert!(card.pool.reserved_peak().unwrap() <= 256 << 20);
+    card.pool.trim().unwrap();
+    card.pool.forget_peaks().unwrap();
+    assert!(card.pool.reserved_peak().unwrap() < 32 << 20, "{}", card.pool.reserved_peak().unwrap());
+}
+
+/// What a context takes by itself.
+fn whole_overhead(number: u32) -> u64 {
+    Card::open(number, None, 1.0).unwrap().share.overhead_bytes
+}
