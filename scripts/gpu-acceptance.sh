@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# Every check that needs a card, in one go and in under 8 minutes, from binaries that were built before.
+#
+#     scripts/gpu-acceptance.sh build FOLDER        where there is Rust: builds for CUDA_COMPUTE_CAP (90), stripped
+#     scripts/gpu-acceptance.sh run FOLDER OUT      where there is a card: needs neither Rust nor a network
+#
+# FOLDER may hold `onnxruntime/` besides, with the files of onnxruntime-gpu's folder `capi`, and `minilm/`, the model with
+# its real weights; without them ONNX Runtime is left out, and MiniLM is a replica. Python with PyTorch and
+# sentence-transformers is measured beside ours where it's there. The card is only read, never set.
+#
+# OUT gets what each check said, the runs with their plots, `checks.tsv`, and `summary.md`, which is what is committed below
+# results/reference/CARD/ with the plots. With AUTOTUNE_REHEARSAL=1 everything is run with tiny models, so that the script
+# itself can be tried on a simulated card (tests/simulator/README.md); its figures mean nothing then, and say so.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+usage() { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+
+build() { # FOLDER
+    set -e
+    mkdir -p "$1"
+    export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90}
+    eval "$(scripts/cuda-toolkit.sh)"
+    cargo build --release --locked --features cuda
+    cp target/release/autotune "$1/autotune"
+    local test name
+    for test in lib behaviour; do
+        local which=(--test "$test")
+        test "$test" = lib && which=(--lib)
+        name=$(cargo test --release --locked --features cuda --no-run --message-format=json "${which[@]}" |
+            python3 -c 'import json, sys
+for line in sys.stdin:
+    message = json.loads(line)
+    if message.get("executable") and message.get("profile", {}).get("test"):
+        print(message["executable"])')
+        cp "$name" "$1/tests-$test"
+    done
+    strip "$1"/autotune "$1"/tests-*
+    ls -l "$1"
+}
+
+# check NAME SECONDS COMMAND…: runs it, keeps what it says, and notes whether it passed.
+check() {
+    local name=$1 limit=$2 start=$SECONDS result=pass
+    shift 2
+    printf '== %s\n' "$name"
+    timeout "$limit" "$@" >"$out/$name.log" 2>&1 || result="fail (exit $?)"
+    printf '%s\t%s\t%s\n' "$name" "$result" "$((SECONDS - start))" | tee -a "$out/checks.tsv"
+    test "$result" = pass || tail -n 5 "$out/$name.log"
+}
+
+tests() { # BINARY FILTER ENGINES
+    CARGO_MANIFEST_DIR=$PWD AUTOTUNE_TEST_DEVICE=cuda:0 AUTOTUNE_TEST_ENGINES=$3 AUTOTUNE_POISON_TRANSFERS=1 \
+        "$folder/tests-$1" "$2" --test-threads 2
+}
+
+# tune SUITE ARGUMENTS…: a run of one of benches/gpu/, with its plots.
+tune() {
+    local suite=$1
+    shift
+    "$folder/autotune" --gpu cuda:0 --measured --suite "$suites/$suite.toml" --out "$out/$suite" --quiet "$@"
+}
+
+run() { # FOLDER OUT
+    folder=$(cd "$1" && pwd) && mkdir -p "$2" && out=$(cd "$2" && pwd) || usage
+    : >"$out/checks.tsv"
+    export AUTOTUNE_CACHE=${AUTOTUNE_CACHE:-$out/cache}
+    # CUDA's libraries where the system's loader doesn't look: those that came with PyTorch.
+    local wheels
+    wheels=$(python3 -c 'import importlib.util as util; print(*util.find_spec("nvidia").submodule_search_locations)' 2>/dev/null)
+    for place in $wheels; do
+        test -d "$place/cu13/lib" && export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$place/cu13/lib"
+    done
+    local engines=candle
+    if [ -d "$folder/onnxruntime" ]; then
+        engines=candle,ort
+        AUTOTUNE_CUDA_DYLIB_PATH=$(find "$folder/onnxruntime" -name 'libonnxruntime.so.*' -print -quit)
+        export AUTOTUNE_CUDA_DYLIB_PATH
+    fi
+
+    suites=benches/gpu
+    local e5=(--replica) minilm=(--model "$folder/minilm") peers=sentence-transformers,$engines
+    test -d "$folder/minilm" || minilm=(--replica)
+    python3 -c 'import sentence_transformers, torch; assert torch.cuda.is_available()' 2>/dev/null || peers=$engines
+    if [ -n "${AUTOTUNE_REHEARSAL:-}" ]; then
+        suites=$out/suites
+        mkdir -p "$suites"
+        for suite in benches/gpu/*.toml; do
+            sed -e 's/documents = [0-9]*/documents = 6/; s/median_words = [0-9]*/median_words = 12/; s/most_words = [0-9]*/most_words = 20/' \
+                -e 's/time = "[0-9]*ms"/time = "1ms"/; s/\[8, 64, 256\]/[4]/; s/\[32, 64, 128\]/[4]/; s/batch_size = 8,/batch_size = 4,/' \
+                -e "s|\"\.\./peers/|\"$PWD/benches/peers/|" "$suite" >"$suites/$(basename "$suite")"
+        done
+        e5=(--model tests/fixtures/models/xlm-roberta-embed)
+        minilm=(--model tests/fixtures/models/bert-embed-mean)
+    fi
+
+    check doctor 20 "$folder/autotune" doctor
+    check monitor 20 "$folder/autotune" monitor --once --json
+    check kernels 60 tests lib cuda:: candle
+    check parity-candle 90 tests behaviour networks candle
+    test "$engines" = candle || check parity-ort 90 tests behaviour networks ort
+    check matrix-rate 20 python3 scripts/gpu-acceptance.py rate "$out/rate.json"
+    check shares 75 tune shares "${e5[@]}" --backend "$engines" --budget 40s
+    check memory 75 "$folder/autotune" memory --gpu cuda:0 "${e5[@]}" --backend "$engines" --dtype fp16 --rounds 50 --json
+    check sweep 90 tune minilm "${minilm[@]}" --backend "$engines" --budget 60s
+    check e5-large 150 tune e5-large "${e5[@]}" --backend "$peers" --budget 110s
+    python3 scripts/gpu-acceptance.py summary "$out" "${AUTOTUNE_REHEARSAL:-}"
+}
+
+case ${1:-} in
+    build) test $# = 2 || usage; build "$2" ;;
+    run) test $# = 3 || usage; run "$2" "$3" ;;
+    *) usage ;;
+esac
