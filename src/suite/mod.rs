@@ -25,7 +25,7 @@ pub use budget::{Budget, SearchKind};
 pub use build::parse;
 pub use corpus::{SYLLABLES, Source as CorpusSource};
 pub use figure::{Figure, Limit};
-pub use problem::{Problem, did_you_mean};
+pub use problem::Problem;
 pub use source::{Folder, SuiteSource, built_in_names};
 pub use wire::sections;
 
