@@ -23,6 +23,7 @@ pub struct UnitError {
 
 impl Bytes {
     pub const MIB: u64 = 1 << 20;
+    pub const GIB: u64 = 1 << 30;
 }
 
 impl fmt::Display for Bytes {
