@@ -173,10 +173,13 @@ struct Ready {
 fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
     let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or(DEFAULT_SUITE))?;
     let overrides = arguments.changes.overrides()?;
-    let suite = suite::parse(&source, &overrides, &env::names())?;
+    let mut suite = suite::parse(&source, &overrides, &env::names())?;
     let documents = suite.documents(&source.folder)?;
     let machine = Machine::detect();
-    let target = target(arguments, &suite, &machine)?;
+    let mut target = target(arguments, &suite, &machine)?;
+    if suite.lacks_price() {
+        target.price_per_hour = target.card().and_then(|card| card.price_per_hour);
+    }
     match target.provenance {
         Provenance::Measured | Provenance::Simulated => {}
         // Here the cost model predicts, once there is one.
@@ -204,6 +207,8 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
         machine,
     };
     let (source_folder, target) = (header.source.folder.clone(), header.target.clone());
+    suite.take_price(target.price_per_hour);
+    suite.check_price(&header.source.file)?;
     let folder = RunFolder::create(&folder, header, &documents)?;
     Ok(Ready { suite, target, documents, source_folder, folder, before: None })
 }

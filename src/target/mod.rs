@@ -39,6 +39,9 @@ pub struct Target {
     /// So much of it only, because a smaller card is emulated in its memory.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub emulated_vram: Option<Bytes>,
+    /// The card's price an hour from the table of GPUs, where the suite asks for the cost and states no price.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_hour: Option<f64>,
 }
 
 /// How figures for a target come.

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use autotune::target::Machine;
 use serde_json::Value;
 
-use crate::support::{Place, autotune, suite, text};
+use crate::support::{Place, autotune, suite, text, winner};
 
 /// A worker that says that it runs on `cuda:0`, and answers once and measures once a round.
 const SUITE: &str = r#"corpus = { synthetic = { documents = 2, median_words = 10, spread = 0.1, most_words = 20 } }
@@ -131,6 +131,30 @@ fn a_smaller_card_is_emulated_in_memory_and_named_so_everywhere() {
     let output = machine.run(&["--resume", "run", "--json", "--budget", "9trials"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output));
     assert_eq!(machine.place.best_json()["target"], label);
+}
+
+#[test]
+fn the_cost_is_by_the_price_of_the_card_where_the_suite_has_none() {
+    let Some(machine) = Pretended::with(A10G, SUITE) else { return };
+    let (code, message) = machine.code_and_text(&["--objective", "cost"]);
+    assert_eq!(code, 0, "{message}");
+    assert!(message.contains("the price from the table of GPUs, 1.20 an hour"), "{message}");
+    let cost = |best: &Value| winner(best)["figures"]["cost"]["value"].as_f64().unwrap();
+    // 1.2 an hour for two documents in 50 ms.
+    let wanted = 1.2 / 3600.0 * 0.05 / 2.0 * 1e6;
+    assert!((cost(&machine.place.best_json()) / wanted - 1.0).abs() < 1e-9);
+    let output = machine.run(&["report", "run", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!((cost(&report) / wanted - 1.0).abs() < 1e-9, "a report has the price of its run");
+
+    let Some(own) = Pretended::with(A10G, &format!("price_per_hour = 6.0\n{SUITE}")) else { return };
+    let (code, message) = own.code_and_text(&["--objective", "cost"]);
+    assert_eq!((code, message.contains("table of GPUs")), (0, false), "{message}");
+    assert!((cost(&own.place.best_json()) / (wanted * 5.0) - 1.0).abs() < 1e-9);
+
+    let Some(unpriced) = Pretended::with("NVIDIA L4, 23034, 550.54.15, x, 8.9, y", SUITE) else { return };
+    let (code, message) = unpriced.code_and_text(&["--limit", "cost<=1"]);
+    assert_eq!((code, message.contains("price_per_hour")), (2, true), "{message}");
 }
 
 #[test]
