@@ -1,4 +1,5 @@
-//! Bytes, durations and figures: parse what people write, print what people read, and the one definition of a quantile.
+//! Bytes, durations, figures and names: parse what people write, print what people read, and the one definition of a
+//! quantile.
 //!
 //! Knows nobody.
 
@@ -22,6 +23,7 @@ pub struct UnitError {
 
 impl Bytes {
     pub const MIB: u64 = 1 << 20;
+    pub const GIB: u64 = 1 << 30;
 }
 
 impl fmt::Display for Bytes {
@@ -167,6 +169,21 @@ fn split_unit(text: &str) -> Option<(f64, &str)> {
     Some((number, text[end..].trim()))
 }
 
+/// `; did you mean "x"?`, or nothing if no name is near.
+pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(given, known).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
+}
+
+fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(given, name), name))
+        // Further away the nearest name is a surprise, not a help; one slip in a short name is near.
+        .filter(|(likeness, name)| *likeness > 0.75 || strsim::damerau_levenshtein(given, name) <= 1)
+        .max_by(|left, right| left.0.total_cmp(&right.0))
+        .map(|(_, name)| name)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -207,5 +224,11 @@ mod tests {
         assert_eq!(Bytes(1023).to_string(), "0.999 KiB");
         assert_eq!(print_duration(Duration::from_millis(123_400)), "2m 03s");
         assert_eq!(print_duration(Duration::from_micros(4510)), "4.51 ms");
+    }
+
+    #[test]
+    fn the_nearest_name_is_offered_and_a_far_one_is_not() {
+        assert_eq!(did_you_mean("bach_size", ["batch_size", "dtype"]), "; did you mean \"batch_size\"?");
+        assert_eq!(did_you_mean("zzz", ["batch_size", "dtype"]), "");
     }
 }

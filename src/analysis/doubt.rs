@@ -23,6 +23,7 @@ pub enum Doubt {
     Ties { candidates: usize },
     MixedVersions { versions: Vec<String> },
     TogetherOverLimit { together: Bytes, limit: String },
+    PriceFromTable { price_per_hour: f64 },
 }
 
 impl Doubt {
@@ -63,6 +64,10 @@ impl Doubt {
                     versions.join(", then ")
                 )
             }
+            Doubt::PriceFromTable { price_per_hour } => format!(
+                "the cost is by the price from the table of GPUs, {price_per_hour:.2} an hour: put yours into the suite's \
+                 `price_per_hour`"
+            ),
             Doubt::TogetherOverLimit { together, limit } => format!(
                 "each stage meets {limit}, and all stages loaded together would take {together}: load them in turn, \
                  or lower the limit"

@@ -161,7 +161,15 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
         provenance,
         objective: suite.objective,
         finished: run.finished(),
-        doubts: doubt::about_together(&stages, suite).into_iter().collect(),
+        doubts: doubt::about_together(&stages, suite)
+            .into_iter()
+            .chain(
+                run.header
+                    .target
+                    .price_per_hour
+                    .map(|price_per_hour| Doubt::PriceFromTable { price_per_hour }),
+            )
+            .collect(),
         stages,
     }
 }

@@ -25,6 +25,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let source = SuiteSource::find(&arguments.suite)?;
     let suite = suite::parse(&source, &arguments.changes.overrides()?, &env::names())?;
+    suite.check_price(&source.file)?;
     let documents = suite.documents(&source.folder)?;
     super::print(&text(&suite, documents.len(), arguments.candidates))?;
     Ok(super::exit::DONE)

@@ -3,8 +3,10 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::present;
 use crate::backend::{self, Backend, BackendError, exec, fake, ort};
 use crate::emit::env::DIALECTS;
+use crate::emit::gpus::gpus;
 use crate::knob::{Applies, KnobSpec};
 use crate::model::arch;
 use crate::provision::{models, onnxruntime, registry};
@@ -20,14 +22,25 @@ pub struct Arguments {
     json: bool,
 }
 
-/// A heading, and its entries with what is said of each.
-type Section = (&'static str, Vec<(String, String)>);
+/// Entries with what is said of each, or the table of GPUs.
+enum Entries {
+    Lines(Vec<(String, String)>),
+    Gpus,
+}
+
+/// A heading, and what stands below it.
+type Section = (&'static str, Entries);
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let sections = sections();
     if arguments.json {
-        let entries = |entries: &Vec<(String, String)>| -> Value {
-            entries.iter().map(|(name, help)| json!({ "name": name, "help": help })).collect()
+        let entries = |entries: &Entries| -> Value {
+            match entries {
+                Entries::Lines(lines) => {
+                    lines.iter().map(|(name, help)| json!({ "name": name, "help": help })).collect()
+                }
+                Entries::Gpus => json!(cards()),
+            }
         };
         let document: serde_json::Map<String, Value> =
             sections.iter().map(|(title, list)| (title.to_string(), entries(list))).collect();
@@ -36,10 +49,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let mut text = String::new();
         for (title, entries) in &sections {
             text.push_str(&format!("{title}\n"));
-            let width = entries.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
-            for (name, help) in entries {
-                text.push_str(&format!("  {name:<width$}  {help}\n"));
-            }
+            text.push_str(&match entries {
+                Entries::Lines(lines) => aligned(lines),
+                Entries::Gpus => gpus(cards(), present::style()),
+            });
             text.push('\n');
         }
         super::print(text.trim_end())?;
@@ -48,41 +61,54 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     Ok(super::exit::DONE)
 }
 
+/// Names in a column, and what is said of each beside it.
+fn aligned(lines: &[(String, String)]) -> String {
+    let width = lines.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    lines.iter().map(|(name, help)| format!("  {name:<width$}  {help}\n")).collect()
+}
+
 fn sections() -> Vec<Section> {
+    let lines = |lines: Vec<_>| Entries::Lines(lines);
     vec![
-        ("suites", built_in_names().into_iter().map(|name| (name.to_owned(), description(name))).collect()),
         (
-            "GPUs",
-            cards()
-                .iter()
-                .map(|card| (card.name.clone(), format!("{}, {} GiB", card.title, card.vram_gib)))
-                .collect(),
+            "suites",
+            lines(built_in_names().into_iter().map(|name| (name.to_owned(), description(name))).collect()),
         ),
-        ("models", models()),
+        ("GPUs", Entries::Gpus),
+        ("models", lines(models())),
         (
             "architectures of candle and ort",
-            arch::names().map(|name| (name.to_owned(), String::new())).collect(),
+            lines(arch::names().map(|name| (name.to_owned(), String::new())).collect()),
         ),
-        ("backends", backends()),
-        ("knobs of every built-in backend", pipeline::knobs().iter().map(knob).collect()),
-        ("knobs of candle and ort", pipeline::overlap_knobs().iter().map(knob).collect()),
-        ("knobs of candle", knobs_of("candle")),
-        ("knobs of ort", knobs_of(ort::NAME)),
-        ("tasks", Task::ALL.iter().map(|task| (task.name().to_owned(), task_help(*task))).collect()),
+        ("backends", lines(backends())),
+        ("knobs of every built-in backend", lines(pipeline::knobs().iter().map(knob).collect())),
+        ("knobs of candle and ort", lines(pipeline::overlap_knobs().iter().map(knob).collect())),
+        ("knobs of candle", lines(knobs_of("candle"))),
+        ("knobs of ort", lines(knobs_of(ort::NAME))),
+        ("tasks", lines(Task::ALL.iter().map(|task| (task.name().to_owned(), task_help(*task))).collect())),
         (
             "figures (objectives and limits)",
-            Figure::ALL.iter().map(|figure| (figure.name().to_owned(), figure.help().to_owned())).collect(),
+            lines(
+                Figure::ALL
+                    .iter()
+                    .map(|figure| (figure.name().to_owned(), figure.help().to_owned()))
+                    .collect(),
+            ),
         ),
         (
             "searches",
-            SearchKind::ALL
-                .iter()
-                .map(|(name, kind)| ((*name).to_owned(), search_help(*kind).to_owned()))
-                .collect(),
+            lines(
+                SearchKind::ALL
+                    .iter()
+                    .map(|(name, kind)| ((*name).to_owned(), search_help(*kind).to_owned()))
+                    .collect(),
+            ),
         ),
         (
             "dialects",
-            DIALECTS.iter().map(|dialect| (dialect.name.to_owned(), dialect.help.to_owned())).collect(),
+            lines(
+                DIALECTS.iter().map(|dialect| (dialect.name.to_owned(), dialect.help.to_owned())).collect(),
+            ),
         ),
     ]
 }

@@ -31,7 +31,7 @@ pub struct Outcome {
 /// The suite of a run, built again from what its journal says, and refused if this version builds another.
 pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
     let header = &run.header;
-    let suite = suite::parse(&header.source, &header.overrides, &env::names())?;
+    let mut suite = suite::parse(&header.source, &header.overrides, &env::names())?;
     if suite.digest() != header.suite_digest {
         let why = format!(
             "this version of autotune reads the suite of this run differently than version {} ({}) did",
@@ -39,6 +39,7 @@ pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
         );
         return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
     }
+    suite.take_price(header.target.price_per_hour);
     run.check(&suite).map_err(StoreError::from)?;
     Ok(suite)
 }

@@ -14,7 +14,7 @@ use crate::provision;
 use crate::runner::{Interrupt, References, Runner};
 use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
-use crate::target::{Machine, Target};
+use crate::target::{Machine, Provenance, Target, TargetError};
 use crate::task::Document;
 use crate::tune::{Ending, Tuning};
 
@@ -23,9 +23,12 @@ const DEFAULT_SUITE: &str = "minilm";
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The target: auto, cpu, cuda:0, or a card such as rtx3090
+    /// The target: auto, cpu, cuda:0, mps, or a card such as rtx3090
     #[arg(long, value_name = "NAME", default_value = "auto")]
     gpu: String,
+    /// Use only so much of the GPU's memory, as a smaller card would have: a size, or a card's name
+    #[arg(long, value_name = "SIZE|CARD")]
+    emulate_vram: Option<String>,
     /// A suite's name (see `autotune list`) or file [default: minilm]
     #[arg(long, value_name = "NAME|FILE")]
     suite: Option<String>,
@@ -35,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Go on with the run in DIR; only --budget may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "measured", "suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
     resume: Option<PathBuf>,
     /// Write the settings to FILE too
     #[arg(long, value_name = "FILE")]
@@ -170,10 +173,21 @@ struct Ready {
 fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
     let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or(DEFAULT_SUITE))?;
     let overrides = arguments.changes.overrides()?;
-    let suite = suite::parse(&source, &overrides, &env::names())?;
+    let mut suite = suite::parse(&source, &overrides, &env::names())?;
     let documents = suite.documents(&source.folder)?;
     let machine = Machine::detect();
-    let target = target(arguments, &suite, &machine)?;
+    let mut target = target(arguments, &suite, &machine)?;
+    if suite.lacks_price() {
+        target.price_per_hour = target.card().and_then(|card| card.price_per_hour);
+    }
+    match target.provenance {
+        Provenance::Measured | Provenance::Simulated => {}
+        // Here the cost model predicts, once there is one.
+        Provenance::Predicted => {
+            let name = target.title().to_owned();
+            return Err(TargetError::Absent { name, here: machine.gpu_line() }.into());
+        }
+    }
     let started = jiff::Timestamp::now();
     let folder = arguments.out.clone().unwrap_or_else(|| {
         let time = started.strftime("%Y%m%d-%H%M%S");
@@ -193,6 +207,8 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
         machine,
     };
     let (source_folder, target) = (header.source.folder.clone(), header.target.clone());
+    suite.take_price(target.price_per_hour);
+    suite.check_price(&header.source.file)?;
     let folder = RunFolder::create(&folder, header, &documents)?;
     Ok(Ready { suite, target, documents, source_folder, folder, before: None })
 }
@@ -262,9 +278,25 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
 
 /// The target of a new run. A suite that measures nothing real needs no GPU, and gets no name of a real one but as a label.
 fn target(arguments: &Arguments, suite: &Suite, machine: &Machine) -> anyhow::Result<Target> {
+    let target = any_target(arguments, suite, machine)?;
+    Ok(match &arguments.emulate_vram {
+        Some(wanted) => target.with_emulated_vram(wanted)?,
+        None => target,
+    })
+}
+
+fn any_target(arguments: &Arguments, suite: &Suite, machine: &Machine) -> anyhow::Result<Target> {
     let scripts: Vec<_> = suite.backends.iter().filter(|backend| backend.kind == fake::NAME).collect();
     if scripts.len() < suite.backends.len() {
-        return Ok(Target::resolve(&arguments.gpu, machine)?);
+        let target = Target::resolve(&arguments.gpu, machine)?;
+        if arguments.measured && target.provenance == Provenance::Predicted {
+            return Err(TargetError::NotMeasurable {
+                name: target.title().to_owned(),
+                here: machine.gpu_line(),
+            }
+            .into());
+        }
+        return Ok(target);
     }
     if arguments.measured {
         return Err(NothingReal.into());

@@ -4,6 +4,7 @@
 
 pub mod comparison;
 pub mod env;
+pub mod gpus;
 mod html;
 pub mod plots;
 pub mod table;

@@ -25,19 +25,7 @@ pub struct Finding {
 pub fn examine() -> Vec<Finding> {
     let machine = Machine::detect();
     let mut findings = vec![found("processor", machine.cpu_line()), found("system", machine.system.clone())];
-    findings.push(match &machine.no_nvml {
-        None if machine.gpus.is_empty() => found("GPU", "NVIDIA's driver is here, and no GPU".to_owned()),
-        None => {
-            let lines =
-                machine.gpus.iter().map(|gpu| format!("{}, {}, driver {}", gpu.name, gpu.memory, gpu.driver));
-            found("GPU", lines.collect::<Vec<_>>().join("; "))
-        }
-        Some(why) => missing(
-            "GPU",
-            format!("none to be seen: {why}"),
-            "install NVIDIA's driver, or tune for the processor with --gpu cpu",
-        ),
-    });
+    findings.extend(gpus(&machine));
     findings.push(match version("candle", serde_json::Value::Null) {
         Ok(version) => found("candle", version),
         Err(why) => missing("candle", "not available".to_owned(), why),
@@ -66,6 +54,30 @@ pub fn examine() -> Vec<Finding> {
         Err(error) => {
             missing("results", format!("results/runs can't be written here: {error}"), "use --out DIR")
         }
+    });
+    findings
+}
+
+/// Every GPU, and what keeps others from being seen.
+fn gpus(machine: &Machine) -> Vec<Finding> {
+    let mut findings: Vec<Finding> =
+        machine.gpus.iter().enumerate().map(|(index, gpu)| found("GPU", gpu.details(index))).collect();
+    findings.extend(match &machine.no_nvml {
+        None if findings.is_empty() => {
+            let state = "NVIDIA's driver is here, and no GPU that CUDA_VISIBLE_DEVICES would let us see";
+            Some(found("GPU", state.to_owned()))
+        }
+        None => None,
+        Some(why) if findings.is_empty() => Some(missing(
+            "GPU",
+            format!("none to be seen: {why}"),
+            "install NVIDIA's driver, or tune for the processor with --gpu cpu",
+        )),
+        Some(why) => Some(missing(
+            "NVML",
+            format!("can't be asked, so the GPUs are as others tell of them: {why}"),
+            "install the driver's library libnvidia-ml.so.1, or in a container allow the driver's `utility` part",
+        )),
     });
     findings
 }

@@ -11,8 +11,8 @@ use super::hub;
 use super::registry::{self, Model};
 use super::replica::Plan;
 use crate::model;
-use crate::suite::did_you_mean;
 use crate::task::Task;
+use crate::units::did_you_mean;
 
 /// A folder with `config.json`, `tokenizer.json` and weights.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -69,6 +69,8 @@ impl WorkerProcess {
             .ok_or_else(|| Failure::new(Status::NotAvailable, "the command is empty"))?;
         let mut process = Command::new(name);
         process.args(arguments).current_dir(folder);
+        // CUDA would call the fastest card 0; the target's numbers are NVML's, which go by the bus.
+        process.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
         process.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         own_group(&mut process);
         let oom_kills_before = memory::oom_kills();

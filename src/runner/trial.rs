@@ -341,12 +341,12 @@ impl<'a> Runner<'a> {
             model: stage.model.clone(),
             folder: model_folder,
             device: self.target.device.clone(),
-            device_memory: None,
+            device_memory: self.target.device_memory().map(|memory| memory.0),
             knobs: candidate.knobs.clone(),
             settings,
             corpus: self.corpus.display().to_string(),
         };
-        let event = process.ask(Ask::Load(load), self.suite.timeouts.load, &self.interrupt)?;
+        let event = process.ask(Ask::Load(Box::new(load)), self.suite.timeouts.load, &self.interrupt)?;
         let fail = |status, reason: String| {
             Err(Trouble::Failure(Failure { stderr: process.stderr(), ..Failure::new(status, reason) }))
         };

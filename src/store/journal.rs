@@ -187,7 +187,7 @@ pub fn test_header() -> RunHeader {
         overrides: Overrides::default(),
         suite_digest: String::new(),
         corpus_digest: String::new(),
-        target: Target { name: "cpu".into(), description: "t".into(), device: None },
+        target: Target { name: "cpu".into(), description: "t".into(), ..Target::default() },
         machine: Machine::default(),
     }
 }

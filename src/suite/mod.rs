@@ -25,7 +25,7 @@ pub use budget::{Budget, SearchKind};
 pub use build::parse;
 pub use corpus::{SYLLABLES, Source as CorpusSource};
 pub use figure::{Figure, Limit};
-pub use problem::{Problem, did_you_mean};
+pub use problem::Problem;
 pub use source::{Folder, SuiteSource, built_in_names};
 pub use wire::sections;
 
@@ -153,6 +153,25 @@ impl Suite {
         let values =
             at_load.filter_map(|spec| Some(format!(" {}={}", spec.name, candidate.knobs.get(&spec.name)?)));
         format!("{} {}{}", stage.name, candidate.backend, values.collect::<String>())
+    }
+
+    /// Whether it asks for the cost, and says nothing of the price.
+    pub fn lacks_price(&self) -> bool {
+        let limits = self.stages.iter().flat_map(|stage| &stage.limits);
+        let wanted =
+            self.objective == Figure::Cost || limits.into_iter().any(|limit| limit.figure == Figure::Cost);
+        wanted && self.price_per_hour.is_none()
+    }
+
+    /// Takes the price of whatever it's run on, where it has none of its own.
+    pub fn take_price(&mut self, price_per_hour: Option<f64>) {
+        self.price_per_hour = self.price_per_hour.or(price_per_hour);
+    }
+
+    /// That the cost can be told, if it's asked for.
+    pub fn check_price(&self, place: &str) -> Result<(), Problem> {
+        let why = "the figure `cost` needs `price_per_hour` in the suite, or a --gpu that `autotune list` has a price of";
+        if self.lacks_price() { Err(Problem::new(place, why)) } else { Ok(()) }
     }
 
     /// Tells two suites apart that would not give the same run.

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::units::did_you_mean;
+
 /// One clear error: `suites/demo.toml:12:5: no knob "bach_size"; did you mean "batch_size"?`
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{place}: {message}")]
@@ -59,21 +61,6 @@ pub fn unknown<'a>(kind: &str, given: &str, known: impl IntoIterator<Item = &'a 
     format!("no {kind} is called {given:?}; there are {}{hint}", known.join(", "))
 }
 
-/// `; did you mean "x"?`, or nothing if no name is near.
-pub fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    nearest(given, known).map(|name| format!("; did you mean {name:?}?")).unwrap_or_default()
-}
-
-fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|name| (strsim::jaro_winkler(given, name), name))
-        // Further away the nearest name is a surprise, not a help; one slip in a short name is near.
-        .filter(|(likeness, name)| *likeness > 0.75 || strsim::damerau_levenshtein(given, name) <= 1)
-        .max_by(|left, right| left.0.total_cmp(&right.0))
-        .map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,11 +71,5 @@ mod tests {
         assert_eq!(text.place(0..1), "suite.toml:1:1");
         assert_eq!(text.place(9..10), "suite.toml:2:3");
         assert_eq!(text.place(900..901), "suite.toml:3:1");
-    }
-
-    #[test]
-    fn the_nearest_name_is_offered_and_a_far_one_is_not() {
-        assert_eq!(did_you_mean("bach_size", ["batch_size", "dtype"]), "; did you mean \"batch_size\"?");
-        assert_eq!(did_you_mean("zzz", ["batch_size", "dtype"]), "");
     }
 }

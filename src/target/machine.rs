@@ -4,6 +4,9 @@ use std::fs;
 
 use serde::{Deserialize, Serialize};
 
+use super::apple::Processor;
+use super::gpu::Gpu;
+use super::nvidia;
 use crate::units::Bytes;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -13,28 +16,24 @@ pub struct Machine {
     pub memory: Option<Bytes>,
     pub system: String,
     pub gpus: Vec<Gpu>,
-    /// Why no GPU could be looked for.
+    /// Why NVML couldn't be asked for GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_nvml: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gpu {
-    pub name: String,
-    pub memory: Bytes,
-    pub driver: String,
-}
-
 impl Machine {
     pub fn detect() -> Machine {
-        let (gpus, no_nvml) = match gpus() {
-            Ok(gpus) => (gpus, None),
-            Err(error) => (Vec::new(), Some(error.to_string())),
-        };
+        let apple = Processor::detect();
+        let apple_gpu = apple.as_ref().and_then(Processor::gpu);
+        // On a Mac nobody misses NVIDIA's library.
+        let (gpus, no_nvml) = apple_gpu.map_or_else(nvidia::detect, |gpu| (vec![gpu], None));
+        let (cpu, bytes) = apple.map(|processor| (processor.name, processor.memory)).unzip();
         Machine {
-            cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
+            cpu: field("/proc/cpuinfo", "model name")
+                .or(cpu)
+                .unwrap_or_else(|| std::env::consts::ARCH.to_owned()),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
-            memory: memory(),
+            memory: memory().or(bytes.flatten()),
             system: system(),
             gpus,
             no_nvml,
@@ -60,22 +59,10 @@ impl Machine {
 
     pub fn gpu_line(&self) -> String {
         if self.gpus.is_empty() {
-            return "no NVIDIA GPU".to_owned();
+            return "no GPU".to_owned();
         }
         self.gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(", ")
     }
-}
-
-fn gpus() -> Result<Vec<Gpu>, nvml_wrapper::error::NvmlError> {
-    let nvml = nvml_wrapper::Nvml::init()?;
-    let driver = nvml.sys_driver_version()?;
-    (0..nvml.device_count()?)
-        .map(|index| {
-            let device = nvml.device_by_index(index)?;
-            let memory = Bytes(device.memory_info()?.total);
-            Ok(Gpu { name: device.name()?, memory, driver: driver.clone() })
-        })
-        .collect()
 }
 
 fn memory() -> Option<Bytes> {

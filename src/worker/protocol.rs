@@ -23,7 +23,7 @@ pub struct Request {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Ask {
-    Load(Load),
+    Load(Box<Load>),
     /// Answers for every document of the corpus, in its order.
     Answer {
         knobs: IndexMap<String, Value>,
@@ -46,7 +46,7 @@ pub struct Load {
     /// Where it's to run. A worker that can't run there must refuse.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
-    /// What the device's memory is limited to, where it stands in for a smaller one.
+    /// How many bytes of the device's memory it may use: what there are, or fewer where a smaller card is emulated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_memory: Option<u64>,
     /// Every knob of the backend. Those that apply at a run may change with each later request.

@@ -79,7 +79,7 @@ fn answer(model: &mut Option<Model>, ask: Ask) -> Result<What, BackendError> {
         Ask::Load(load) => {
             // Dropped first, so that two models never share the memory.
             *model = None;
-            let (loaded, ready) = open(load)?;
+            let (loaded, ready) = open(*load)?;
             *model = Some(ready);
             Ok(What::Loaded(loaded))
         }

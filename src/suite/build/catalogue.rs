@@ -11,8 +11,9 @@ use super::is_plain;
 use crate::backend::{self, declared, exec, fake};
 use crate::knob::BACKEND;
 use crate::pipeline;
-use crate::suite::problem::{Problem, Text, did_you_mean};
+use crate::suite::problem::{Problem, Text};
 use crate::suite::{ChosenBackend, Engine};
+use crate::units::did_you_mean;
 
 /// Every backend that a stage may name: the built-in ones, and those that the suite describes.
 pub(super) fn read(text: Text, wire: Option<Spanned<DeValue>>) -> Result<Vec<ChosenBackend>, Problem> {

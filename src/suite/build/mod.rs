@@ -17,7 +17,7 @@ use super::figure::{Figure, Limit};
 use super::problem::{Problem, Text, unknown};
 use super::source::SuiteSource;
 use super::wire::WireSuite;
-use super::{Budget, ChosenBackend, Effort, Overrides, SearchKind, Stage, Suite, Timeouts};
+use super::{Budget, ChosenBackend, Effort, Overrides, SearchKind, Suite, Timeouts};
 use crate::units::parse_duration;
 
 /// Repeats of each candidate, unless the suite says otherwise: the fewest that show whether they agree.
@@ -79,7 +79,6 @@ impl Builder<'_> {
         };
         let price_per_hour = self.positive(wire.price_per_hour.as_ref(), "price_per_hour")?;
         let stages = self.stages(&wire.stages, &limits)?;
-        self.check_cost(objective, &stages, price_per_hour)?;
         let used = |backend: &&ChosenBackend| {
             stages.iter().any(|stage| {
                 stage.reference.backend == backend.name
@@ -117,19 +116,6 @@ impl Builder<'_> {
             (None, Some(written)) => self.read(written, str::parse),
             (None, None) => Ok(default),
         }
-    }
-
-    fn check_cost(&self, objective: Figure, stages: &[Stage], price: Option<f64>) -> Result<(), Problem> {
-        let limits = stages.iter().flat_map(|stage| &stage.limits);
-        let wanted =
-            objective == Figure::Cost || limits.into_iter().any(|limit| limit.figure == Figure::Cost);
-        if wanted && price.is_none() {
-            return Err(Problem::new(
-                self.text.name,
-                "the figure `cost` needs `price_per_hour` in the suite",
-            ));
-        }
-        Ok(())
     }
 
     fn limits(&self, wire: &[Spanned<String>]) -> Result<Vec<Limit>, Problem> {

@@ -8,11 +8,12 @@ use toml::Spanned;
 use super::{Builder, flag, is_plain};
 use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
 use crate::suite::figure::{Figure, Limit};
-use crate::suite::problem::{Problem, did_you_mean, unknown};
+use crate::suite::problem::{Problem, unknown};
 use crate::suite::space::{self, Axis, MOST_CANDIDATES};
 use crate::suite::wire::WireStage;
 use crate::suite::{ChosenBackend, Exclusion, Stage};
 use crate::task::Metric;
+use crate::units::did_you_mean;
 
 /// A baseline or a reference as the file has it.
 type Settings = IndexMap<Spanned<String>, Spanned<Value>>;
