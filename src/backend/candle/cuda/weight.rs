@@ -72,7 +72,7 @@ impl Product {
         let dtype = choice.numbers;
         let shape = [stack.rows(), stack.columns()];
         let numbers = stacked(weights, stack)?;
-        let form = if choice.eight && stack.columns() % BLOCK == 0 {
+        let form = if choice.eight && stack.columns().is_multiple_of(BLOCK) {
             let (numbers, scales) = eight(&numbers);
             Form::Eight {
                 numbers: Tensor::from_slice(&numbers, &shape, device)?,
@@ -127,7 +127,7 @@ mod tests {
         (floats[0], floats[1], floats[BLOCK]) = (-1.27, 0.635, 0.0);
         let (numbers, scales) = eight(&floats);
         assert_eq!((scales[0], scales[1]), (f16::from_f32(0.01), f16::ZERO));
-        assert!((numbers[0] as i8 + 127).abs() <= 0 && (numbers[1] as i8 - 64).abs() <= 1, "{numbers:?}");
+        assert!(numbers[0] as i8 == -127 && (numbers[1] as i8 - 64).abs() <= 1, "{numbers:?}");
         let back = f32::from(numbers[1] as i8) * scales[0].to_f32();
         assert!((back - 0.635).abs() < 0.005, "{back}");
     }
