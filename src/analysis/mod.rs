@@ -17,7 +17,7 @@ pub use compare::{Comparison, StageComparison, compare};
 pub use doubt::Doubt;
 pub use statistics::Estimate;
 pub use summary::Summary;
-pub use verdict::Verdict;
+pub use verdict::{DISTURBED, Verdict};
 
 use figures::Trials;
 
@@ -161,7 +161,10 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
         provenance,
         objective: suite.objective,
         finished: run.finished(),
-        doubts: doubt::about_together(&stages, suite).into_iter().collect(),
+        doubts: doubt::about_together(&stages, suite)
+            .into_iter()
+            .chain(doubt::about_card(&run.recordings))
+            .collect(),
         stages,
     }
 }

@@ -58,6 +58,27 @@ pub struct Recording {
     pub wall_seconds: f64,
 }
 
+impl Recording {
+    /// Why its figures decide nothing, if they don't: the card was slowed, or somebody else worked on it.
+    pub fn disturbance(&self) -> Option<String> {
+        self.measured.as_ref().and(self.telemetry.as_ref())?.disturbance()
+    }
+
+    /// Peak device memory: the worker's own word, or what the driver says of it.
+    pub fn peak_vram_bytes(&self) -> Option<u64> {
+        let told = self.measured.as_ref()?.peak_vram_bytes;
+        told.or_else(|| self.telemetry.as_ref()?.peak_process_bytes)
+    }
+
+    /// Joule of the GPU for a document. The card counts from the question to the answer, so warm-up passes count too.
+    pub fn joules_per_document(&self) -> Option<f64> {
+        let measured = self.measured.as_ref()?;
+        let passes = measured.passes.len() as f64 + f64::from(measured.warmup_passes);
+        let documents = measured.passes.first()?.documents as f64 * passes;
+        Some(self.telemetry.as_ref()?.energy_j? / documents)
+    }
+}
+
 /// The right answers of each stage, by its name.
 pub type References = HashMap<String, Vec<Answer>>;
 

@@ -14,4 +14,5 @@ mod optimum;
 mod real_engines;
 mod resume;
 mod support;
+mod telemetry;
 mod workers;
