@@ -32,6 +32,8 @@ pub mod suite;
 
 pub mod target;
 
+pub mod telemetry;
+
 pub mod runner;
 
 pub mod store;

@@ -5,7 +5,9 @@ use serde::Serialize;
 use super::StageAnalysis;
 use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
+use crate::runner::Recording;
 use crate::suite::{Figure, Suite};
+use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
 use crate::units::Bytes;
 
 /// A spread of passes above this hides differences that people tune for.
@@ -15,15 +17,55 @@ const NOISY: f64 = 0.05;
 #[serde(tag = "doubt", rename_all = "kebab-case")]
 pub enum Doubt {
     Simulated,
-    FewRounds { rounds: usize },
-    Noisy { spread: f64 },
-    Edge { knob: String, value: String },
-    NotReached { candidates: usize },
-    BaselineFailed { why: String },
-    Ties { candidates: usize },
-    MixedVersions { versions: Vec<String> },
-    TogetherOverLimit { together: Bytes, limit: String },
-    PriceFromTable { price_per_hour: f64 },
+    FewRounds {
+        rounds: usize,
+    },
+    Noisy {
+        spread: f64,
+    },
+    Edge {
+        knob: String,
+        value: String,
+    },
+    NotReached {
+        candidates: usize,
+    },
+    BaselineFailed {
+        why: String,
+    },
+    Ties {
+        candidates: usize,
+    },
+    MixedVersions {
+        versions: Vec<String>,
+    },
+    TogetherOverLimit {
+        together: Bytes,
+        limit: String,
+    },
+    /// Trials in which the card was slowed, of those with telemetry, and an example.
+    Throttled {
+        trials: usize,
+        of: usize,
+        example: String,
+    },
+    Neighbours {
+        trials: usize,
+        of: usize,
+        example: String,
+    },
+    PowerCapped {
+        trials: usize,
+        of: usize,
+    },
+    Unwatched {
+        trials: usize,
+        of: usize,
+        why: String,
+    },
+    PriceFromTable {
+        price_per_hour: f64,
+    },
 }
 
 impl Doubt {
@@ -71,6 +113,21 @@ impl Doubt {
             Doubt::TogetherOverLimit { together, limit } => format!(
                 "each stage meets {limit}, and all stages loaded together would take {together}: load them in turn, \
                  or lower the limit"
+            ),
+            Doubt::Throttled { trials, of, example } => format!(
+                "{trials} of {of} trials decide nothing, since the card was slowed, as in one of them: {example}. Cool it \
+                 or lower its clocks (nvidia-smi --lock-gpu-clocks), and measure anew"
+            ),
+            Doubt::Neighbours { trials, of, example } => format!(
+                "{trials} of {of} trials decide nothing, since the card was shared, as in one of them: {example}. End \
+                 it, and measure anew"
+            ),
+            Doubt::PowerCapped { trials, of } => format!(
+                "the card was at its power limit in {trials} of {of} trials: figures hold for that limit (nvidia-smi \
+                 --query-gpu=power.limit --format=csv)"
+            ),
+            Doubt::Unwatched { trials, of, why } => format!(
+                "nobody saw whether the card was slowed or shared in {trials} of {of} trials: {why} (see autotune doctor)"
             ),
         }
     }
@@ -152,4 +209,37 @@ pub fn about_together(stages: &[StageAnalysis], suite: &Suite) -> Option<Doubt> 
             && !limit.admits(together);
         over.then(|| Doubt::TogetherOverLimit { together: Bytes(together as u64), limit: limit.to_string() })
     })
+}
+
+/// What the card went through while the run lasted.
+pub fn about_card(recordings: &[Recording]) -> Vec<Doubt> {
+    let measured = recordings.iter().filter(|recording| recording.measured.is_some());
+    let watched: Vec<&Telemetry> = measured.filter_map(|recording| recording.telemetry.as_ref()).collect();
+    let of = watched.len();
+    let told = |tell: fn(&Telemetry) -> Option<String>| -> (usize, Option<String>) {
+        let told: Vec<String> = watched.iter().filter_map(|telemetry| tell(telemetry)).collect();
+        (told.len(), told.into_iter().next())
+    };
+    let mut doubts = Vec::new();
+    if let (trials, Some(example)) = told(Telemetry::throttling) {
+        doubts.push(Doubt::Throttled { trials, of, example });
+    }
+    if let (trials, Some(example)) = told(Telemetry::neighbours) {
+        doubts.push(Doubt::Neighbours { trials, of, example });
+    }
+    if let (trials, Some(why)) = told(unseen) {
+        doubts.push(Doubt::Unwatched { trials, of, why });
+    }
+    let capped = |telemetry: &&&Telemetry| telemetry.power_capped_share > DISTURBING_SHARE;
+    let trials = watched.iter().filter(capped).count();
+    if trials > 0 {
+        doubts.push(Doubt::PowerCapped { trials, of });
+    }
+    doubts
+}
+
+/// Why it can't be said whether the card was disturbed.
+fn unseen(telemetry: &Telemetry) -> Option<String> {
+    let reasons = |absent: &&String| absent.starts_with(Quantity::Reasons.name());
+    telemetry.problem.clone().or_else(|| telemetry.absent.iter().find(reasons).cloned())
 }

@@ -18,9 +18,16 @@ impl<'a> Trials<'a> {
         self.recordings.iter().find_map(|recording| recording.failure.as_ref())
     }
 
+    /// The trials whose times count: those that weren't disturbed, or all if every one was.
+    fn counted(&self) -> Vec<&'a Recording> {
+        let calm = |recording: &&Recording| recording.measured.is_some() && recording.disturbance().is_none();
+        let counted: Vec<&Recording> = self.recordings.iter().copied().filter(calm).collect();
+        if counted.is_empty() { self.recordings.to_vec() } else { counted }
+    }
+
     pub fn passes(&self) -> impl Iterator<Item = &'a Pass> {
-        self.recordings
-            .iter()
+        self.counted()
+            .into_iter()
             .filter_map(|recording| recording.measured.as_ref())
             .flat_map(|measured| &measured.passes)
     }
@@ -30,7 +37,7 @@ impl<'a> Trials<'a> {
         let sample = sampled(figure, self.price_per_hour)?;
         let rounds = self.recordings.iter().map(|recording| recording.round as usize + 1).max()?;
         let mut samples = vec![Vec::new(); rounds];
-        for recording in self.recordings {
+        for recording in self.counted() {
             let passes = recording.measured.iter().flat_map(|measured| &measured.passes);
             samples[recording.round as usize].extend(passes.filter_map(&sample));
         }
@@ -41,7 +48,7 @@ impl<'a> Trials<'a> {
     pub fn value(&self, figure: Figure) -> Option<f64> {
         match self.samples(figure) {
             Some(samples) => median(samples.into_iter().flatten()),
-            None => read(figure, self.recordings),
+            None => self.read(figure),
         }
     }
 
@@ -49,7 +56,23 @@ impl<'a> Trials<'a> {
     pub fn estimate(&self, figure: Figure) -> Option<Estimate> {
         match self.samples(figure) {
             Some(samples) => estimate(&samples),
-            None => read(figure, self.recordings).map(Estimate::exact),
+            None => self.read(figure).map(Estimate::exact),
+        }
+    }
+
+    /// The figures that are read once a trial. Of memory the highest counts, of load times and energy the median.
+    fn read(&self, figure: Figure) -> Option<f64> {
+        let all = self.recordings.iter().copied();
+        let highest = |bytes: fn(&Recording) -> Option<u64>| {
+            all.clone().filter_map(bytes).max().map(|bytes| bytes as f64)
+        };
+        match figure {
+            Figure::Vram => highest(Recording::peak_vram_bytes),
+            Figure::Rss => highest(|recording| recording.peak_rss_bytes),
+            Figure::Load => median(all.filter_map(|recording| Some(recording.loaded.as_ref()?.seconds))),
+            Figure::Energy => median(self.counted().into_iter().filter_map(Recording::joules_per_document)),
+            Figure::Quality => all.filter_map(|recording| recording.quality).next(),
+            _ => None,
         }
     }
 }
@@ -73,22 +96,6 @@ fn sampled(figure: Figure, price_per_hour: Option<f64>) -> Option<Sample> {
         Figure::Cost => Some(Box::new(move |pass| {
             price_per_hour.map(|price| price / 3600.0 * pass.seconds / pass.documents as f64 * 1e6)
         })),
-        Figure::Vram | Figure::Rss | Figure::Load | Figure::Quality => None,
-    }
-}
-
-/// The figures that are read once a trial. Of memory the highest counts, of load times the median.
-fn read(figure: Figure, recordings: &[&Recording]) -> Option<f64> {
-    let highest = |bytes: &dyn Fn(&Recording) -> Option<u64>| {
-        recordings.iter().filter_map(|recording| bytes(recording)).max().map(|bytes| bytes as f64)
-    };
-    match figure {
-        Figure::Vram => highest(&|recording| recording.measured.as_ref()?.peak_vram_bytes),
-        Figure::Rss => highest(&|recording| recording.peak_rss_bytes),
-        Figure::Load => {
-            median(recordings.iter().filter_map(|recording| Some(recording.loaded.as_ref()?.seconds)))
-        }
-        Figure::Quality => recordings.iter().find_map(|recording| recording.quality),
-        _ => None,
+        Figure::Vram | Figure::Rss | Figure::Load | Figure::Energy | Figure::Quality => None,
     }
 }

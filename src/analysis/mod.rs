@@ -17,7 +17,7 @@ pub use compare::{Comparison, StageComparison, compare};
 pub use doubt::Doubt;
 pub use statistics::Estimate;
 pub use summary::Summary;
-pub use verdict::Verdict;
+pub use verdict::{DISTURBED, Verdict};
 
 use figures::Trials;
 
@@ -169,6 +169,7 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
                     .price_per_hour
                     .map(|price_per_hour| Doubt::PriceFromTable { price_per_hour }),
             )
+            .chain(doubt::about_card(&run.recordings))
             .collect(),
         stages,
     }

@@ -18,6 +18,9 @@ pub struct Summary {
     pub candidate: Candidate,
     /// Rounds in which it was measured.
     pub rounds: usize,
+    /// Why the figures of some of these decide nothing, one for each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disturbed: Vec<String>,
     pub passes: usize,
     /// Batches of a pass, where the worker tells them.
     pub batches: usize,
@@ -55,6 +58,7 @@ impl Summary {
             id: first.id.clone(),
             candidate: first.candidate.clone(),
             rounds: recordings.iter().filter(|recording| recording.measured.is_some()).count(),
+            disturbed: recordings.iter().filter_map(|recording| recording.disturbance()).collect(),
             passes: passes.len(),
             batches: passes.first().map_or(0, |pass| pass.batch_seconds.len()),
             figures: estimates.flatten().collect(),
@@ -81,6 +85,11 @@ impl Summary {
 
     pub fn value(&self, figure: Figure) -> Option<f64> {
         self.figure(figure).map(|estimate| estimate.value)
+    }
+
+    /// Rounds whose times count.
+    pub fn calm_rounds(&self) -> usize {
+        self.rounds - self.disturbed.len()
     }
 
     /// Peak memory where it's scarce: on the device if it's known there, or else on the host.

@@ -7,6 +7,9 @@ use super::summary::Summary;
 use crate::runner::Failure;
 use crate::suite::{Figure, Limit};
 
+/// The status of a trial whose figures decide nothing, and of a candidate that has no others.
+pub const DISTURBED: &str = "disturbed";
+
 /// Why a candidate is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "verdict", rename_all = "kebab-case")]
@@ -54,6 +57,18 @@ pub fn eligible(
     }
 }
 
+/// Figures that were only ever taken while the card was slowed or shared decide nothing. The search may go on with such a
+/// candidate: its next round may be a calm one.
+fn undisturbed(summary: &Summary) -> Result<(), Verdict> {
+    match summary.disturbed.first() {
+        Some(why) if summary.calm_rounds() == 0 => {
+            let why = format!("in every one of its {} rounds: {why}", summary.rounds);
+            Err(Verdict::Excluded { status: DISTURBED.to_owned(), why })
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Candidates in order, each with its verdict.
 pub struct Ranking {
     /// The winner first, those that can't win last.
@@ -70,13 +85,15 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Ran
     let mut able = Vec::new();
     let mut unable = Vec::new();
     for summary in summaries {
-        match eligible(summary.failure.as_ref(), |figure| summary.value(figure), limits, objective) {
+        let eligible = eligible(summary.failure.as_ref(), |figure| summary.value(figure), limits, objective);
+        match eligible.and_then(|()| undisturbed(&summary)) {
             Ok(()) => able.push(summary),
             Err(verdict) => unable.push((summary, verdict)),
         }
     }
     let common = common_rounds(&able);
-    let rounds = if common.is_empty() { able.first().map_or(0, |first| first.rounds) } else { common.len() };
+    let fewest = || able.iter().map(Summary::calm_rounds).min().unwrap_or(0);
+    let rounds = if common.is_empty() { fewest() } else { common.len() };
     let turned = |value: f64| if objective.more_is_better() { -value } else { value };
     let mut able: Vec<Contender> =
         able.into_iter().map(|summary| Contender::new(summary, &common, objective)).collect();
@@ -116,7 +133,11 @@ struct Contender {
 
 impl Contender {
     fn new(summary: Summary, common: &[usize], objective: Figure) -> Self {
-        let samples: Rounds = common.iter().map(|&round| summary.samples[round].clone()).collect();
+        // Where no round had them all, each stands by its own rounds, and two are compared by those that both were in.
+        let samples: Rounds = match common {
+            [] => summary.samples.clone(),
+            common => common.iter().map(|&round| summary.samples[round].clone()).collect(),
+        };
         let sampled = median(samples.iter().flatten().copied());
         let value = sampled.or_else(|| summary.value(objective)).unwrap_or(f64::NAN);
         Contender { summary, samples, value }
@@ -147,6 +168,7 @@ mod tests {
             id: id.into(),
             candidate: Candidate { backend: "fake".into(), knobs: Default::default() },
             rounds: samples.iter().filter(|round| !round.is_empty()).count(),
+            disturbed: vec![],
             passes: 1,
             batches: 1,
             agreements: IndexMap::new(),
@@ -185,6 +207,29 @@ mod tests {
         let (order, rounds) = order(vec![slow, fast]);
         assert_eq!(order, [("fast".to_owned(), "won"), ("slow".to_owned(), "lost")]);
         assert_eq!(rounds, 1);
+    }
+
+    #[test]
+    fn candidates_that_no_round_had_together_are_compared_by_the_rounds_that_two_were_in() {
+        let left = summary("left", &[&[100.0, 101.0], &[100.0, 99.0], &[]]);
+        let right = summary("right", &[&[], &[50.0, 51.0], &[49.0, 50.0]]);
+        let like = summary("like", &[&[99.0, 100.0], &[], &[101.0, 99.0]]);
+        let (order, rounds) = order(vec![left, right, like]);
+        assert_eq!(order.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["left", "like", "right"]);
+        assert_eq!((order[1].1, order[2].1, rounds), ("tied", "lost", 2));
+    }
+
+    #[test]
+    fn a_candidate_that_was_never_undisturbed_cannot_win() {
+        let disturbed = Summary {
+            disturbed: vec!["too hot".into(), "too hot".into()],
+            ..summary("hot", &[&[200.0], &[200.0]])
+        };
+        let once = Summary { disturbed: vec!["too hot".into()], ..summary("once", &[&[], &[100.0]]) };
+        let ranking = rank(vec![disturbed, Summary { rounds: 2, ..once }], &[], Figure::Throughput);
+        assert_eq!(ranking.candidates[0].1, Verdict::Won);
+        let Verdict::Excluded { status, why } = &ranking.candidates[1].1 else { panic!("it may not win") };
+        assert_eq!((status.as_str(), why.as_str()), ("disturbed", "in every one of its 2 rounds: too hot"));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let supplies = provision::supplies(&suite, note);
     for (stage, outcome) in suite.stages.iter().zip(&analysis.stages) {
         let Some(winner) = outcome.winner() else {
-            note(&format!("{}: no candidate meets the limits, so there is nothing to export", stage.name));
+            note(&format!("{}: no candidate can win, so there is nothing to export", stage.name));
             return Ok(exit::NO_CANDIDATE);
         };
         let candidate = &winner.summary.candidate;

@@ -16,6 +16,7 @@ use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
 use crate::target::{Machine, Provenance, Target, TargetError};
 use crate::task::Document;
+use crate::telemetry::{self, Watch};
 use crate::tune::{Ending, Tuning};
 
 /// The suite that is tuned when none is named.
@@ -259,7 +260,8 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         &corpus,
         &supplies,
         interrupt.clone(),
-    );
+    )
+    .watching(Watch::of(ready.target.device.as_deref(), telemetry::open));
     runner.remember(&recordings);
     let mut bars = Bars::new(arguments.view.quiet);
     let tuning = Tuning {

@@ -110,7 +110,7 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
         }
         match stage.winner() {
             Some(winner) => lines.extend(winner_lines(stage, winner)),
-            None => lines.push("  NO candidate meets the limits: nothing is set for this stage".to_owned()),
+            None => lines.push("  NO candidate can win: nothing is set for this stage".to_owned()),
         }
     }
     let doubts = analysis

@@ -86,7 +86,7 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
                 &style.bold(&style.paragraph(&format!("  {}", stage.label(&winner.summary.candidate)))),
             );
         }
-        None => text.push_str("No candidate meets the limits.\n"),
+        None => text.push_str("No candidate can win.\n"),
     }
     for doubt in &stage.doubts {
         text.push_str(&style.caution(&doubt.text()));
@@ -230,6 +230,7 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column> {
         Column::figure("p95", 3, Figure::P95),
         Column::figure("VRAM", 2, Figure::Vram),
         Column::figure("RSS", 6, Figure::Rss),
+        Column::figure("energy", 6, Figure::Energy),
         Column::figure(&quality, 1, Figure::Quality),
     ];
     let own = match objective {
@@ -241,6 +242,7 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column> {
         Figure::Vram => "VRAM",
         Figure::Rss => "RSS",
         Figure::Load => "load",
+        Figure::Energy => "energy",
         Figure::Quality => &quality,
     };
     // What is tuned for stands first, and is never dropped.

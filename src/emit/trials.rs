@@ -2,13 +2,13 @@
 
 use std::io;
 
-use crate::analysis::{Analysis, Verdict, figure_of_trial};
+use crate::analysis::{Analysis, DISTURBED, Verdict, figure_of_trial};
 use crate::runner::Recording;
 use crate::suite::{Figure, Suite};
 
 /// The columns before and after those of the knobs.
 pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
-pub const AFTER: [&str; 25] = [
+pub const AFTER: [&str; 31] = [
     "status",
     "reason",
     "docs_per_s",
@@ -31,6 +31,12 @@ pub const AFTER: [&str; 25] = [
     "wall_s",
     "energy_j",
     "clock_mhz",
+    "utilisation_percent",
+    "temperature_celsius",
+    "power_w",
+    "throttled",
+    "process_vram_bytes",
+    "device_vram_bytes",
     "version",
     "weights",
     "provenance",
@@ -91,8 +97,15 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     let loaded = recording.loaded.as_ref();
     row.push(number(loaded.map(|loaded| loaded.seconds)));
     row.push(number(Some(recording.wall_seconds)));
-    // Energy and clocks come from telemetry, which a machine may not have.
-    row.extend([String::new(), String::new()]);
+    let telemetry = recording.telemetry.clone().unwrap_or_default();
+    row.push(number(telemetry.energy_j));
+    row.push(number(telemetry.sm_clock_mhz));
+    row.push(number(telemetry.utilisation_percent));
+    row.push(number(telemetry.temperature_celsius.map(f64::from)));
+    row.push(number(telemetry.power_w));
+    row.push(telemetry.throttled.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(" "));
+    row.push(number(telemetry.peak_process_bytes.map(|bytes| bytes as f64)));
+    row.push(number(telemetry.peak_device_bytes.map(|bytes| bytes as f64)));
     row.push(loaded.map_or_else(String::new, |loaded| loaded.version.clone()));
     let replica = analysis.stages.iter().any(|stage| stage.name == recording.stage && stage.replica);
     row.push(if replica { "replica" } else { "checkpoint" }.to_owned());
@@ -100,10 +113,13 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     row
 }
 
-/// `ok`, or what went wrong and why: the trial's own failure, or why its candidate can't win.
+/// `ok`, or what went wrong and why: the trial's own failure or disturbance, or why its candidate can't win.
 fn outcome(analysis: &Analysis, recording: &Recording) -> [String; 2] {
     if let Some(failure) = &recording.failure {
         return [failure.status.name().to_owned(), failure.reason.clone()];
+    }
+    if let Some(why) = recording.disturbance() {
+        return [DISTURBED.to_owned(), why];
     }
     let stage = analysis.stages.iter().find(|stage| stage.name == recording.stage);
     let ranked = stage.and_then(|stage| stage.find(&recording.id));

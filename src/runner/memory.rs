@@ -29,7 +29,8 @@ fn peak_of(pid: u32) -> Option<u64> {
     Some(kibibytes * 1024)
 }
 
-fn family(pid: u32) -> Vec<u32> {
+/// A process and all that it has started.
+pub fn family(pid: u32) -> Vec<u32> {
     let mut family = vec![pid];
     let mut next = 0;
     while let Some(&pid) = family.get(next) {

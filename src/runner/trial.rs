@@ -16,6 +16,7 @@ use crate::knob::{Applies, Candidate, Value};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
 use crate::target::Target;
 use crate::task::{Answer, Disagreement, Document, Metric, agreement};
+use crate::telemetry::{Sample, Telemetry, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{self, Ask, Load, Loaded, Measure, Measured, What};
 
@@ -48,10 +49,34 @@ pub struct Recording {
     pub measured: Option<Measured>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
+    /// What the GPU did meanwhile, where the target is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Telemetry>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// From the start of the trial to its end, loading and checking included.
     pub wall_seconds: f64,
+}
+
+impl Recording {
+    /// Why its figures decide nothing, if they don't: the card was slowed, or somebody else worked on it.
+    pub fn disturbance(&self) -> Option<String> {
+        self.measured.as_ref().and(self.telemetry.as_ref())?.disturbance()
+    }
+
+    /// Peak device memory: the worker's own word, or what the driver says of it.
+    pub fn peak_vram_bytes(&self) -> Option<u64> {
+        let told = self.measured.as_ref()?.peak_vram_bytes;
+        told.or_else(|| self.telemetry.as_ref()?.peak_process_bytes)
+    }
+
+    /// Joule of the GPU for a document. The card counts from the question to the answer, so warm-up passes count too.
+    pub fn joules_per_document(&self) -> Option<f64> {
+        let measured = self.measured.as_ref()?;
+        let passes = measured.passes.len() as f64 + f64::from(measured.warmup_passes);
+        let documents = measured.passes.first()?.documents as f64 * passes;
+        Some(self.telemetry.as_ref()?.energy_j? / documents)
+    }
 }
 
 /// The right answers of each stage, by its name.
@@ -66,6 +91,7 @@ pub struct Runner<'a> {
     supplies: &'a Supplies,
     folder: PathBuf,
     interrupt: Interrupt,
+    watch: Watch,
     worker: Option<Ready>,
     /// Loads that failed, by their key. A load that failed once isn't tried for each candidate that needs it.
     failed_loads: HashMap<String, Failure>,
@@ -90,6 +116,8 @@ struct Ready {
     key: String,
     process: WorkerProcess,
     loaded: Loaded,
+    /// The card before the process was started.
+    before: Option<Sample>,
 }
 
 impl<'a> Runner<'a> {
@@ -111,11 +139,17 @@ impl<'a> Runner<'a> {
             supplies,
             folder,
             interrupt,
+            watch: Watch::off(),
             worker: None,
             failed_loads: HashMap::new(),
             good_loads: HashSet::new(),
             slowest_pass: HashMap::new(),
         }
+    }
+
+    /// Watches the card while workers measure.
+    pub fn watching(self, watch: Watch) -> Self {
+        Runner { watch, ..self }
     }
 
     /// Takes up what earlier processes of the same run have seen.
@@ -207,6 +241,7 @@ impl<'a> Runner<'a> {
             agreements: IndexMap::new(),
             measured: None,
             peak_rss_bytes: None,
+            telemetry: None,
             failure: None,
             wall_seconds: 0.0,
         };
@@ -251,11 +286,15 @@ impl<'a> Runner<'a> {
             seed: self.suite.seed.wrapping_add(u64::from(round)),
         };
         let timeout = self.measure_timeout(stage, candidate);
-        let pid = self.load(stage, candidate)?.process.pid();
+        let ready = self.load(stage, candidate)?;
+        let (pid, before) = (ready.process.pid(), ready.before.clone());
         memory::reset_peak(pid);
+        self.watch.begin(before, Box::new(move || memory::family(pid)));
         let asked = Instant::now();
-        let event = self.ask(stage, candidate, Ask::Measure(request), timeout)?;
+        let event = self.ask(stage, candidate, Ask::Measure(request), timeout);
         let waited = asked.elapsed();
+        recording.telemetry = self.watch.end();
+        let event = event?;
         recording.peak_rss_bytes = memory::peak_bytes(pid);
         let What::Measured(measured) = event else { return Err(unexpected(&event, "measured")) };
         let simulated = recording.loaded.as_ref().is_some_and(|loaded| loaded.simulated);
@@ -332,6 +371,7 @@ impl<'a> Runner<'a> {
         let backend = self.suite.backend(&candidate.backend).ok_or_else(unknown).map_err(Trouble::Failure)?;
         let model_folder = self.model_folder(stage, backend).map_err(Trouble::Failure)?;
         let (command, folder, settings) = self.command(backend);
+        let before = self.watch.look();
         let mut process = WorkerProcess::spawn(&command, &folder).map_err(Trouble::Failure)?;
         let load = Load {
             protocol: protocol::VERSION,
@@ -368,7 +408,7 @@ impl<'a> Runner<'a> {
             What::Loaded(loaded) => {
                 match self.target.excludes(&loaded.device).filter(|_| !loaded.simulated) {
                     Some(why) => fail(Status::Refused, why),
-                    None => Ok(Ready { key: key.to_owned(), process, loaded }),
+                    None => Ok(Ready { key: key.to_owned(), process, loaded, before }),
                 }
             }
             What::Failed { kind, message } => fail(kind.into(), message),

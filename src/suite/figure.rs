@@ -19,12 +19,13 @@ pub enum Figure {
     Rss,
     Load,
     Cost,
+    Energy,
     Quality,
 }
 
 /// How a figure is written.
 enum Unit {
-    Rate(&'static str),
+    Number(&'static str),
     Seconds,
     Bytes,
     Money,
@@ -32,7 +33,7 @@ enum Unit {
 }
 
 impl Figure {
-    pub const ALL: [Figure; 9] = [
+    pub const ALL: [Figure; 10] = [
         Figure::Throughput,
         Figure::Tokens,
         Figure::Latency,
@@ -41,6 +42,7 @@ impl Figure {
         Figure::Rss,
         Figure::Load,
         Figure::Cost,
+        Figure::Energy,
         Figure::Quality,
     ];
 
@@ -54,6 +56,7 @@ impl Figure {
             Figure::Rss => "rss",
             Figure::Load => "load",
             Figure::Cost => "cost",
+            Figure::Energy => "energy",
             Figure::Quality => "quality",
         }
     }
@@ -68,6 +71,7 @@ impl Figure {
             Figure::Rss => "peak memory of the worker's processes on the host",
             Figure::Load => "time to load the model",
             Figure::Cost => "price of a million documents (needs price_per_hour)",
+            Figure::Energy => "energy that the GPU takes for a document, in joule",
             Figure::Quality => "agreement with the reference's answers",
         }
     }
@@ -78,11 +82,12 @@ impl Figure {
 
     fn unit(self) -> Unit {
         match self {
-            Figure::Throughput => Unit::Rate("docs/s"),
-            Figure::Tokens => Unit::Rate("tokens/s"),
+            Figure::Throughput => Unit::Number("docs/s"),
+            Figure::Tokens => Unit::Number("tokens/s"),
             Figure::Latency | Figure::P95 | Figure::Load => Unit::Seconds,
             Figure::Vram | Figure::Rss => Unit::Bytes,
             Figure::Cost => Unit::Money,
+            Figure::Energy => Unit::Number("J/doc"),
             Figure::Quality => Unit::Share,
         }
     }
@@ -90,7 +95,7 @@ impl Figure {
     /// Prints a value with its unit.
     pub fn print(self, value: f64) -> String {
         match self.unit() {
-            Unit::Rate(unit) => format!("{} {unit}", significant(value)),
+            Unit::Number(unit) => format!("{} {unit}", significant(value)),
             Unit::Seconds => {
                 std::time::Duration::try_from_secs_f64(value).map_or_else(|_| "–".to_owned(), print_duration)
             }
@@ -109,7 +114,7 @@ impl Figure {
             Unit::Seconds => {
                 parse_duration(text).map(|duration| duration.as_secs_f64()).map_err(|error| error.to_string())
             }
-            Unit::Rate(_) | Unit::Money | Unit::Share => text
+            Unit::Number(_) | Unit::Money | Unit::Share => text
                 .trim()
                 .parse::<f64>()
                 .ok()
@@ -202,5 +207,6 @@ mod tests {
         assert_eq!(Figure::Vram.print(1e9), "954 MiB");
         assert_eq!(Figure::P95.print(0.0123), "12.3 ms");
         assert_eq!(Figure::P95.print(f64::NAN), "–");
+        assert_eq!(Figure::Energy.print(0.123), "0.123 J/doc");
     }
 }

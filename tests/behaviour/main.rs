@@ -15,4 +15,5 @@ mod real_engines;
 mod resume;
 mod support;
 mod targets;
+mod telemetry;
 mod workers;

@@ -76,6 +76,7 @@ impl Chart for Progress {
             Figure::Tokens => ("tokens/s", 1.0),
             Figure::Latency | Figure::P95 | Figure::Load => ("ms", 1e-3),
             Figure::Vram | Figure::Rss => ("MiB", crate::units::Bytes::MIB as f64),
+            Figure::Energy => ("J/doc", 1.0),
             Figure::Quality => ("share", 1.0),
         };
         let values = self.trials.iter().filter_map(|trial| match trial {
