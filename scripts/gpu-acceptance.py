@@ -116,7 +116,7 @@ def transfer_checks(out):
 def share_checks(out):
     for row in rows(out / "shares" / "trials.csv"):
         name = f"share {row['memory_fraction']}, {row['backend']}, batch {row['batch_size']}"
-        cap, seen = number(row, "cap_bytes"), number(row, "peak_process_bytes") or number(row, "peak_vram_bytes")
+        cap, seen = number(row, "cap_bytes"), number(row, "process_vram_bytes") or number(row, "peak_vram_bytes")
         if row["status"] == "out of memory":
             yield name, "out of memory, and said so", True
         elif cap and seen:
@@ -129,7 +129,7 @@ def prediction_checks(out):
     for run in ("shares", "e5-large"):
         off = []
         for row in rows(out / run / "trials.csv"):
-            predicted, seen = number(row, "predicted_vram_bytes"), number(row, "peak_process_bytes") or number(row, "peak_vram_bytes")
+            predicted, seen = number(row, "predicted_vram_bytes"), number(row, "process_vram_bytes") or number(row, "peak_vram_bytes")
             if row["backend"] == "candle" and predicted and seen and row["status"] == "ok":
                 off.append(predicted / seen - 1)
         if off:

@@ -63,6 +63,11 @@ pub enum Doubt {
         of: usize,
         why: String,
     },
+    /// The engine and the driver count a worker's memory differently.
+    MemoryCounts {
+        trials: usize,
+        worst: f64,
+    },
     PriceFromTable {
         price_per_hour: f64,
     },
@@ -125,6 +130,11 @@ impl Doubt {
             Doubt::PowerCapped { trials, of } => format!(
                 "the card was at its power limit in {trials} of {of} trials: figures hold for that limit (nvidia-smi \
                  --query-gpu=power.limit --format=csv)"
+            ),
+            Doubt::MemoryCounts { trials, worst } => format!(
+                "in {trials} trials the engine's count of its device memory differs from the driver's, by {:+.0}% at \
+                 worst (`memory_disagreement` in trials.csv): believe the driver, and mind what shares the card",
+                worst * 100.0
             ),
             Doubt::Unwatched { trials, of, why } => format!(
                 "nobody saw whether the card was slowed or shared in {trials} of {of} trials: {why} (see autotune doctor)"
@@ -226,6 +236,11 @@ pub fn about_card(recordings: &[Recording]) -> Vec<Doubt> {
     }
     if let (trials, Some(example)) = told(Telemetry::neighbours) {
         doubts.push(Doubt::Neighbours { trials, of, example });
+    }
+    let apart: Vec<f64> = recordings.iter().filter_map(Recording::memory_disagreement).collect();
+    let worst = apart.iter().copied().max_by(|left, right| left.abs().total_cmp(&right.abs()));
+    if let Some(worst) = worst {
+        doubts.push(Doubt::MemoryCounts { trials: apart.len(), worst });
     }
     if let (trials, Some(why)) = told(unseen) {
         doubts.push(Doubt::Unwatched { trials, of, why });

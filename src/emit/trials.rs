@@ -8,7 +8,7 @@ use crate::suite::{Figure, Suite};
 
 /// The columns before and after those of the knobs.
 pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
-pub const AFTER: [&str; 31] = [
+pub const AFTER: [&str; 35] = [
     "status",
     "reason",
     "docs_per_s",
@@ -37,6 +37,10 @@ pub const AFTER: [&str; 31] = [
     "throttled",
     "process_vram_bytes",
     "device_vram_bytes",
+    "cap_bytes",
+    "reserved_vram_bytes",
+    "used_vram_bytes",
+    "memory_disagreement",
     "version",
     "weights",
     "provenance",
@@ -106,6 +110,11 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     row.push(telemetry.throttled.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(" "));
     row.push(number(telemetry.peak_process_bytes.map(|bytes| bytes as f64)));
     row.push(number(telemetry.peak_device_bytes.map(|bytes| bytes as f64)));
+    let memory = measured.and_then(|measured| measured.device_memory);
+    row.push(number(memory.and_then(|memory| memory.cap_bytes).map(|bytes| bytes as f64)));
+    row.push(number(memory.map(|memory| memory.reserved_peak_bytes as f64)));
+    row.push(number(memory.and_then(|memory| memory.used_peak_bytes).map(|bytes| bytes as f64)));
+    row.push(number(recording.memory_disagreement()));
     row.push(loaded.map_or_else(String::new, |loaded| loaded.version.clone()));
     let replica = analysis.stages.iter().any(|stage| stage.name == recording.stage && stage.replica);
     row.push(if replica { "replica" } else { "checkpoint" }.to_owned());

@@ -12,6 +12,7 @@ use super::interrupt::Interrupt;
 use super::memory;
 use super::process::{Trouble, WorkerProcess};
 use super::supplies::Supplies;
+use crate::backend::DeviceMemory;
 use crate::knob::{Applies, Candidate, Value};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
 use crate::target::Target;
@@ -68,6 +69,28 @@ impl Recording {
     pub fn peak_vram_bytes(&self) -> Option<u64> {
         let told = self.measured.as_ref()?.peak_vram_bytes;
         told.or_else(|| self.telemetry.as_ref()?.peak_process_bytes)
+    }
+
+    /// The worker's device memory as it counts it, and as the driver does, where both can.
+    fn memory_counts(&self) -> Option<(DeviceMemory, u64)> {
+        if self.loaded.as_ref()?.simulated {
+            return None;
+        }
+        let telemetry = self.telemetry.as_ref()?;
+        // Growth of a card that others are on may be theirs.
+        let of_worker = !telemetry.process_bytes_derived || telemetry.other_processes.is_empty();
+        let seen = telemetry.peak_process_bytes.filter(|bytes| of_worker && *bytes > 0)?;
+        Some((self.measured.as_ref()?.device_memory?, seen))
+    }
+
+    /// By how much the worker's own count of its device memory differs from the driver's, if it's worth a word.
+    pub fn memory_disagreement(&self) -> Option<f64> {
+        self.memory_counts().and_then(|(memory, seen)| memory.disagreement(seen))
+    }
+
+    /// Why the worker has taken more than its share of the device's memory, whatever its allocator says, if it has.
+    fn broken_share(&self) -> Option<String> {
+        self.memory_counts().and_then(|(memory, seen)| memory.broken(seen))
     }
 
     /// Joule of the GPU for a document. The card counts from the question to the answer, so warm-up passes count too.
@@ -301,7 +324,10 @@ impl<'a> Runner<'a> {
         self.check(&measured, (!simulated).then_some(waited))
             .map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
         recording.measured = Some(measured);
-        Ok(())
+        match recording.broken_share() {
+            Some(why) => Err(Trouble::Failure(Failure::new(Status::OutOfMemory, why))),
+            None => Ok(()),
+        }
     }
 
     fn answers(&mut self, stage: &Stage, candidate: &Candidate) -> Result<Vec<Answer>, Trouble> {
@@ -489,4 +515,62 @@ fn unexpected(event: &What, wanted: &str) -> Trouble {
         Status::Garbage,
         format!("event {:?} where {wanted:?} was due", event.name()),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Process;
+
+    const GIB: u64 = 1 << 30;
+
+    /// A worker with a share of 4 GiB that counts 3 of its own, where the driver sees `seen`.
+    fn recording(seen: u64) -> Recording {
+        let memory = DeviceMemory {
+            total_bytes: 8 * GIB,
+            cap_bytes: Some(4 * GIB),
+            overhead_bytes: GIB,
+            reserved_peak_bytes: 2 * GIB,
+            used_peak_bytes: None,
+        };
+        let loaded = serde_json::json!({ "protocol": 1, "version": "v", "device": "cuda:0", "seconds": 1.0 });
+        let measured = serde_json::json!({ "passes": [], "device_memory": memory });
+        Recording {
+            stage: String::new(),
+            id: String::new(),
+            candidate: Candidate { backend: String::new(), knobs: IndexMap::new() },
+            round: 0,
+            loaded: Some(serde_json::from_value(loaded).unwrap()),
+            fresh: true,
+            quality: None,
+            agreements: IndexMap::new(),
+            measured: Some(serde_json::from_value(measured).unwrap()),
+            peak_rss_bytes: None,
+            telemetry: Some(Telemetry { peak_process_bytes: Some(seen), ..Telemetry::default() }),
+            failure: None,
+            wall_seconds: 0.0,
+        }
+    }
+
+    #[test]
+    fn the_drivers_count_is_held_against_the_workers_and_against_its_share() {
+        let agreeing = recording(3 * GIB);
+        assert_eq!((agreeing.memory_disagreement(), agreeing.broken_share()), (None, None));
+        let more = recording(7 * GIB / 2);
+        assert!(more.memory_disagreement().is_some() && more.broken_share().is_none());
+        assert!(recording(5 * GIB).broken_share().unwrap().contains("its share was 4.00 GiB"));
+        // A driver that lists nothing says nothing.
+        assert_eq!(recording(0).memory_disagreement(), None);
+    }
+
+    #[test]
+    fn what_neighbours_may_have_taken_is_nobodys_fault() {
+        let mut derived = recording(5 * GIB);
+        let telemetry = derived.telemetry.as_mut().unwrap();
+        telemetry.process_bytes_derived = true;
+        assert!(derived.broken_share().is_some());
+        let telemetry = derived.telemetry.as_mut().unwrap();
+        telemetry.other_processes = vec![Process { pid: 7, bytes: Some(GIB), name: None }];
+        assert_eq!((derived.memory_disagreement(), derived.broken_share()), (None, None));
+    }
 }
