@@ -24,6 +24,11 @@ struct NvmlSensor {
     names: HashMap<u32, Option<String>>,
 }
 
+/// How many cards there are.
+pub fn count() -> Result<u32, Trouble> {
+    Nvml::init().and_then(|nvml| nvml.device_count()).map_err(whole)
+}
+
 /// Opens the card `cuda:N`, which is NVML's number N.
 pub fn open(device: &str) -> Result<Box<dyn Sensor>, Trouble> {
     let index = device.strip_prefix("cuda:").and_then(|index| index.parse::<u32>().ok());
@@ -128,5 +133,7 @@ impl NvmlSensor {
 /// What the operating system calls a process, if it lets us see it.
 fn name(pid: u32) -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    // A process calls itself what it likes, and a terminal obeys some of it.
+    let plain = |c: char| if c.is_control() { '?' } else { c };
+    Some(name.trim().chars().map(plain).collect()).filter(|name: &String| !name.is_empty())
 }
