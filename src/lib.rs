@@ -44,6 +44,8 @@ pub mod analysis;
 
 pub mod emit;
 
+pub mod monitor;
+
 pub mod provision;
 
 pub mod tune;

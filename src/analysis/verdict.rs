@@ -62,7 +62,11 @@ pub fn eligible(
 fn undisturbed(summary: &Summary) -> Result<(), Verdict> {
     match summary.disturbed.first() {
         Some(why) if summary.calm_rounds() == 0 => {
-            let why = format!("in every one of its {} rounds: {why}", summary.rounds);
+            let when = match summary.rounds {
+                1 => "in its only round".to_owned(),
+                rounds => format!("in every one of its {rounds} rounds"),
+            };
+            let why = format!("{when}: {why}");
             Err(Verdict::Excluded { status: DISTURBED.to_owned(), why })
         }
         _ => Ok(()),

@@ -3,6 +3,7 @@
 use crate::store::StoreError;
 use crate::suite::Problem;
 use crate::target::TargetError;
+use crate::telemetry::Trouble;
 
 pub const DONE: u8 = 0;
 const FAILED: u8 = 1;
@@ -14,6 +15,11 @@ pub const NO_CANDIDATE: u8 = 4;
 #[derive(Debug, thiserror::Error)]
 #[error("--measured: every backend of this suite is simulated, so nothing can be measured")]
 pub struct NothingReal;
+
+/// There is no card to watch.
+#[derive(Debug, thiserror::Error)]
+#[error("no GPU can be watched: {}{}", .0.why, .0.remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default())]
+pub struct NoCard(pub Trouble);
 
 /// A usage error that clap can't see.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +48,7 @@ pub fn code(error: &anyhow::Error) -> u8 {
         Some(
             TargetError::Absent { .. } | TargetError::NoSuchDevice { .. } | TargetError::NotMeasurable { .. },
         ) => TARGET_ABSENT,
-        None if error.is::<NothingReal>() => TARGET_ABSENT,
+        None if error.is::<NothingReal>() || error.is::<NoCard>() => TARGET_ABSENT,
         None => FAILED,
     }
 }

@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod export;
 mod list;
+mod monitor;
 mod present;
 mod progress;
 mod report;
@@ -40,6 +41,8 @@ enum Verb {
     Report(report::Arguments),
     /// Put two runs side by side
     Compare(compare::Arguments),
+    /// Watch GPUs: a live view, CSV, and metrics for Prometheus
+    Monitor(monitor::Arguments),
     /// Write the winning model and its settings, ready to deploy
     Export(export::Arguments),
     /// The measured process; speaks docs/PROTOCOL.md
@@ -56,6 +59,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
+        Some(Verb::Monitor(arguments)) => monitor::run(&arguments),
         Some(Verb::Export(arguments)) => export::run(&arguments),
         Some(Verb::Worker) => {
             let events = crate::worker::claim_stdout()?;

@@ -1,12 +1,14 @@
 //! What people and programs get to see. Renders; decides nothing.
 //!
-//! One file for each form: the terminal's table, `.env.optimized`, the charts, the page.
+//! One file for each form: the terminal's table, `.env.optimized`, the charts, the page, and cards that are watched.
 
 pub mod comparison;
 pub mod env;
 pub mod gpus;
 mod html;
+pub mod monitor;
 pub mod plots;
+pub mod prometheus;
 pub mod table;
 pub mod trials;
 

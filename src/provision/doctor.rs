@@ -8,8 +8,10 @@ use super::cache::Cache;
 use super::pip::Pip;
 use super::{models, onnxruntime, registry};
 use crate::backend;
+use crate::monitor;
 use crate::runner;
 use crate::target::Machine;
+use crate::telemetry::{self, Keeper, Trouble};
 use crate::units::Bytes;
 
 /// One thing that was looked at.
@@ -26,6 +28,7 @@ pub fn examine() -> Vec<Finding> {
     let machine = Machine::detect();
     let mut findings = vec![found("processor", machine.cpu_line()), found("system", machine.system.clone())];
     findings.extend(gpus(&machine));
+    findings.extend(telemetry());
     findings.push(match version("candle", serde_json::Value::Null) {
         Ok(version) => found("candle", version),
         Err(why) => missing("candle", "not available".to_owned(), why),
@@ -80,6 +83,39 @@ fn gpus(machine: &Machine) -> Vec<Finding> {
         )),
     });
     findings
+}
+
+/// What each card tells while a worker measures.
+fn telemetry() -> Vec<Finding> {
+    let remedy = "without it clocks, heat and neighbours of a card go unseen, and runs say so";
+    let unseen = |device: &str, trouble: Trouble| {
+        missing("telemetry", format!("{device}{}", trouble.why), trouble.remedy.unwrap_or(remedy))
+    };
+    let card = |index: u32| {
+        let device = format!("cuda:{index}");
+        let panel = match Keeper::open({
+            let device = device.clone();
+            move || telemetry::open(&device)
+        }) {
+            Ok(keeper) => monitor::once(vec![keeper]).remove(0),
+            Err(trouble) => return unseen(&format!("{device}: "), trouble),
+        };
+        match panel.problem {
+            Some(why) => unseen(&format!("{device}: "), Trouble::gone(why)),
+            None if panel.absent.is_empty() => {
+                found("telemetry", format!("{device} tells all that is asked"))
+            }
+            None => found(
+                "telemetry",
+                format!("{device} tells all that is asked but {}", panel.absent.join(", ")),
+            ),
+        }
+    };
+    match telemetry::count() {
+        Ok(0) => Vec::new(),
+        Ok(count) => (0..count).map(card).collect(),
+        Err(trouble) => vec![unseen("no GPU can be watched: ", trouble)],
+    }
 }
 
 fn version(engine: &str, settings: serde_json::Value) -> Result<String, String> {

@@ -15,8 +15,8 @@ mod trace;
 mod trouble;
 mod watch;
 
-pub use nvml::open;
-pub use panel::Panel;
+pub use nvml::{count, open};
+pub use panel::{Keeper, Panel};
 pub use reader::{Reader, Sample};
 pub use reason::Reason;
 pub use scripted::Scripted;

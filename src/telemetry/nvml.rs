@@ -13,6 +13,7 @@ use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use super::reason::Reason;
 use super::sensor::{Card, Clocks, Load, Memory, Power, Process, Quantity, Reading, Sensor};
 use super::trouble::{Effect, Trouble};
+use crate::target::Machine;
 
 struct NvmlSensor {
     nvml: Arc<Nvml>,
@@ -24,14 +25,32 @@ struct NvmlSensor {
     names: HashMap<u32, Option<String>>,
 }
 
-/// Opens the card `cuda:N`, which is NVML's number N.
+/// How many cards there are that CUDA would see.
+pub fn count() -> Result<u32, Trouble> {
+    Nvml::init().and_then(|nvml| nvml.device_count()).map_err(whole)?;
+    Ok(buses().len() as u32)
+}
+
+/// Where the cards are that CUDA sees, in its order: NVML has numbers of its own, and sees those that are hidden from CUDA.
+fn buses() -> Vec<Option<String>> {
+    Machine::detect().gpus.into_iter().filter(|gpu| !gpu.is_apple()).map(|gpu| gpu.pci_bus).collect()
+}
+
+/// Opens the card `cuda:N`, as CUDA counts.
 pub fn open(device: &str) -> Result<Box<dyn Sensor>, Trouble> {
     let index = device.strip_prefix("cuda:").and_then(|index| index.parse::<u32>().ok());
     let index = index.ok_or_else(|| Trouble::gone(format!("{device:?} is no card such as cuda:0")))?;
     let nvml = Arc::new(Nvml::init().map_err(whole)?);
     let driver = nvml.sys_driver_version().unwrap_or_default();
+    let number;
     let card = {
-        let found = nvml.device_by_index(index).map_err(whole)?;
+        let bus = buses().into_iter().nth(index as usize).flatten();
+        let found = match bus {
+            Some(bus) => nvml.device_by_pci_bus_id(bus),
+            None => nvml.device_by_index(index),
+        };
+        let found = found.map_err(whole)?;
+        number = found.index().map_err(whole)?;
         Card {
             device: device.to_owned(),
             name: found.name().map_err(whole)?,
@@ -40,7 +59,7 @@ pub fn open(device: &str) -> Result<Box<dyn Sensor>, Trouble> {
             most_sm_mhz: found.max_clock_info(Clock::SM).ok(),
         }
     };
-    Ok(Box::new(NvmlSensor { nvml, index, card, seen: 0, names: HashMap::new() }))
+    Ok(Box::new(NvmlSensor { nvml, index: number, card, seen: 0, names: HashMap::new() }))
 }
 
 /// Trouble with the card as a whole is never trouble with one quantity.
@@ -128,5 +147,7 @@ impl NvmlSensor {
 /// What the operating system calls a process, if it lets us see it.
 fn name(pid: u32) -> Option<String> {
     let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    // A process calls itself what it likes, and a terminal obeys some of it.
+    let plain = |c: char| if c.is_control() { '?' } else { c };
+    Some(name.trim().chars().map(plain).collect()).filter(|name: &String| !name.is_empty())
 }

@@ -3,92 +3,100 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::reader::{Depth, Reader, Sample};
 use super::sensor::{Card, Sensor};
 use super::trouble::Trouble;
 
-/// Samples of the past that are kept: as many as the widest terminal has columns.
+/// Loads of the past that are kept: as many as the widest terminal has columns.
 const KEPT: usize = 512;
 
-type Open = Box<dyn FnMut() -> Result<Box<dyn Sensor>, Trouble> + Send>;
-
+/// What there is to see of a card.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Panel {
-    open: Open,
-    reader: Option<Reader>,
     pub card: Card,
     /// The card now; nothing while it's away.
     pub now: Option<Sample>,
     /// The load in percent at each sample, where it was known; the latest last.
+    #[serde(skip)]
     pub loads: VecDeque<Option<u32>>,
-    /// Why it's away, or what went wrong last.
+    /// The energy counter when the watching began.
+    #[serde(skip)]
+    pub first_energy: Option<f64>,
+    /// Why it's away.
     pub problem: Option<String>,
+    /// Quantities that the card doesn't tell, and why.
+    pub absent: Vec<String>,
     /// Readings that went wrong.
     pub errors: u64,
-    /// Errors of readers that were before the one there is.
-    errors_before: u64,
 }
 
 impl Panel {
-    /// Opens a card, which must be there. One that goes away later is opened again when it's back.
-    pub fn open(
-        mut open: impl FnMut() -> Result<Box<dyn Sensor>, Trouble> + Send + 'static,
-    ) -> Result<Panel, Trouble> {
-        let reader = Reader::new(open()?);
-        Ok(Panel {
-            card: reader.card().clone(),
-            open: Box::new(open),
-            reader: Some(reader),
-            now: None,
-            loads: VecDeque::new(),
-            problem: None,
-            errors: 0,
-            errors_before: 0,
-        })
-    }
-
     /// Whether the card can be read.
     pub fn is_up(&self) -> bool {
         self.now.is_some()
     }
 
-    /// Quantities that the card doesn't tell, and why.
-    pub fn absent(&self) -> Vec<String> {
-        let absent = self.reader.iter().flat_map(Reader::absent);
-        absent.map(|(quantity, why)| format!("{}: {why}", quantity.name())).collect()
+    /// The same card, away for a reason that isn't its own.
+    pub fn away(&self, why: &str) -> Panel {
+        Panel { now: None, problem: Some(why.to_owned()), ..self.clone() }
+    }
+}
+
+type Open = Box<dyn FnMut() -> Result<Box<dyn Sensor>, Trouble> + Send>;
+
+/// Keeps a panel up to date.
+pub struct Keeper {
+    open: Open,
+    reader: Option<Reader>,
+    /// Readings that went wrong with readers before the one there is.
+    errors_before: u64,
+    pub panel: Panel,
+}
+
+impl Keeper {
+    /// Opens a card, which must be there. One that goes away later is opened again when it's back.
+    pub fn open(
+        mut open: impl FnMut() -> Result<Box<dyn Sensor>, Trouble> + Send + 'static,
+    ) -> Result<Keeper, Trouble> {
+        let reader = Reader::new(open()?);
+        let panel = Panel { card: reader.card().clone(), ..Panel::default() };
+        Ok(Keeper { open: Box::new(open), reader: Some(reader), errors_before: 0, panel })
     }
 
     /// Reads the card once. `at` is the time since the watching began.
     pub fn refresh(&mut self, at: Duration) {
-        if self.reader.is_none() {
-            match (self.open)() {
-                Ok(sensor) => self.reader = Some(Reader::new(sensor)),
-                Err(trouble) => {
-                    self.problem = Some(trouble.why);
-                    self.errors_before += 1;
-                }
-            }
-        }
-        let read = self.reader.as_mut().map(|reader| (reader.read(at, Depth::All), reader.errors().0));
-        self.errors = self.errors_before;
-        self.now = None;
+        let read = self.read(at);
+        let panel = &mut self.panel;
+        panel.errors = self.errors_before + self.reader.as_ref().map_or(0, Reader::errors);
         match read {
-            Some((Ok(sample), errors)) => {
-                self.errors += errors;
-                self.problem = None;
-                self.now = Some(sample);
+            Ok(sample) => {
+                panel.first_energy = panel.first_energy.or(sample.energy_joules);
+                panel.absent = self.reader.as_ref().map(Reader::absent_in_words).unwrap_or_default();
+                panel.problem = None;
+                panel.now = Some(sample);
             }
-            Some((Err(trouble), errors)) => {
-                self.errors += errors;
-                self.errors_before = self.errors;
-                self.problem = Some(trouble.why);
+            Err(trouble) => {
+                panel.now = None;
+                panel.problem = Some(trouble.why);
+                panel.errors += u64::from(self.reader.is_none());
+                self.errors_before = panel.errors;
                 self.reader = None;
             }
-            None => {}
         }
-        if self.loads.len() == KEPT {
-            self.loads.pop_front();
+        if panel.loads.len() == KEPT {
+            panel.loads.pop_front();
         }
-        self.loads.push_back(self.now.as_ref().and_then(|now| Some(now.load?.gpu_percent)));
+        panel.loads.push_back(panel.now.as_ref().and_then(|now| Some(now.load?.gpu_percent)));
+    }
+
+    fn read(&mut self, at: Duration) -> Result<Sample, Trouble> {
+        if self.reader.is_none() {
+            self.reader = Some(Reader::new((self.open)()?));
+        }
+        let gone = || Trouble::gone("the card isn't open");
+        self.reader.as_mut().ok_or_else(gone)?.read(at, Depth::All)
     }
 }
 
@@ -113,13 +121,14 @@ mod tests {
             let next = sensors.next().unwrap_or_else(|| Err(NvmlError::GpuLost.into()));
             next.map(|sensor| Box::new(sensor) as Box<dyn Sensor>)
         };
-        let mut panel = Panel::open(open).unwrap();
+        let mut keeper = Keeper::open(open).unwrap();
         let mut seen = Vec::new();
         for second in 0..4 {
-            panel.refresh(Duration::from_secs(second));
+            keeper.refresh(Duration::from_secs(second));
+            let panel = &keeper.panel;
             seen.push((panel.is_up(), panel.errors, panel.problem.is_some()));
         }
         assert_eq!(seen, [(true, 0, false), (false, 1, true), (false, 2, true), (true, 2, false)]);
-        assert_eq!(panel.loads, [Some(0), None, None, Some(0)]);
+        assert_eq!(keeper.panel.loads, [Some(0), None, None, Some(0)]);
     }
 }

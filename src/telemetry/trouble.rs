@@ -31,22 +31,13 @@ pub enum Effect {
 pub struct Trouble {
     pub effect: Effect,
     pub why: String,
+    /// What mends it, where that is known.
+    pub remedy: Option<&'static str>,
 }
 
 impl Trouble {
     pub fn gone(why: impl Into<String>) -> Trouble {
-        Trouble { effect: Effect::Gone, why: why.into() }
-    }
-
-    /// What mends it, for trouble that keeps the card from being read at all.
-    pub fn remedy(&self) -> &'static str {
-        if self.why.contains("version mismatch") {
-            "restart the machine, or load the driver's kernel module again: its library is of another version"
-        } else if self.why.contains("needs a reset") || self.why.contains("fell off") {
-            "restart the machine, or reset the card with nvidia-smi --gpu-reset"
-        } else {
-            "install NVIDIA's driver (it brings libnvidia-ml.so.1); in a container, start it with --gpus all"
-        }
+        Trouble { effect: Effect::Gone, why: why.into(), remedy: None }
     }
 }
 
@@ -93,7 +84,17 @@ impl From<NvmlError> for Trouble {
             Timeout => "the driver didn't answer in time".to_owned(),
             other => other.to_string(),
         };
-        Trouble { effect, why }
+        let remedy = match &error {
+            LibraryNotFound | LibloadingError(_) | DriverNotLoaded | FailedToLoadSymbol(_) => Some(
+                "install NVIDIA's driver, which brings libnvidia-ml.so.1; start a container with --gpus all",
+            ),
+            OperatingSystem | NoPermission => Some("start the container with --gpus all, or ask as root"),
+            LibRmVersionMismatch => Some("restart the machine, so that the driver's module is loaded anew"),
+            GpuLost | ResetRequired => Some("restart the machine, or try nvidia-smi --gpu-reset"),
+            InsufficientPower => Some("connect the card's power cables"),
+            _ => None,
+        };
+        Trouble { effect, why, remedy }
     }
 }
 
@@ -149,7 +150,7 @@ mod tests {
                 let name = format!("{error:?}");
                 let trouble = Trouble::from(error);
                 assert_eq!(trouble.effect, effect, "{name}");
-                assert!(!trouble.why.is_empty() && !trouble.remedy().is_empty(), "{name}");
+                assert!(!trouble.why.is_empty(), "{name}");
             }
         }
     }

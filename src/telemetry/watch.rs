@@ -15,7 +15,7 @@ use super::trouble::Trouble;
 /// sixth of a second to a second, whatever this is.
 pub const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Every so many samples processes are read too, which allocations on the card have to wait for.
+/// Every so many samples processes are read too, which takes the driver longest.
 const PROCESSES_EVERY: usize = 5;
 
 /// How long a driver may take to answer. Opening a card whose driver nobody has loaded takes seconds.
@@ -133,8 +133,8 @@ struct Station {
     /// Why there is no reader.
     problem: Option<String>,
     watched: Option<Watched>,
-    /// When a worker of ours last worked.
-    worked: Option<Duration>,
+    /// How long a worker that has ended may be seen in the card's load.
+    settle: Duration,
 }
 
 /// A measurement that is being watched.
@@ -147,7 +147,7 @@ struct Watched {
 
 impl Station {
     fn new(open: Open, clock: Clock, interval: Duration) -> Station {
-        Station { open, clock, interval, reader: None, problem: None, watched: None, worked: None }
+        Station { open, clock, interval, reader: None, problem: None, watched: None, settle: NEWS }
     }
 
     fn until_next(&mut self) -> Option<Duration> {
@@ -181,13 +181,12 @@ impl Station {
         self.ready();
         let sample = self.read(Depth::All)?;
         let is_busy = sample.load.is_some_and(|load| load.gpu_percent > BUSY_PERCENT);
-        // That may be our own last worker, who is still in NVML's mean.
-        let since = self.worked.map_or(NEWS, |worked| sample.at.saturating_sub(worked));
-        if is_busy && since < NEWS {
-            std::thread::sleep(NEWS - since);
-            return self.read(Depth::All);
+        if !is_busy {
+            return Some(sample);
         }
-        Some(sample)
+        // That may be the worker before, which is still in NVML's mean. Once it isn't, what is left is somebody else's.
+        std::thread::sleep(self.settle);
+        self.read(Depth::All)
     }
 
     fn begin(&mut self, before: Option<Sample>, family: Family) {
@@ -223,13 +222,11 @@ impl Station {
 
     fn end(&mut self) -> Telemetry {
         self.sample_to(Depth::All);
-        self.worked = Some((self.clock)());
         let problem = self.problem.clone().filter(|_| self.reader.is_none());
         let Some(watched) = self.watched.take() else {
             return Telemetry { problem, ..Telemetry::default() };
         };
-        let absent = self.reader.iter().flat_map(|reader| reader.absent());
-        let absent = absent.map(|(quantity, why)| format!("{}: {why}", quantity.name())).collect();
+        let absent = self.reader.as_ref().map(Reader::absent_in_words).unwrap_or_default();
         Telemetry { absent, problem, ..watched.trace.telemetry() }
     }
 }
@@ -277,6 +274,21 @@ mod tests {
         assert_eq!((telemetry.samples, telemetry.energy_j), (3, Some(40.0)));
         assert_eq!((telemetry.problem, telemetry.device_bytes_before), (None, Some(2 << 30)));
         assert_eq!(station.until_next(), None);
+    }
+
+    #[test]
+    fn a_card_that_looks_busy_before_a_load_is_looked_at_again() {
+        let load = |percent| {
+            with(|reading| reading.load = Some(Ok(Load { gpu_percent: percent, memory_percent: 0 })))
+        };
+        // The worker before is still in the first, and nobody is in the second.
+        for (second, seen) in [(0, 0), (60, 60)] {
+            let mut station = Station { settle: Duration::ZERO, ..station(vec![load(90), load(second)]) };
+            assert_eq!(
+                station.look().and_then(|sample| sample.load).map(|load| load.gpu_percent),
+                Some(seen)
+            );
+        }
     }
 
     #[test]
@@ -334,7 +346,7 @@ mod tests {
         let mut station =
             station(vec![with(|reading| reading.power = Some(Err(NvmlError::NotSupported.into())))]);
         station.begin(None, Box::new(Vec::new));
-        assert_eq!(station.end().absent, ["power: this card doesn't tell it"]);
+        assert_eq!(station.end().absent, ["power (this card doesn't tell it)"]);
     }
 
     #[test]

@@ -153,6 +153,18 @@ fn the_columns_of_the_table_are_explained() {
 }
 
 #[test]
+fn the_metrics_and_columns_of_the_monitor_are_explained() {
+    let document = document("docs/MONITOR.md");
+    let metrics = autotune::emit::prometheus::METRICS.map(|metric| metric.name);
+    let own = autotune::emit::prometheus::OWN.map(|(name, ..)| name);
+    assert_eq!(first_column(section(&document, "Metrics")), set(metrics.into_iter().chain(own)));
+    assert_eq!(first_column(section(&document, "CSV")), set(autotune::emit::monitor::COLUMNS));
+    for reason in autotune::telemetry::Reason::ALL {
+        assert!(document.contains(&format!("`{}`", reason.name())), "{}", reason.name());
+    }
+}
+
+#[test]
 fn every_verb_and_flag_is_in_the_readme() {
     let readme = document("README.md");
     let help = autotune(&["--help"]).output().unwrap();
@@ -204,6 +216,7 @@ fn the_files_that_the_documents_name_are_there() {
         "CONTRIBUTING.md",
         "docs/DESIGN.md",
         "docs/METHODOLOGY.md",
+        "docs/MONITOR.md",
         "docs/PROTOCOL.md",
         "suites/README.md",
         "results/README.md",

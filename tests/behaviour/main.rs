@@ -8,6 +8,7 @@ mod interrupt;
 mod kills;
 mod layers;
 mod mishaps;
+mod monitor;
 mod mutations;
 mod networks;
 mod optimum;

@@ -8,7 +8,7 @@ use autotune::runner::{Interrupt, Recording, References, Runner, Supplies};
 use autotune::store::{Run, RunFolder, RunHeader, corpus_lines};
 use autotune::suite::{self, Figure, Folder, Overrides, Suite, SuiteSource};
 use autotune::target::{Machine, Target};
-use autotune::telemetry::{Effect, Process, Reading, Reason, Scripted, Trouble, Watch};
+use autotune::telemetry::{Process, Reading, Reason, Scripted, Trouble, Watch};
 use autotune::tune::{Ending, Progress, Tuning};
 
 use crate::support;
@@ -183,7 +183,7 @@ fn a_card_at_its_power_limit_is_told_and_decides() {
 #[test]
 fn a_card_that_goes_away_leaves_figures_of_which_nobody_knows() {
     let mut lost = readings(&vec![Scripted::calm(); 2]);
-    lost.push(Err(Trouble { effect: Effect::Gone, why: "the card fell off the bus".into() }));
+    lost.push(Err(Trouble::gone("the card fell off the bus")));
     let outcome = tune("throughput", lost);
     assert_eq!(outcome.statuses(), ["ok"; 6], "telemetry is no reason to fail");
     let doubts = &outcome.analysis.doubts;
