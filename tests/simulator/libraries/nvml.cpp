@@ -208,7 +208,12 @@ struct Utilization {
 NVML_API nvmlDeviceGetUtilizationRates(Device device, Utilization* utilization) {
     MAY_FAIL;
     if (!is_device(device)) return invalid_argument;
-    *utilization = {50, 25};
+    // A card that nobody is on does nothing.
+    if (used_bytes() > 0) {
+        *utilization = {50, 25};
+    } else {
+        *utilization = {0, 0};
+    }
     return success;
 }
 
