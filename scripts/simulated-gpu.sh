@@ -40,6 +40,8 @@ for schedule in lazy seed:1 seed:2; do
     echo "== networks on the simulated device, $schedule"
     SIMULATED_CUDA_SCHEDULE=$schedule on_device "$behaviour" networks
 done
+echo "== the whole program on the simulated card"
+on_device "$behaviour" simulated_card
 echo "== kernels with every access checked"
 CHECKED=1 bash tests/simulator/build.sh "$simulator-checked" "$kernels" target/cuda/autotune
 simulator=$simulator-checked on_device "$own" cuda::tests

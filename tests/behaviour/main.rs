@@ -14,6 +14,8 @@ mod networks;
 mod optimum;
 mod real_engines;
 mod resume;
+#[cfg(feature = "cuda")]
+mod simulated_card;
 mod support;
 mod targets;
 mod telemetry;

@@ -16,6 +16,10 @@ pub struct Share {
     pub overhead_bytes: u64,
 }
 
+/// Libraries load kernels when they are first called, and their code lies in the card's memory outside of any pool. So much
+/// of a share is left for it, or a fiftieth of a small one. No card has been asked yet how much it needs.
+const KERNELS_TO_COME: u64 = 64 << 20;
+
 impl Share {
     /// `emulated` is the memory of the card that this one stands in for.
     pub fn new(
@@ -42,7 +46,8 @@ impl Share {
     /// What is left for the engine's allocator: a share that holds is one of everything that the process takes, and not of
     /// what one allocator hands out.
     pub fn pool_bytes(&self) -> Option<u64> {
-        self.cap_bytes.map(|cap| cap.saturating_sub(self.overhead_bytes))
+        let kernels = |cap: u64| KERNELS_TO_COME.min(cap / 50);
+        self.cap_bytes.map(|cap| cap.saturating_sub(self.overhead_bytes + kernels(cap)))
     }
 
     /// With what the allocator has seen.
@@ -102,7 +107,7 @@ mod tests {
     #[test]
     fn a_share_is_of_everything_that_the_process_takes() {
         let share = Share::new(24 * GIB, None, 0.5, GIB).unwrap();
-        assert_eq!((share.cap_bytes, share.pool_bytes()), (Some(12 * GIB), Some(11 * GIB)));
+        assert_eq!((share.cap_bytes, share.pool_bytes()), (Some(12 * GIB), Some(11 * GIB - KERNELS_TO_COME)));
         let whole = Share::new(24 * GIB, None, 1.0, GIB).unwrap();
         assert_eq!((whole.cap_bytes, whole.pool_bytes()), (None, None));
         let error = Share::new(24 * GIB, None, 0.01, GIB).unwrap_err();
@@ -112,7 +117,7 @@ mod tests {
     #[test]
     fn a_bigger_card_stands_in_for_a_smaller_one() {
         let share = Share::new(141 * GIB, Some(8 * GIB), 1.0, GIB).unwrap();
-        assert_eq!((share.total_bytes, share.pool_bytes()), (8 * GIB, Some(7 * GIB)));
+        assert_eq!((share.total_bytes, share.pool_bytes()), (8 * GIB, Some(7 * GIB - KERNELS_TO_COME)));
         let half = Share::new(141 * GIB, Some(8 * GIB), 0.5, GIB).unwrap();
         assert_eq!(half.cap_bytes, Some(4 * GIB));
         // Not for a larger one.
