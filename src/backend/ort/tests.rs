@@ -426,7 +426,7 @@ fn a_gpu_takes_every_network_as_a_whole() {
                         }
                     }
                     let memory = session.device_memory().unwrap();
-                    assert!(memory.reserved_peak_bytes > 0 && memory.overhead_bytes > 0, "{memory:?}");
+                    assert!(memory.reserved_peak_bytes > 0, "{memory:?}");
                     assert!(memory.used_peak_bytes.unwrap() <= memory.reserved_peak_bytes, "{memory:?}");
                 }
             }
