@@ -43,7 +43,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let suite = present::suite_of(&run)?;
     let analysis = analysis::analyse(&suite, &run);
     let folder = arguments.out.clone().unwrap_or_else(|| arguments.run.join("export"));
-    let supplies = provision::supplies(&suite, note);
+    // What runs it is of no interest any more: only models are.
+    let supplies = provision::supplies(&suite, None, note);
     for (stage, outcome) in suite.stages.iter().zip(&analysis.stages) {
         let Some(winner) = outcome.winner() else {
             note(&format!("{}: no candidate can win, so there is nothing to export", stage.name));

@@ -246,7 +246,7 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         None => (Vec::new(), References::new()),
     };
     let corpus = ready.folder.corpus();
-    let mut supplies = provision::supplies(&ready.suite, |what| {
+    let mut supplies = provision::supplies(&ready.suite, ready.target.device.as_deref(), |what| {
         if !arguments.view.quiet {
             note(what);
         }

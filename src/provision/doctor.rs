@@ -33,7 +33,8 @@ pub fn examine() -> Vec<Finding> {
         Ok(version) => found("candle", version),
         Err(why) => missing("candle", "not available".to_owned(), why),
     });
-    findings.extend(onnxruntime::PROVIDERS.map(|(provider, _)| library(provider)));
+    let has_nvidia = machine.gpus.iter().any(|gpu| !gpu.is_apple());
+    findings.extend(onnxruntime::PROVIDERS.map(|(provider, _)| library(provider, has_nvidia)));
     findings.push(match Pip::find() {
         Some(pip) => found("pip", format!("{}, called as `{}`", pip.version, pip.name())),
         None => missing(
@@ -124,11 +125,18 @@ fn version(engine: &str, settings: serde_json::Value) -> Result<String, String> 
 }
 
 /// The ONNX Runtime library for a provider: where it is, or how it comes here.
-fn library(provider: &str) -> Finding {
+fn library(provider: &str, has_nvidia: bool) -> Finding {
     // A process loads only one of them, so only that of the plain processor is asked for its version.
-    let (what, plain) = if provider == "cpu" { ("ort", true) } else { ("ort openvino", false) };
+    let (what, plain) = match provider {
+        "cpu" => ("ort", true),
+        "cuda" => ("ort cuda", false),
+        _ => ("ort openvino", false),
+    };
     let library = match onnxruntime::here(provider) {
         Ok(library) => library,
+        Err(_) if provider == "cuda" && !has_nvidia => {
+            return found(what, "not needed here (no NVIDIA GPU)".to_owned());
+        }
         Err(why) => return missing(what, why.why, why.remedy),
     };
     let place = format!("{} ({})", library.path.display(), library.origin);

@@ -7,6 +7,7 @@ pub mod cache;
 mod doctor;
 mod hub;
 pub mod models;
+mod needs;
 pub mod onnxruntime;
 mod pip;
 pub mod registry;

@@ -57,7 +57,9 @@ pub fn download_arguments(requirement: &str, file: &str) -> Vec<String> {
     if let [platform, abi, python] = tags[..] {
         arguments.extend(["--python-version", python.strip_prefix("cp").unwrap_or(ANY_PYTHON)]);
         if platform != "any" {
-            arguments.extend(["--implementation", "cp", "--abi", abi, "--platform", platform]);
+            arguments.extend(["--implementation", "cp", "--abi", abi]);
+            // Several of them in one name are different names of the same.
+            arguments.extend(platform.split('.').flat_map(|platform| ["--platform", platform]));
         }
     }
     arguments.push(requirement);
@@ -99,6 +101,11 @@ mod tests {
             arguments("a-1-cp312-cp312-manylinux_2_28_x86_64.whl"),
             "download --no-deps --only-binary=:all: --python-version 312 --implementation cp --abi cp312 \
              --platform manylinux_2_28_x86_64 a==1"
+        );
+        assert_eq!(
+            arguments("a-1-py3-none-manylinux2014_x86_64.manylinux_2_17_x86_64.whl"),
+            "download --no-deps --only-binary=:all: --python-version 311 --implementation cp --abi none \
+             --platform manylinux2014_x86_64 --platform manylinux_2_17_x86_64 a==1"
         );
         let any = "download --no-deps --only-binary=:all: --python-version 311 a==1";
         assert_eq!(arguments("a-1-py3-none-any.whl"), any);

@@ -10,12 +10,10 @@ use crate::knob::Candidate;
 use crate::runner::{Failure, Status, Supplies};
 use crate::suite::{Stage, Suite};
 
-/// The knob that says which library is wanted.
-const PROVIDER: &str = "provider";
-
 /// Finds the models and libraries of a suite. What can't be had becomes the reason of each trial that needs it.
 /// `tell` hears what is about to be fetched, which may take a while.
-pub fn supplies(suite: &Suite, tell: impl Fn(&str)) -> Supplies {
+/// Libraries are those for `device`: what doesn't run there is refused by the worker, and not fetched.
+pub fn supplies(suite: &Suite, device: Option<&str>, tell: impl Fn(&str)) -> Supplies {
     let mut supplies = Supplies::default();
     for stage in suite.stages.iter().filter(|stage| reads_models(suite, stage)) {
         if !is_here(&stage.model) {
@@ -25,14 +23,12 @@ pub fn supplies(suite: &Suite, tell: impl Fn(&str)) -> Supplies {
         let folder = models::resolve(&stage.model, replica).map(|home| home.folder).map_err(not_available);
         supplies.folders.insert(stage.name.clone(), folder);
     }
-    let providers: BTreeSet<String> = suite
-        .stages
-        .iter()
-        .flat_map(candidates)
-        .filter(|candidate| candidate.backend == ort::NAME)
-        .map(|candidate| candidate.word(PROVIDER))
-        .collect();
-    if !providers.is_empty() {
+    let device = device.and_then(|device| device.parse().ok()).unwrap_or_default();
+    let of_ort =
+        || suite.stages.iter().flat_map(candidates).filter(|candidate| candidate.backend == ort::NAME);
+    let providers: BTreeSet<&str> =
+        of_ort().filter_map(|candidate| ort::library_for(candidate, device)).collect();
+    if of_ort().next().is_some() {
         let settings = onnxruntime::settings(|provider| {
             // One that no candidate asks for isn't fetched.
             let here = onnxruntime::here(provider);

@@ -1,9 +1,9 @@
 //! A session of ONNX Runtime: made of a lowered graph or of a file, fed with integers, asked for floats.
 //!
-//! Everything unsafe of this backend is here. Knows no task.
+//! With `bound.rs` and `cuda.rs` it holds what is unsafe in this backend. Knows no task.
 
 use std::borrow::Cow;
-use std::ffi::CString;
+use std::ffi::{CString, c_char};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,11 +14,12 @@ use ort::memory::MemoryInfo;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
 use ort::sys::OrtValue;
-use ort::value::{TensorElementType, TensorRef};
+use ort::value::{PrimitiveTensorElementType, TensorElementType, TensorRef};
 
 use super::choice::{Choice, Dtype, Provider};
+use super::cuda::{self, Card};
 use super::lower::Lowered;
-use super::onnx::{Element, Place, Tensor};
+use super::onnx::{Element, Graph, Place, Tensor};
 use crate::backend::BackendError;
 use crate::model::Weights;
 
@@ -30,16 +31,41 @@ const RELEASE_EVERY: Duration = Duration::from_millis(10);
 
 pub struct Engine {
     // Before the memory that it reads.
-    session: Session,
+    pub(super) session: Session,
     /// Weights that were made for it.
     _made: Vec<Vec<u8>>,
 }
 
-/// A matrix of whole numbers to be read, or of more dimensions.
+/// A matrix to be read, or of more dimensions.
 pub struct Given<'a> {
     pub name: &'a str,
     pub shape: Vec<usize>,
-    pub numbers: &'a [i64],
+    pub numbers: Numbers<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub enum Numbers<'a> {
+    Long(&'a [i64]),
+    Int(&'a [i32]),
+    Float(&'a [f32]),
+}
+
+impl<'a> Numbers<'a> {
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Numbers::Long(numbers) => bytemuck::cast_slice(numbers),
+            Numbers::Int(numbers) => bytemuck::cast_slice(numbers),
+            Numbers::Float(numbers) => bytemuck::cast_slice(numbers),
+        }
+    }
+
+    pub fn element(self) -> Element {
+        match self {
+            Numbers::Long(_) => Element::Int64,
+            Numbers::Int(_) => Element::Int32,
+            Numbers::Float(_) => Element::Float32,
+        }
+    }
 }
 
 impl Engine {
@@ -51,11 +77,15 @@ impl Engine {
     pub unsafe fn lowered(
         environment: &Environment,
         choice: &Choice,
+        card: Option<&Card>,
         lowered: Lowered,
         weights: &Weights,
     ) -> Result<Engine, BackendError> {
+        if let Some(card) = card {
+            card.has_room_for(lowered.graph.tensors.iter().map(|tensor| tensor.bytes.len() as u64).sum())?;
+        }
         // What is lowered is as it should be; for another provider it's better left for that to see whole.
-        let mut builder = options(environment, choice, GraphOptimizationLevel::Disable)?;
+        let mut builder = options(environment, choice, card, GraphOptimizationLevel::Disable)?;
         let apart = Path::new("weights");
         let is_apart = |tensor: &Tensor| tensor.bytes.len() >= LEAST_APART;
         let bytes = lowered
@@ -72,14 +102,39 @@ impl Engine {
             }
         }
         let session = releasing(weights, &mapped, || builder.commit_from_memory(&bytes)).map_err(failed)?;
-        Ok(Engine { session, _made: made })
+        Engine { session, _made: made }.checked(card)
     }
 
     /// A session over somebody's own file.
-    pub fn file(environment: &Environment, choice: &Choice, path: &Path) -> Result<Engine, BackendError> {
-        let mut builder = options(environment, choice, GraphOptimizationLevel::All)?;
+    pub fn file(
+        environment: &Environment,
+        choice: &Choice,
+        card: Option<&Card>,
+        path: &Path,
+    ) -> Result<Engine, BackendError> {
+        let mut builder = options(environment, choice, card, GraphOptimizationLevel::All)?;
         let session = builder.commit_from_file(path).map_err(failed)?;
-        Ok(Engine { session, _made: Vec::new() })
+        Engine { session, _made: Vec::new() }.checked(card)
+    }
+
+    /// A session over a graph without weights of its own memory.
+    pub fn plain(
+        environment: &Environment,
+        choice: &Choice,
+        card: Option<&Card>,
+        graph: &Graph,
+    ) -> Result<Engine, BackendError> {
+        let mut builder = options(environment, choice, card, GraphOptimizationLevel::Disable)?;
+        let session = builder.commit_from_memory(&graph.encode(|_| Place::Inline)).map_err(failed)?;
+        Engine { session, _made: Vec::new() }.checked(card)
+    }
+
+    /// Itself, if all of it runs where it should.
+    fn checked(self, card: Option<&Card>) -> Result<Engine, BackendError> {
+        match card.map(|_| cuda::strays(&self.session)).transpose()?.flatten() {
+            Some(why) => Err(BackendError::Refused(why)),
+            None => Ok(self),
+        }
     }
 
     pub fn inputs(&self) -> Vec<String> {
@@ -90,31 +145,43 @@ impl Engine {
         self.session.outputs().iter().map(|port| port.name().to_owned()).collect()
     }
 
-    /// Runs the graph, and shows one of its outputs and its shape to `read`.
+    /// Runs the graph, and shows one of its outputs to `read`.
     pub fn run<T>(
         &mut self,
         given: &[Given],
         output: &str,
-        read: impl FnOnce(&[i64], &[f32]) -> T,
+        read: impl FnOnce(&[f32]) -> T,
     ) -> Result<T, BackendError> {
         let mut inputs = Vec::with_capacity(given.len());
         for Given { name, shape, numbers } in given {
-            let value = TensorRef::from_array_view((shape.clone(), *numbers)).map_err(failed)?;
-            inputs.push((*name, SessionInputValue::from(value)));
+            let value = match *numbers {
+                Numbers::Long(numbers) => tensor(shape, numbers),
+                Numbers::Int(numbers) => tensor(shape, numbers),
+                Numbers::Float(numbers) => tensor(shape, numbers),
+            };
+            inputs.push((*name, value.map_err(failed)?));
         }
         let outputs = self.session.run(inputs).map_err(failed)?;
         let value = outputs
             .get(output)
             .ok_or_else(|| BackendError::Failed(format!("the graph gave no output {output:?}")))?;
-        let (shape, floats) = value.try_extract_tensor::<f32>().map_err(failed)?;
-        Ok(read(shape, floats))
+        let (_, floats) = value.try_extract_tensor::<f32>().map_err(failed)?;
+        Ok(read(floats))
     }
+}
+
+fn tensor<'n, T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
+    shape: &[usize],
+    numbers: &'n [T],
+) -> ort::Result<SessionInputValue<'n>> {
+    TensorRef::from_array_view((shape.to_vec(), numbers)).map(SessionInputValue::from)
 }
 
 /// What every session is told, whatever it runs.
 fn options(
     environment: &Environment,
     choice: &Choice,
+    card: Option<&Card>,
     level: GraphOptimizationLevel,
 ) -> Result<SessionBuilder, BackendError> {
     let build = || -> ort::Result<SessionBuilder> {
@@ -122,12 +189,25 @@ fn options(
             .with_optimization_level(level)?
             // Lengths differ from batch to batch: a pattern for each of them would be kept for ever.
             .with_memory_pattern(false)?
-            // Packed weights are of known size and stay: they don't belong where memory is taken by powers of two.
+            // Weights are of known size and stay: they don't belong where memory is taken by powers of two. On a GPU the
+            // allocator counts them against its limit, but doesn't refuse them: `has_room_for` does.
             .with_device_allocated_initializers()?
             .with_intra_threads(choice.threads)?;
-        if choice.provider == Provider::Openvino {
-            builder = builder.with_disable_cpu_fallback()?;
-            openvino(&mut builder, choice)?;
+        match (choice.provider, card) {
+            (Provider::Openvino, _) => {
+                builder = builder.with_disable_cpu_fallback()?;
+                openvino(&mut builder, choice)?;
+            }
+            (Provider::Coreml, _) => {
+                builder = builder.with_disable_cpu_fallback()?;
+                append(&mut builder, "CoreML", &[])?;
+            }
+            (Provider::Cuda(_), Some(card)) => {
+                // Without `with_disable_cpu_fallback`: its error names no node, and `checked` does.
+                builder = builder.with_config_entry("session.record_ep_graph_assignment_info", "1")?;
+                cuda::append(&mut builder, choice, card)?;
+            }
+            _ => {}
         }
         Ok(builder)
     };
@@ -142,12 +222,14 @@ fn openvino(builder: &mut SessionBuilder, choice: &Choice) -> ort::Result<()> {
         ("load_config", format!(r#"{{"CPU":{{"INFERENCE_PRECISION_HINT":"{precision}"}}}}"#)),
         ("num_of_threads", choice.threads.to_string()),
     ];
-    let text = |text: &str| CString::new(text).map_err(ort::Error::wrap);
-    let name = text("OpenVINOExecutionProvider")?;
-    let keys = options.iter().map(|(key, _)| text(key)).collect::<ort::Result<Vec<_>>>()?;
-    let values = options.iter().map(|(_, value)| text(value)).collect::<ort::Result<Vec<_>>>()?;
-    let keys: Vec<_> = keys.iter().map(|key| key.as_ptr()).collect();
-    let values: Vec<_> = values.iter().map(|value| value.as_ptr()).collect();
+    append(builder, "OpenVINOExecutionProvider", &options)
+}
+
+/// Adds a provider that has no function of its own for that.
+fn append(builder: &mut SessionBuilder, name: &str, options: &[(&str, String)]) -> ort::Result<()> {
+    let name = CString::new(name).map_err(ort::Error::wrap)?;
+    let options = Options::of(options)?;
+    let (keys, values) = options.pointers();
     // SAFETY: the pointers are to strings that live until the end of this function; the library copies them.
     let status = unsafe {
         (ort::api().SessionOptionsAppendExecutionProvider)(
@@ -160,6 +242,22 @@ fn openvino(builder: &mut SessionBuilder, choice: &Choice) -> ort::Result<()> {
     };
     // SAFETY: the status has just come from the library, and is nobody else's.
     unsafe { ort::Error::result_from_status(status) }
+}
+
+/// Names and values as C has them.
+pub struct Options(Vec<(CString, CString)>);
+
+impl Options {
+    pub fn of(options: &[(&str, String)]) -> ort::Result<Options> {
+        let text = |text: &str| CString::new(text).map_err(ort::Error::wrap);
+        let pair = |(key, value): &(&str, String)| Ok((text(key)?, text(value)?));
+        options.iter().map(pair).collect::<ort::Result<Vec<_>>>().map(Options)
+    }
+
+    /// Good for as long as this lives.
+    pub fn pointers(&self) -> (Vec<*const c_char>, Vec<*const c_char>) {
+        self.0.iter().map(|(key, value)| (key.as_ptr(), value.as_ptr())).unzip()
+    }
 }
 
 /// Hands a tensor to the session to be, where it lies.
@@ -198,7 +296,7 @@ unsafe fn give(builder: &mut SessionBuilder, tensor: &Tensor) -> ort::Result<()>
     }
 }
 
-fn element(element: Element) -> TensorElementType {
+pub fn element(element: Element) -> TensorElementType {
     match element {
         Element::Float32 => TensorElementType::Float32,
         Element::Uint8 => TensorElementType::Uint8,
@@ -241,12 +339,53 @@ impl Drop for Done<'_> {
 
 /// The library's errors as ours. Those of memory are told by their words, for they have no code of their own.
 pub fn failed<R>(error: ort::Error<R>) -> BackendError {
-    let message = error.to_string();
+    said(error.to_string())
+}
+
+fn said(message: String) -> BackendError {
     let lower = message.to_lowercase();
-    let memory = ["bad_alloc", "failed to allocate", "out of memory", "cannot allocate", "bad allocation"];
-    if memory.iter().any(|words| lower.contains(words)) {
+    if MEMORY.iter().any(|words| lower.contains(words)) {
         BackendError::OutOfMemory(message)
     } else {
         BackendError::Failed(message)
+    }
+}
+
+/// What allocators say: C++'s, ONNX Runtime's arena, CUDA's ("CUDA failure 2: out of memory") and cuBLAS's.
+const MEMORY: [&str; 9] = [
+    "bad_alloc",
+    "failed to allocate",
+    "out of memory",
+    "cannot allocate",
+    "bad allocation",
+    "is smaller than requested bytes",
+    "cuda failure 2:",
+    "cublas_status_alloc_failed",
+    "cublas failure 3:",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_that_ran_out_is_told_by_its_words() {
+        let of = |words: &str| said(words.to_owned());
+        for words in [
+            "Non-zero status code returned while running FusedMatMul node. Name:'FusedMatMul_7' Status Message: \
+             /onnxruntime_src/onnxruntime/core/framework/bfc_arena.cc:376 void* \
+             onnxruntime::BFCArena::AllocateRawInternal(size_t, bool, onnxruntime::Stream*) Failed to allocate memory for \
+             requested buffer of size 4294967296",
+            "bfc_arena.cc:360 Available memory of 1048576 is smaller than requested bytes of 4194304",
+            "CUDA failure 2: out of memory ; GPU=0 ; hostname=x ; file=cuda_allocator.cc ; line=74 ; expr=cudaMalloc",
+            "CUBLAS failure 3: CUBLAS_STATUS_ALLOC_FAILED ; GPU=0 ; expr=cublasCreate(&cublas_handle_)",
+        ] {
+            assert!(matches!(of(words), BackendError::OutOfMemory(_)), "{words}");
+        }
+        for words in
+            ["CUDA failure 700: an illegal memory access was encountered", "CUDA failure 209: no image"]
+        {
+            assert!(matches!(of(words), BackendError::Failed(_)), "{words}");
+        }
     }
 }

@@ -1,15 +1,16 @@
 //! A batch as the integers that a graph reads. Its memory is used again from batch to batch.
 
-use super::engine::Given;
+use super::engine::{Given, Numbers};
 use super::lower::Input;
+use super::network::Sizes;
 use crate::backend::{Batch, Layout};
 
 #[derive(Debug, Default)]
 pub struct Feed {
     packed: bool,
     /// Places of the longest text; at least one, since a graph can't run over nothing.
-    pub longest: usize,
-    pub texts: usize,
+    longest: usize,
+    texts: usize,
     tokens: usize,
     ids: Vec<i64>,
     mask: Vec<i64>,
@@ -59,18 +60,25 @@ impl Feed {
         self.tokens = self.ids.len();
     }
 
+    pub fn sizes(&self) -> Sizes {
+        let Feed { packed, longest, texts, tokens, .. } = *self;
+        Sizes { packed, longest, texts, tokens: if packed { tokens } else { texts * longest } }
+    }
+
     pub fn given(&self, input: Input) -> Given<'_> {
         let numbers = match input {
-            Input::Ids => &self.ids,
+            Input::Ids => &self.ids[..],
             Input::Mask => &self.mask,
             Input::Types => &self.types,
             Input::Positions => &self.positions,
             Input::PaddedRows => &self.padded_rows,
             Input::PackedRows => &self.packed_rows,
+            // Only graphs for GPUs ask for others.
+            _ => &[][..],
         };
         let shape =
             if input.is_packed(self.packed) { vec![self.tokens] } else { vec![self.texts, self.longest] };
-        Given { name: input.name(), shape, numbers }
+        Given { name: input.name(), shape, numbers: Numbers::Long(numbers) }
     }
 }
 
@@ -87,13 +95,17 @@ mod tests {
         Batch::new(&encodings, packed)
     }
 
+    fn longs(feed: &Feed, input: Input) -> Vec<i64> {
+        bytemuck::pod_collect_to_vec(feed.given(input).numbers.bytes())
+    }
+
     #[test]
     fn padded_rows_are_filled_up_with_the_models_own_token() {
         let mut feed = Feed::default();
         feed.fill(&batch(false, &[&[5], &[6, 7], &[]]), 9);
-        assert_eq!(feed.given(Input::Ids).numbers, [5, 9, 6, 7, 9, 9]);
-        assert_eq!(feed.given(Input::Types).numbers, [1, 0, 1, 1, 0, 0]);
-        assert_eq!(feed.given(Input::Mask).numbers, [1, 0, 1, 1, 0, 0]);
+        assert_eq!(longs(&feed, Input::Ids), [5, 9, 6, 7, 9, 9]);
+        assert_eq!(longs(&feed, Input::Types), [1, 0, 1, 1, 0, 0]);
+        assert_eq!(longs(&feed, Input::Mask), [1, 0, 1, 1, 0, 0]);
         assert_eq!(feed.given(Input::Ids).shape, [3, 2]);
     }
 
@@ -101,10 +113,10 @@ mod tests {
     fn packed_rows_know_their_places_and_places_their_rows() {
         let mut feed = Feed::default();
         feed.fill(&batch(true, &[&[5], &[6, 7], &[]]), 9);
-        assert_eq!((feed.given(Input::Ids).numbers, feed.given(Input::Ids).shape), (&[5, 6, 7][..], vec![3]));
-        assert_eq!(feed.given(Input::Positions).numbers, [0, 0, 1]);
-        assert_eq!(feed.given(Input::PackedRows).numbers, [0, 2, 3]);
-        assert_eq!(feed.given(Input::PaddedRows).numbers, [0, 0, 1, 2, 0, 0]);
+        assert_eq!((longs(&feed, Input::Ids), feed.given(Input::Ids).shape), (vec![5, 6, 7], vec![3]));
+        assert_eq!(longs(&feed, Input::Positions), [0, 0, 1]);
+        assert_eq!(longs(&feed, Input::PackedRows), [0, 2, 3]);
+        assert_eq!(longs(&feed, Input::PaddedRows), [0, 0, 1, 2, 0, 0]);
         assert_eq!(feed.given(Input::Mask).shape, [3, 2]);
     }
 
@@ -113,8 +125,8 @@ mod tests {
         let mut feed = Feed::default();
         for packed in [false, true] {
             feed.fill(&batch(packed, &[&[], &[]]), 9);
-            assert!(feed.given(Input::Ids).numbers.iter().all(|id| *id == 9));
-            assert_eq!((feed.given(Input::Mask).numbers, feed.longest), (&[0, 0][..], 1));
+            assert!(longs(&feed, Input::Ids).iter().all(|id| *id == 9));
+            assert_eq!((longs(&feed, Input::Mask), feed.longest), (vec![0, 0], 1));
         }
     }
 }

@@ -7,10 +7,11 @@ use std::path::Path;
 use ort::environment::Environment;
 
 use super::choice::{Choice, Dtype};
+use super::cuda::Card;
 use super::engine::Engine;
-use super::feed::Feed;
 use super::lower::{Input, Precision};
-use crate::backend::{BackendError, Batch};
+use super::network::{Network, Reading, Sizes};
+use crate::backend::BackendError;
 use crate::model::graph::{Graph, Operation, Pooling, Rows};
 use crate::task::Task;
 
@@ -35,10 +36,8 @@ const OUTPUTS: [(&str, Holds); 4] = [
     ("last_hidden_state", Holds::Tokens),
 ];
 
-pub struct FileNetwork {
-    engine: Engine,
-    inputs: Vec<Input>,
-    output: &'static str,
+/// How the output of a file is read.
+pub struct FileReading {
     holds: Holds,
     pooling: Option<Pooling>,
     normalise: bool,
@@ -47,89 +46,83 @@ pub struct FileNetwork {
     width: usize,
 }
 
-impl FileNetwork {
-    pub fn open(
-        folder: &Path,
-        graph: &Graph,
-        environment: &Environment,
-        choice: &Choice,
-    ) -> Result<FileNetwork, BackendError> {
-        let names: &[&str] = match choice.dtype {
-            Dtype::Of(Precision::Float16) => &FLOAT16,
-            Dtype::Of(Precision::Int8) => &INT8,
-            _ => &FLOAT32,
-        };
-        let path = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
-        let path = path.ok_or_else(|| {
-            let (folder, names) = (folder.display(), names.join(", "));
-            BackendError::NotAvailable(format!("{folder}: no ONNX file; looked for {names}"))
-        })?;
-        let engine = Engine::file(environment, choice, &path)?;
-        let refused = |why: String| BackendError::Refused(format!("{}: {why}", path.display()));
-        let known = [Input::Ids, Input::Mask, Input::Types];
-        let inputs = engine.inputs().into_iter().map(|name| {
-            known.into_iter().find(|input| input.name() == name).ok_or_else(|| {
-                let known = known.map(Input::name).join(", ");
-                refused(format!("it wants an input {name:?}; there are {known}"))
-            })
-        });
-        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
-        let wanted: &[Holds] = match graph.task {
-            Task::Embed => &[Holds::Vectors, Holds::Tokens],
-            Task::Classify | Task::Rerank | Task::Entities => &[Holds::Answers],
-            Task::Sparse | Task::MultiVector => {
-                let task = graph.task.name();
-                return Err(refused(format!("no stock export has the head of {task}; `graph` lowered does")));
-            }
-        };
-        let given = engine.outputs();
-        let has = |(name, holds): &&(&str, Holds)| {
-            wanted.contains(holds) && given.iter().any(|given| given == name)
-        };
-        let (output, holds) = OUTPUTS.iter().find(has).copied().ok_or_else(|| {
-            refused(format!("of its outputs ({}) none is known for {}", given.join(", "), graph.task.name()))
-        })?;
-        let pooling = graph.operations.iter().find_map(|operation| match operation {
-            Operation::Pool { pooling, .. } => Some(*pooling),
-            _ => None,
-        });
-        let normalise = matches!(graph.operations.last(), Some(Operation::Normalise { .. }));
-        let by_token = graph.rows(graph.output()) == Rows::Tokens;
-        let width = graph.columns(graph.output());
-        Ok(FileNetwork { engine, inputs, output, holds, pooling, normalise, by_token, width })
+/// Opens the file of the model in `folder` that has the precision of `choice`.
+pub fn open(
+    folder: &Path,
+    graph: &Graph,
+    environment: &Environment,
+    choice: &Choice,
+    card: Option<&Card>,
+) -> Result<Network, BackendError> {
+    let names: &[&str] = match choice.dtype {
+        Dtype::Of(Precision::Float16) => &FLOAT16,
+        Dtype::Of(Precision::Int8) => &INT8,
+        _ => &FLOAT32,
+    };
+    let path = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    let path = path.ok_or_else(|| {
+        let (folder, names) = (folder.display(), names.join(", "));
+        BackendError::NotAvailable(format!("{folder}: no ONNX file; looked for {names}"))
+    })?;
+    let engine = Engine::file(environment, choice, card, &path)?;
+    let refused = |why: String| BackendError::Refused(format!("{}: {why}", path.display()));
+    let known = [Input::Ids, Input::Mask, Input::Types];
+    let inputs = engine.inputs().into_iter().map(|name| {
+        known.into_iter().find(|input| input.name() == name).ok_or_else(|| {
+            let known = known.map(Input::name).join(", ");
+            refused(format!("it wants an input {name:?}; there are {known}"))
+        })
+    });
+    let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+    let wanted: &[Holds] = match graph.task {
+        Task::Embed => &[Holds::Vectors, Holds::Tokens],
+        Task::Classify | Task::Rerank | Task::Entities => &[Holds::Answers],
+        Task::Sparse | Task::MultiVector => {
+            let task = graph.task.name();
+            return Err(refused(format!("no stock export has the head of {task}; `graph` lowered does")));
+        }
+    };
+    let given = engine.outputs();
+    let has =
+        |(name, holds): &&(&str, Holds)| wanted.contains(holds) && given.iter().any(|given| given == name);
+    let (output, holds) = OUTPUTS.iter().find(has).copied().ok_or_else(|| {
+        refused(format!("of its outputs ({}) none is known for {}", given.join(", "), graph.task.name()))
+    })?;
+    let pooling = graph.operations.iter().find_map(|operation| match operation {
+        Operation::Pool { pooling, .. } => Some(*pooling),
+        _ => None,
+    });
+    let normalise = matches!(graph.operations.last(), Some(Operation::Normalise { .. }));
+    let by_token = graph.rows(graph.output()) == Rows::Tokens;
+    let width = graph.columns(graph.output());
+    let reading = Reading::File(FileReading { holds, pooling, normalise, by_token, width });
+    Ok(Network { engine, inputs, output: output.to_owned(), reading })
+}
+
+impl FileReading {
+    pub fn shape(&self, sizes: Sizes) -> Vec<usize> {
+        match self.holds {
+            Holds::Answers | Holds::Vectors if !self.by_token => vec![sizes.texts, self.width],
+            _ => vec![sizes.texts, sizes.longest, self.width],
+        }
     }
 
-    /// Answers of a batch that has been laid out with padding.
-    pub fn run(&mut self, feed: &Feed, batch: &Batch) -> Result<Vec<Vec<f32>>, BackendError> {
-        let given: Vec<_> = self.inputs.iter().map(|input| feed.given(*input)).collect();
-        let (holds, pooling, normalise, by_token) = (self.holds, self.pooling, self.normalise, self.by_token);
-        let (expected, width) = (batch.lengths.len(), self.width);
-        let rows = self.engine.run(&given, self.output, |shape, floats| {
-            let columns = shape.last().map_or(0, |columns| *columns as usize);
-            let places = if holds == Holds::Tokens || by_token { feed.longest } else { 1 };
-            if columns != width || floats.len() != expected * places * columns {
-                return None;
+    /// Answers of a batch that was laid out with padding, out of as many floats as the shape says.
+    pub fn rows(&self, floats: &[f32], lengths: &[usize], sizes: Sizes) -> Vec<Vec<f32>> {
+        let columns = self.width;
+        let texts = floats.chunks_exact(floats.len() / sizes.texts).zip(lengths);
+        let row = |(text, &length): (&[f32], &usize)| {
+            let mut row = match self.holds {
+                Holds::Tokens => pool(&text[..length * columns], columns, self.pooling),
+                _ if self.by_token => text[..length * columns].to_vec(),
+                _ => text.to_vec(),
+            };
+            if self.holds != Holds::Answers && self.normalise {
+                scale_to_one(&mut row);
             }
-            let texts = floats.chunks_exact(places * columns).zip(&batch.lengths);
-            Some(
-                texts
-                    .map(|(text, &length)| {
-                        let mut row = match holds {
-                            Holds::Tokens => pool(&text[..length * columns], columns, pooling),
-                            _ if by_token => text[..length * columns].to_vec(),
-                            _ => text.to_vec(),
-                        };
-                        if holds != Holds::Answers && normalise {
-                            scale_to_one(&mut row);
-                        }
-                        row
-                    })
-                    .collect::<Vec<_>>(),
-            )
-        })?;
-        rows.ok_or_else(|| {
-            BackendError::Failed(format!("{:?} of the file has another shape than the batch's", self.output))
-        })
+            row
+        };
+        texts.map(row).collect()
     }
 }
 

@@ -16,6 +16,11 @@ use crate::backend::BackendError;
 pub struct Libraries {
     cpu: Place,
     openvino: Place,
+    cuda: Place,
+    /// What the CUDA provider is linked against and the system's loader doesn't find by itself, in the order in which
+    /// they need one another.
+    #[serde(default)]
+    cuda_needs: Vec<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -33,27 +38,45 @@ struct Settings {
 }
 
 /// Where libraries are looked for without settings. The first is the one that `ort` itself knows.
-const VARIABLES: [(&str, &str); 2] =
-    [("ORT_DYLIB_PATH", "onnxruntime"), ("AUTOTUNE_OPENVINO_DYLIB_PATH", "onnxruntime-openvino==1.24.1")];
+const VARIABLES: [(&str, &str); 3] = [
+    ("ORT_DYLIB_PATH", "onnxruntime"),
+    ("AUTOTUNE_OPENVINO_DYLIB_PATH", "onnxruntime-openvino==1.24.1"),
+    ("AUTOTUNE_CUDA_DYLIB_PATH", "onnxruntime-gpu==1.31.1"),
+];
+
+/// A folder with the libraries that the CUDA provider needs, by the names that it has them under.
+const CUDA_LIBRARIES: &str = "AUTOTUNE_CUDA_LIBRARIES";
+pub const CUDA_NEEDS: [&str; 4] =
+    ["libcudart.so.13", "libcublasLt.so.13", "libcublas.so.13", "libcurand.so.10"];
 
 impl Libraries {
     pub fn read(settings: serde_json::Value) -> Result<Libraries, BackendError> {
         if settings.is_null() {
-            let [cpu, openvino] = VARIABLES.map(|(variable, package)| from_environment(variable, package));
-            return Ok(Libraries { cpu, openvino });
+            let [cpu, openvino, cuda] =
+                VARIABLES.map(|(variable, package)| from_environment(variable, package));
+            let folder = std::env::var_os(CUDA_LIBRARIES).map(PathBuf::from);
+            let cuda_needs = folder.map(|folder| CUDA_NEEDS.map(|name| folder.join(name)).to_vec());
+            return Ok(Libraries { cpu, openvino, cuda, cuda_needs: cuda_needs.unwrap_or_default() });
         }
         let settings: Settings = serde_json::from_value(settings)
             .map_err(|error| BackendError::Refused(format!("the settings of ort: {error}")))?;
         Ok(settings.libraries)
     }
 
-    pub fn of(&self, provider: Provider) -> Result<&Path, BackendError> {
+    /// Loads the library that has a provider.
+    pub fn load(&self, provider: Provider) -> Result<Environment, BackendError> {
         let place = match provider {
-            Provider::Cpu => &self.cpu,
+            Provider::Cpu | Provider::Coreml => &self.cpu,
             Provider::Openvino => &self.openvino,
+            Provider::Cuda(_) => &self.cuda,
         };
         match place {
-            Place::Path(path) => Ok(path),
+            Place::Path(path) => {
+                if let Provider::Cuda(_) = provider {
+                    self.cuda_needs.iter().try_for_each(|library| preload(library))?;
+                }
+                load(path)
+            }
             Place::Missing(why) => Err(BackendError::NotAvailable(why.clone())),
         }
     }
@@ -69,11 +92,35 @@ fn from_environment(variable: &str, package: &str) -> Place {
     }
 }
 
+/// Loads a library for others to find: whoever is linked against it gets this one, whatever the search path is, which
+/// can't be changed any more once a process runs.
+#[cfg(unix)]
+fn preload(path: &Path) -> Result<(), BackendError> {
+    use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+    // SAFETY: NVIDIA's libraries touch nothing of ours when they're loaded.
+    match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) } {
+        Ok(library) => {
+            // It stays for as long as the process.
+            std::mem::forget(library);
+            Ok(())
+        }
+        Err(error) => Err(BackendError::NotAvailable(format!("{}: {error}", path.display()))),
+    }
+}
+
+#[cfg(not(unix))]
+fn preload(path: &Path) -> Result<(), BackendError> {
+    Err(BackendError::NotAvailable(format!(
+        "{}: ONNX Runtime's CUDA code is loaded on Linux only",
+        path.display()
+    )))
+}
+
 /// The library that this process has loaded. `ort` can't let go of it again.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
 /// Loads the library, if it isn't the one that's loaded already.
-pub fn load(path: &Path) -> Result<Environment, BackendError> {
+fn load(path: &Path) -> Result<Environment, BackendError> {
     let not_available = |why: &str| BackendError::NotAvailable(format!("{}: {why}", path.display()));
     let mut loaded =
         LOADED.lock().map_err(|_| BackendError::Failed("ONNX Runtime broke while it loaded".into()))?;

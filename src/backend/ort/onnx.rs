@@ -41,6 +41,15 @@ impl<'w> Tensor<'w> {
         let bytes = Cow::Owned(bytemuck::cast_slice(numbers).to_vec());
         Tensor { name: name.into(), element, shape: shape.to_vec(), bytes }
     }
+
+    /// Floats, as numbers of 16 bits where that's asked for.
+    pub fn of(name: impl Into<String>, element: Element, shape: &[usize], floats: &[f32]) -> Tensor<'w> {
+        if element != Element::Float16 {
+            return Tensor::new(name, Element::Float32, shape, floats);
+        }
+        let halves: Vec<u16> = floats.iter().map(|number| half::f16::from_f32(*number).to_bits()).collect();
+        Tensor::new(name, element, shape, &halves)
+    }
 }
 
 /// Where a tensor's bytes are for whoever reads the graph.
@@ -88,6 +97,22 @@ pub struct Graph<'w> {
     pub tensors: Vec<Tensor<'w>>,
     pub inputs: Vec<Port>,
     pub outputs: Vec<Port>,
+}
+
+impl Graph<'_> {
+    /// The product of a number with itself: the least that makes a provider set up all that it needs.
+    pub fn product() -> Graph<'static> {
+        let port = |name| Port { name, element: Element::Float32, shape: vec![Dimension::Fixed(1); 2] };
+        let inputs = vec!["input".to_owned(); 2];
+        let outputs = vec!["output".to_owned()];
+        let node = Node { kind: "FusedMatMul", domain: MICROSOFT, inputs, outputs, attributes: vec![] };
+        Graph {
+            nodes: vec![node],
+            tensors: vec![],
+            inputs: vec![port("input")],
+            outputs: vec![port("output")],
+        }
+    }
 }
 
 /// 2023's, which every reader of operator set 17 knows.

@@ -7,7 +7,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::device::DeviceSession;
+use super::engine::Engine;
+use super::host::Host;
+use super::lower::Dialect;
+use super::network::Networks;
 use super::*;
+use crate::backend::gpu::{Driver, Lanes, Nvidia, Transfers};
 use crate::backend::{Batch, Device, LoadRequest, Session};
 use crate::knob::{Candidate, Value};
 use crate::model::Encoding;
@@ -167,6 +173,107 @@ fn every_fixture_answers_as_it_should() {
     });
 }
 
+/// A session on the host's memory as a device, as one on a GPU would be, with the graph that a GPU gets.
+fn on_host(folder: &Path, task: Task, dtype: &str) -> DeviceSession<Host> {
+    let request = request(folder, task, &[("dtype", dtype)]);
+    let choice = Choice::of(&request.candidate, Device::Processor).unwrap();
+    let libraries = Libraries::read(serde_json::Value::Null).unwrap();
+    let environment = libraries.load(choice.provider).unwrap();
+    let model = Model::open(folder, task).unwrap();
+    let networks = Networks::open(folder, model, environment, choice, Dialect::Cuda, None)
+        .unwrap_or_else(|error| panic!("{} {dtype}: {error}", folder.display()));
+    let host = Host::default();
+    let (queue, mut lanes) = (host.queue().unwrap(), Lanes::new(host.clone(), Transfers::Blocking).unwrap());
+    lanes.poisons = true;
+    DeviceSession::on_host(host, queue, lanes, networks, &choice).unwrap()
+}
+
+/// All that a GPU's run consists of but the GPU: each network as it's lowered for CUDA, batches of changing sizes laid out,
+/// sent through lanes whose copies are as late as they may be, bound by their addresses, and their answers read where they
+/// were to arrive.
+#[test]
+fn what_is_sent_to_a_device_comes_back_as_it_should() {
+    let Some(backend) = backend("ORT_DYLIB_PATH") else { return };
+    for folder in fixtures() {
+        for expected in expected(&folder) {
+            let mut plain = backend.load(&request(&folder, expected.at(), &[])).unwrap();
+            let encodings = encode(&mut *plain, &expected);
+            for (dtype, far, least) in
+                [("fp32", 1e-4, 0.999_999), ("fp16", 0.1, 0.999), ("int8-weights", 2.0, 0.94)]
+            {
+                let mut session = on_host(&folder, expected.at(), dtype);
+                for (name, _) in Transfers::NAMES {
+                    let knobs =
+                        [("transfers".to_owned(), Value::Text(name.to_owned()))].into_iter().collect();
+                    session.configure(&Candidate { backend: "ort".into(), knobs }, 0).unwrap();
+                    for packed in [false, true] {
+                        let sizes = [1, 3, 2, 4, 1, 2];
+                        let batches: Vec<Batch> = (0..12)
+                            .map(|number| {
+                                let texts = (0..sizes[number % sizes.len()])
+                                    .map(|text| encodings[(number * 5 + text) % encodings.len()].clone());
+                                Batch::new(&texts.collect::<Vec<_>>(), packed)
+                            })
+                            .collect();
+                        for (batch, rows) in batches.iter().zip(through_lanes(&mut session, &batches)) {
+                            let wanted = plain.run(batch).unwrap().rows;
+                            let what = format!("{} {dtype} {name} packed={packed}", folder.display());
+                            assert_eq!(rows.len(), wanted.len(), "{what}");
+                            for (row, wanted) in rows.iter().zip(&wanted) {
+                                let off = furthest(row, wanted);
+                                assert!(off < far, "{what}: {off}\n{row:?}\n{wanted:?}");
+                                let alike = if row.len() > 1 { cosine(row, wanted) } else { 1.0 };
+                                assert!(alike > least, "{what}: {alike}\n{row:?}\n{wanted:?}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Answers of batches, as many under way as there is room for.
+fn through_lanes(session: &mut DeviceSession<Host>, batches: &[Batch]) -> Vec<Vec<Vec<f32>>> {
+    let engine = session.overlapped().unwrap();
+    let mut answers = Vec::new();
+    for batch in batches {
+        if engine.is_full() {
+            answers.push(engine.collect().unwrap().rows);
+        }
+        engine.submit(batch).unwrap();
+    }
+    while answers.len() < batches.len() {
+        answers.push(engine.collect().unwrap().rows);
+    }
+    answers
+}
+
+#[test]
+fn texts_without_tokens_harm_nobody_on_a_device() {
+    let Some(backend) = backend("ORT_DYLIB_PATH") else { return };
+    for folder in fixtures() {
+        for expected in expected(&folder) {
+            let mut plain = backend.load(&request(&folder, expected.at(), &[])).unwrap();
+            let whole = encode(&mut *plain, &expected).swap_remove(2);
+            let mut session = on_host(&folder, expected.at(), "fp32");
+            let empty = Encoding::default();
+            for packed in [false, true] {
+                let among = Batch::new(&[empty.clone(), whole.clone(), empty.clone()], packed);
+                let (rows, wanted) = (session.run(&among).unwrap().rows, plain.run(&among).unwrap().rows);
+                assert!(
+                    rows.iter().zip(&wanted).all(|(row, wanted)| furthest(row, wanted) < 1e-4),
+                    "{rows:?}"
+                );
+                let none = session.run(&Batch::new(&[empty.clone(), empty.clone()], packed)).unwrap().rows;
+                assert!(none.iter().flatten().all(|number| number.is_finite()), "{none:?}");
+                assert_eq!(none[0], rows[0]);
+                assert!(session.run(&Batch::new(&[], packed)).unwrap().rows.is_empty());
+            }
+        }
+    }
+}
+
 #[test]
 fn fewer_bits_answer_much_alike() {
     let Some(backend) = backend("ORT_DYLIB_PATH") else { return };
@@ -211,8 +318,11 @@ fn texts_without_tokens_harm_nobody() {
 #[test]
 fn what_it_does_not_do_it_refuses_by_name() {
     let backend = |libraries| Ort::new(json!({ "libraries": libraries })).unwrap();
-    let nowhere =
-        json!({ "cpu": { "path": "/nowhere/libonnxruntime.so" }, "openvino": { "missing": "ask pip" } });
+    let nowhere = json!({
+        "cpu": { "path": "/nowhere/libonnxruntime.so" },
+        "openvino": { "missing": "ask pip" },
+        "cuda": { "missing": "buy a GPU" },
+    });
     let folder = fixtures().swap_remove(0);
     let load = |knobs: &[(&str, &str)]| match backend(nowhere.clone()).load(&request(
         &folder,
@@ -225,6 +335,7 @@ fn what_it_does_not_do_it_refuses_by_name() {
     assert_eq!(load(&[("provider", "openvino")]), BackendError::NotAvailable("ask pip".into()));
     for (knobs, words) in [
         (vec![("dtype", "bf16")], "bf16 needs `provider` openvino"),
+        (vec![("provider", "cuda")], "needs an NVIDIA GPU"),
         (vec![("dtype", "int8"), ("provider", "openvino")], "fp32 and bf16, not in int8"),
         (vec![("dtype", "int8-weights"), ("graph", "file")], "no stock export"),
     ] {
@@ -236,20 +347,140 @@ fn what_it_does_not_do_it_refuses_by_name() {
     assert!(Ort::new(json!({ "libraries": {} })).is_err());
 }
 
-/// A process loads one library only, so this test runs itself in another one.
+/// On a machine with an NVIDIA GPU, where the variables name the libraries: all that `what_is_sent_to_a_device…` checks, with
+/// the card. Every precision loads, so no node of it is on the processor.
+#[test]
+fn a_gpu_answers_as_it_should() {
+    const VARIABLE: &str = "AUTOTUNE_CUDA_DYLIB_PATH";
+    let Some(backend) = backend(VARIABLE) else { return };
+    if !is_alone("a_gpu_answers_as_it_should") {
+        return;
+    }
+    let on_gpu = |knobs: &[(&str, &str)], least: f64| {
+        for folder in fixtures() {
+            for expected in expected(&folder) {
+                let mut request = request(&folder, expected.at(), knobs);
+                request.device = Device::Cuda(0);
+                let mut session = match backend.load(&request) {
+                    Ok(session) => session,
+                    Err(error) => panic!("{} {knobs:?}: {error}", folder.display()),
+                };
+                let encodings = encode(&mut *session, &expected);
+                for packed in [false, true] {
+                    let rows = session.run(&Batch::new(&encodings, packed)).unwrap().rows;
+                    for ((row, encoding), output) in rows.iter().zip(&encodings).zip(expected.outputs()) {
+                        let row = told(row, encoding, expected.at(), &*session);
+                        let alike = if row.len() > 1 { cosine(&row, &output) } else { 1.0 };
+                        let what = format!("{} {knobs:?} packed={packed}", folder.display());
+                        assert!(alike > least, "{what}: {alike}\n{row:?}\n{output:?}");
+                    }
+                }
+            }
+        }
+    };
+    on_gpu(&[], 0.999_99);
+    on_gpu(&[("arena", "same_as_requested")], 0.999_99);
+    on_gpu(&[("dtype", "fp16")], 0.999);
+    on_gpu(&[("dtype", "int8-weights")], 0.94);
+}
+
+/// The same without looking at the numbers, so that a driver which computes nothing will do: every network loads in every
+/// precision with all of its nodes on the card, runs in both layouts however batches travel, and tells its memory.
+#[test]
+fn a_gpu_takes_every_network_as_a_whole() {
+    let Some(backend) = backend("AUTOTUNE_CUDA_DYLIB_PATH") else { return };
+    if !is_alone("a_gpu_takes_every_network_as_a_whole") {
+        return;
+    }
+    let text = |value: &str| Value::Text(value.to_owned());
+    let load = |folder: &Path, task, knobs: &[(&str, Value)]| {
+        let mut request = request(folder, task, &[]);
+        request.device = Device::Cuda(0);
+        request.candidate.knobs =
+            knobs.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
+        (backend.load(&request), request.candidate)
+    };
+    for folder in fixtures() {
+        for expected in expected(&folder) {
+            for dtype in ["fp32", "fp16", "int8-weights"] {
+                for cuda_graph in [false, true] {
+                    let knobs = [("dtype", text(dtype)), ("cuda_graph", Value::Switch(cuda_graph))];
+                    let (session, mut candidate) = load(&folder, expected.at(), &knobs);
+                    let mut session = session.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+                    assert_eq!(session.device(), "cuda:0");
+                    let encodings = encode(&mut *session, &expected);
+                    for (transfers, _) in Transfers::NAMES {
+                        candidate.knobs.insert("transfers".into(), text(transfers));
+                        session.configure(&candidate, 0).unwrap();
+                        for packed in [false, true, false] {
+                            let batch = Batch::new(&encodings, packed);
+                            assert_eq!(session.run(&batch).unwrap().rows.len(), encodings.len());
+                            let engine = session.overlapped().unwrap();
+                            for _ in 0..3 {
+                                engine.submit(&batch).unwrap();
+                                engine.submit(&batch).unwrap();
+                                assert!(engine.is_full());
+                                assert_eq!(engine.collect().unwrap().rows.len(), encodings.len());
+                                assert_eq!(engine.collect().unwrap().rows.len(), encodings.len());
+                            }
+                        }
+                    }
+                    let memory = session.device_memory().unwrap();
+                    assert!(memory.reserved_peak_bytes > 0, "{memory:?}");
+                    assert!(memory.used_peak_bytes.unwrap() <= memory.reserved_peak_bytes, "{memory:?}");
+                }
+            }
+        }
+    }
+    let folder = &fixtures()[0];
+    let half = [("memory_fraction", Value::Number(0.5))];
+    let memory = load(folder, Task::Classify, &half).0.unwrap().device_memory().unwrap();
+    assert_eq!(memory.cap_bytes, Some(memory.total_bytes / 2));
+    let little = [("memory_fraction", Value::Number(1e-6))];
+    assert!(matches!(load(folder, Task::Classify, &little).0, Err(BackendError::OutOfMemory(_))));
+}
+
+#[test]
+fn a_node_that_a_gpu_has_no_code_for_is_named() {
+    if backend("AUTOTUNE_CUDA_DYLIB_PATH").is_none()
+        || !is_alone("a_node_that_a_gpu_has_no_code_for_is_named")
+    {
+        return;
+    }
+    let device = Device::Cuda(0);
+    let choice = Choice::of(&Candidate { backend: "ort".into(), knobs: Default::default() }, device).unwrap();
+    let environment = Libraries::read(serde_json::Value::Null).unwrap().load(choice.provider).unwrap();
+    let card = Nvidia::open(0).unwrap();
+    let queue = card.queue().unwrap();
+    let card = cuda::Card { number: 0, stream: queue.handle(), limit_bytes: None };
+    let mut graph = onnx::Graph::product();
+    assert!(Engine::plain(&environment, &choice, Some(&card), &graph).is_ok());
+    graph.nodes[0].kind = "Hardmax";
+    graph.nodes[0].domain = "";
+    graph.nodes[0].inputs.truncate(1);
+    let error = Engine::plain(&environment, &choice, Some(&card), &graph).err().unwrap();
+    assert_eq!(error, BackendError::Refused("node output (Hardmax) runs on the CPU in a GPU run".into()));
+}
+
+/// Whether this is a process for one test. A process loads one library only, so the test runs itself in another one.
+fn is_alone(name: &str) -> bool {
+    const CHILD: &str = "AUTOTUNE_TEST_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        return true;
+    }
+    let itself = std::env::current_exe().unwrap();
+    let name = format!("backend::ort::tests::{name}");
+    let child = std::process::Command::new(itself).args(["--exact", &name]).env(CHILD, "1").output().unwrap();
+    let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
+    assert!(child.status.success(), "{said}");
+    false
+}
+
 #[test]
 fn openvino_answers_as_it_should() {
     const VARIABLE: &str = "AUTOTUNE_OPENVINO_DYLIB_PATH";
-    const CHILD: &str = "AUTOTUNE_TEST_CHILD";
     let Some(backend) = backend(VARIABLE) else { return };
-    if std::env::var_os(CHILD).is_none() {
-        let name = "backend::ort::tests::openvino_answers_as_it_should";
-        let itself = std::env::current_exe().unwrap();
-        let child =
-            std::process::Command::new(itself).args(["--exact", name]).env(CHILD, "1").output().unwrap();
-        let said =
-            String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
-        assert!(child.status.success(), "{said}");
+    if !is_alone("openvino_answers_as_it_should") {
         return;
     }
     check(&backend, &[("provider", "openvino")], |what, row, wanted| {

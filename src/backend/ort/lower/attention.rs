@@ -1,7 +1,7 @@
 //! Attention: fused into one operator, or spelt out. It's the one place where a batch has to be padded.
 
 use super::sheet::{integer, integers};
-use super::{Element, Input, Lowering, Shown, Tensor};
+use super::{Dialect, Element, Input, Lowering, Shown, Tensor};
 use crate::model::ModelError;
 use crate::model::graph::{RelativeBias, Value};
 
@@ -27,22 +27,76 @@ impl<'w> Lowering<'w> {
         heads: usize,
         rotary: Option<f32>,
         seen: &Seen<'w>,
-    ) -> Result<Shown, ModelError> {
+    ) -> Result<Shown<'w>, ModelError> {
         let width = self.graph.columns(qkv) / 3;
-        let parts = match self.values[qkv.0].clone() {
-            Shown::Parts(parts) if parts.len() == 3 => parts,
-            _ => {
-                let qkv = self.one(qkv);
-                self.sheet.node("", "Split", &[&qkv], 3, vec![integer("axis", -1)])
-            }
-        };
         let rotary = rotary.map(|base| self.rotary(base, width / heads)).transpose()?;
+        if self.style.dialect == Dialect::Cuda {
+            return self.cuda_attention(qkv, width, heads, rotary.as_ref(), seen);
+        }
+        let parts = self.queries_keys_values(qkv)?;
         let context = if self.may_fuse() {
             self.fused_attention(&parts, width, heads, rotary.as_ref(), seen)?
         } else {
             self.spelt_attention(&parts, width, heads, rotary.as_ref(), seen)?
         };
         Ok(Shown::One(self.tokens(&context, width)))
+    }
+
+    fn queries_keys_values(&mut self, qkv: Value) -> Result<Vec<String>, ModelError> {
+        let parts = self.parts(qkv)?;
+        if parts.len() == 3 {
+            return Ok(parts);
+        }
+        let qkv = self.one(qkv)?;
+        Ok(self.sheet.node("", "Split", &[&qkv], 3, vec![integer("axis", -1)]))
+    }
+
+    /// Over rows that lie one behind the other, in runs that attend to themselves. It's ONNX Runtime's one operator that is
+    /// fused for rows of any number: `MultiHeadAttention` takes flash attention only without a mask, misreads ranges where
+    /// it doesn't take CUTLASS's (`mask_start` in attention_impl.cu), and doesn't run without cuDNN at all (1.31).
+    fn cuda_attention(
+        &mut self,
+        qkv: Value,
+        width: usize,
+        heads: usize,
+        rotary: Option<&Rotary>,
+        seen: &Seen<'w>,
+    ) -> Result<Shown<'w>, ModelError> {
+        let element = self.style.activations();
+        let (mut parts, bias) = match self.values[qkv.0].clone() {
+            // Rotating comes after the bias.
+            Shown::Biased(parts, bias) if parts.len() == 3 && rotary.is_none() => {
+                (parts, self.stack_as(bias, 0..bias.rows(), element)?)
+            }
+            _ => (self.queries_keys_values(qkv)?, String::new()),
+        };
+        if let Some(rotary) = rotary {
+            for part in &mut parts[..2] {
+                *part = self.rotated_rows(part, rotary, width)?;
+            }
+        }
+        let distances = self.distances_bias(seen, heads)?.unwrap_or_default();
+        let (offsets, starts) = (self.input(Input::Offsets), self.input(Input::Starts));
+        let inputs = [&parts[0], &parts[1], &parts[2], bias.as_str(), offsets, starts, &distances];
+        let attributes = vec![integer("num_heads", heads as i64)];
+        Ok(Shown::One(self.sheet.fused("PackedMultiHeadAttention", &inputs, attributes)))
+    }
+
+    /// Rows of queries or keys, turned by their places. The operator sees one text, and a row of the tables for each row.
+    fn rotated_rows(&mut self, rows: &str, rotary: &Rotary, width: usize) -> Result<String, ModelError> {
+        let mut tables = Vec::with_capacity(2);
+        for table in [&rotary.cosines, &rotary.sines] {
+            tables.push(self.shared(&format!("rows of {table}"), |lowering| {
+                let positions = lowering.input(Input::Positions);
+                Ok(lowering.sheet.operator("Gather", &[table, positions], vec![integer("axis", 0)]))
+            })?);
+        }
+        let text = self.sheet.integers(&[3], &[1, -1, width as i64]);
+        let text = self.sheet.operator("Reshape", &[rows, &text], vec![]);
+        let first = self.sheet.integers(&[1], &[0]);
+        let turned = self.sheet.fused("RotaryEmbedding", &[&text, &first, &tables[0], &tables[1]], vec![]);
+        let rows = self.sheet.integers(&[2], &[-1, width as i64]);
+        Ok(self.sheet.operator("Reshape", &[&turned, &rows], vec![]))
     }
 
     /// `[batch, sequence, width]`.
@@ -65,10 +119,9 @@ impl<'w> Lowering<'w> {
             inputs.push(padded);
         }
         let mask = self.shared("mask of 32 bits", |lowering| {
-            let element = integer("to", Element::Int32 as i64);
-            Ok(lowering.sheet.operator("Cast", &[Input::Mask.name()], vec![element]))
+            Ok(lowering.sheet.cast(Input::Mask.name(), Element::Int32))
         })?;
-        let bias = self.distances_bias(seen)?.unwrap_or_default();
+        let bias = self.distances_bias(seen, heads)?.unwrap_or_default();
         let inputs = [&inputs[0], &inputs[1], &inputs[2], "", &mask, &bias];
         let attributes = vec![integer("num_heads", heads as i64)];
         Ok(self.sheet.fused("MultiHeadAttention", &inputs, attributes))
@@ -100,7 +153,7 @@ impl<'w> Lowering<'w> {
         let scale = self.sheet.scalar((head as f32).sqrt().recip());
         let scores = self.sheet.operator("MatMul", &[&inputs[0], &keys], vec![]);
         let scores = self.sheet.operator("Mul", &[&scores, &scale], vec![]);
-        let bias = self.whole_bias(seen)?;
+        let bias = self.whole_bias(seen, heads)?;
         let scores = self.sheet.operator("Add", &[&scores, &bias], vec![]);
         let weights = self.sheet.operator("Softmax", &[&scores], vec![integer("axis", -1)]);
         let context = self.sheet.operator("MatMul", &[&weights, &inputs[2]], vec![]);
@@ -108,8 +161,8 @@ impl<'w> Lowering<'w> {
     }
 
     /// What padding and distances say against each pair of tokens, for all that attend alike.
-    fn whole_bias(&mut self, seen: &Seen<'w>) -> Result<String, ModelError> {
-        let distances = self.distances_bias(seen)?;
+    fn whole_bias(&mut self, seen: &Seen<'w>, heads: usize) -> Result<String, ModelError> {
+        let distances = self.distances_bias(seen, heads)?;
         self.shared(&format!("bias {distances:?}"), |lowering| {
             let mask = lowering.mask()?;
             let axes = lowering.sheet.integers(&[2], &[1, 2]);
@@ -125,10 +178,10 @@ impl<'w> Lowering<'w> {
     }
 
     /// What the distance says against each pair of tokens: `[1, heads or 1, sequence, sequence]`.
-    fn distances_bias(&mut self, seen: &Seen<'w>) -> Result<Option<String>, ModelError> {
+    fn distances_bias(&mut self, seen: &Seen<'w>, heads: usize) -> Result<Option<String>, ModelError> {
         let window = match seen.window {
             // A window as long as the longest text hides nothing.
-            Some(window) if window < self.graph.most_tokens => Some(self.window(window)?),
+            Some(window) if window < self.graph.most_tokens => Some(self.window(window, heads)?),
             _ => None,
         };
         let learned = seen.bias.map(|bias| self.learned_bias(bias)).transpose()?;
@@ -138,12 +191,21 @@ impl<'w> Lowering<'w> {
         })
     }
 
-    fn window(&mut self, window: usize) -> Result<String, ModelError> {
+    fn window(&mut self, window: usize, heads: usize) -> Result<String, ModelError> {
         self.shared(&format!("window {window}"), |lowering| {
             let distances = lowering.distances()?;
             let distances = lowering.sheet.operator("Abs", &[&distances], vec![]);
             let window = lowering.sheet.integers(&[], &[window as i64]);
             let far = lowering.sheet.operator("Greater", &[&distances, &window], vec![]);
+            if lowering.style.dialect == Dialect::Cuda {
+                // The operator for GPUs wants one for each head.
+                let element = lowering.style.activations();
+                let unseen = lowering.sheet.scalar_of(UNSEEN, element);
+                let none = format!("nothing against {heads} heads");
+                let none = Tensor::of(none, element, &[1, heads, 1, 1], &vec![0.0; heads]);
+                let none = lowering.sheet.tensor(none);
+                return Ok(lowering.sheet.operator("Where", &[&far, &unseen, &none], vec![]));
+            }
             let (unseen, none) = (lowering.sheet.scalar(UNSEEN), lowering.sheet.scalar(0.0));
             let bias = lowering.sheet.operator("Where", &[&far, &unseen, &none], vec![]);
             let axes = lowering.sheet.integers(&[2], &[0, 1]);
@@ -153,7 +215,9 @@ impl<'w> Lowering<'w> {
 
     fn learned_bias(&mut self, bias: &'w RelativeBias) -> Result<String, ModelError> {
         self.shared(&format!("learned {}", bias.table.name), |lowering| {
-            let (most, heads) = (lowering.graph.most_tokens as isize, bias.table.shape[1]);
+            // Grids of places are filled up to the next 8.
+            let most = lowering.graph.most_tokens.next_multiple_of(8) as isize;
+            let heads = bias.table.shape[1];
             let table = lowering.weights.floats(&bias.table.name)?;
             // A row for each distance: with `Gather` along columns OpenVINO 2025.4 writes, in bf16, over memory
             // that isn't its own.
@@ -161,7 +225,8 @@ impl<'w> Lowering<'w> {
             let by_distance: Vec<f32> = rows.flat_map(|row| &table[row..row + heads]).copied().collect();
             let name = format!("{}.by_distance", bias.table.name);
             let shape = [(2 * most - 1) as usize, heads];
-            let table = lowering.sheet.tensor(Tensor::new(name, Element::Float32, &shape, &by_distance));
+            let element = lowering.style.activations();
+            let table = lowering.sheet.tensor(Tensor::of(name, element, &shape, &by_distance));
             let distances = lowering.distances()?;
             let nearest = lowering.sheet.integers(&[], &[most as i64 - 1]);
             let rows = lowering.sheet.operator("Add", &[&distances, &nearest], vec![]);
@@ -175,6 +240,11 @@ impl<'w> Lowering<'w> {
     /// Key minus query, `[sequence, sequence]`.
     fn distances(&mut self) -> Result<String, ModelError> {
         self.shared("distances", |lowering| {
+            if lowering.style.dialect == Dialect::Cuda {
+                let places = lowering.input(Input::Places);
+                let turned = lowering.sheet.operator("Transpose", &[places], vec![integers("perm", &[1, 0])]);
+                return Ok(lowering.sheet.operator("Sub", &[places, &turned], vec![]));
+            }
             let longest = lowering.longest()?;
             let axis = lowering.sheet.integers(&[1], &[0]);
             let longest = lowering.sheet.operator("Squeeze", &[&longest, &axis], vec![]);
@@ -188,7 +258,7 @@ impl<'w> Lowering<'w> {
 
     /// A row for each position, a column for each pair of numbers that are turned together.
     fn rotary(&mut self, base: f32, head: usize) -> Result<Rotary, ModelError> {
-        let (most, half) = (self.graph.most_tokens, head / 2);
+        let (most, half, element) = (self.graph.most_tokens, head / 2, self.style.activations());
         let (cosines, sines) = (format!("cosines {base}"), format!("sines {base}"));
         if !self.sheet.has(&cosines) {
             let speeds: Vec<f32> =
@@ -198,7 +268,7 @@ impl<'w> Lowering<'w> {
                 .collect();
             let mut table = |name: &str, of: fn(f32) -> f32| {
                 let numbers: Vec<f32> = angles.iter().copied().map(of).collect();
-                self.sheet.tensor(Tensor::new(name, Element::Float32, &[most, half], &numbers));
+                self.sheet.tensor(Tensor::of(name, element, &[most, half], &numbers));
             };
             table(&cosines, f32::cos);
             table(&sines, f32::sin);

@@ -1,7 +1,7 @@
 //! What tables say of each token.
 
 use super::sheet::integer;
-use super::{Input, Lowering, Shown};
+use super::{Dialect, Input, Lowering, Shown, Tensor};
 use crate::model::ModelError;
 use crate::model::graph::{Positions, Weight};
 
@@ -11,7 +11,7 @@ impl<'w> Lowering<'w> {
         words: &'w Weight,
         positions: Option<&'w Positions>,
         types: Option<&'w Weight>,
-    ) -> Result<Shown, ModelError> {
+    ) -> Result<Shown<'w>, ModelError> {
         let width = words.shape[1];
         let mut sum = self.look_up(words, Input::Ids)?;
         if let Some(positions) = positions {
@@ -36,6 +36,11 @@ impl<'w> Lowering<'w> {
 
     /// The rows of positions: of each token in a packed batch, of each place of the longest text in a padded one.
     fn positions(&mut self, positions: &'w Positions) -> Result<String, ModelError> {
+        if self.style.dialect == Dialect::Cuda {
+            let table = self.table_from(positions)?;
+            let ids = self.input(Input::Positions);
+            return Ok(self.sheet.operator("Gather", &[&table, ids], vec![integer("axis", 0)]));
+        }
         let table = self.table(&positions.table)?;
         let first = positions.first as i64;
         let rows = if self.style.packed {
@@ -51,6 +56,19 @@ impl<'w> Lowering<'w> {
             self.sheet.operator("Slice", &[&table, &first, &end, &axis], vec![])
         };
         Ok(self.rows_of_table(rows))
+    }
+
+    /// The table of positions from the first one on, so that a token's place is its row.
+    fn table_from(&mut self, positions: &'w Positions) -> Result<String, ModelError> {
+        let (table, element) = (&positions.table, self.style.activations());
+        if positions.first == 0 {
+            return self.weight_as(table, element);
+        }
+        let floats = self.weights.floats(&table.name)?;
+        let (rows, width) = (table.shape[0] - positions.first, table.shape[1]);
+        let name = format!("{} from {}", table.name, positions.first);
+        let tensor = Tensor::of(name, element, &[rows, width], &floats[positions.first * width..]);
+        Ok(self.sheet.tensor(tensor))
     }
 
     /// The length of the longest text, `[1]`.

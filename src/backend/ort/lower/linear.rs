@@ -6,13 +6,13 @@
 use std::ops::Range;
 
 use super::quantise::{self, BLOCK};
-use super::sheet::integer;
+use super::sheet::{Attributes, integer};
 use super::{Dialect, Element, Lowering, Precision, Rows, Shown, Tensor};
 use crate::model::ModelError;
 use crate::model::graph::{Activation, Stack, Value, Weight};
 
 /// Products with fewer outputs than this stay fp32: they take no time, and what they say is the answer.
-const LEAST_QUANTISED_OUTPUTS: usize = 16;
+pub(super) const LEAST_QUANTISED_OUTPUTS: usize = 16;
 
 impl<'w> Lowering<'w> {
     /// A product, shared out among so many.
@@ -23,13 +23,16 @@ impl<'w> Lowering<'w> {
         bias: Option<&'w Stack>,
         activation: Option<Activation>,
         parts: usize,
-    ) -> Result<Shown, ModelError> {
+    ) -> Result<Shown<'w>, ModelError> {
+        if self.style.dialect == Dialect::Cuda {
+            return self.cuda_linear(input, weight, bias, activation, parts);
+        }
         let quantised = self.graph.rows(input) == Rows::Tokens && weight.rows() >= LEAST_QUANTISED_OUTPUTS;
         let precision = match self.style.precision {
             Precision::Int8 | Precision::Int8Weights if !quantised => Precision::Float32,
             precision => precision,
         };
-        let input = self.one(input);
+        let input = self.one(input)?;
         let share = weight.rows() / parts;
         let mut products = Vec::with_capacity(parts);
         for part in 0..parts {
@@ -73,25 +76,12 @@ impl<'w> Lowering<'w> {
         bias: Option<&'w Stack>,
         rows: Range<usize>,
     ) -> Result<String, ModelError> {
-        let half = |number: &f32| half::f16::from_f32(*number).to_bits();
-        let input = self.shared(&format!("half {input}"), |lowering| {
-            let element = integer("to", Element::Float16 as i64);
-            Ok(lowering.sheet.operator("Cast", &[input], vec![element]))
-        })?;
-        let bias = match bias {
-            None => String::new(),
-            Some(bias) => {
-                let (name, floats) = self.rows_of(bias, rows.clone())?;
-                let halves: Vec<u16> = floats.iter().map(half).collect();
-                self.sheet.tensor(Tensor::new(name, Element::Float16, &[rows.len()], &halves))
-            }
-        };
-        let shape = [rows.len(), weight.columns()];
-        let (name, floats) = self.rows_of(weight, rows)?;
-        let halves: Vec<u16> = floats.iter().map(half).collect();
-        let weight = self.sheet.tensor(Tensor::new(name, Element::Float16, &shape, &halves));
+        let half = Element::Float16;
+        let input = self.shared(&format!("half {input}"), |lowering| Ok(lowering.sheet.cast(input, half)))?;
+        let bias = bias.map(|bias| self.stack_as(bias, rows.clone(), half)).transpose()?.unwrap_or_default();
+        let weight = self.stack_as(weight, rows, half)?;
         let product = self.sheet.operator("Gemm", &[&input, &weight, &bias], vec![integer("transB", 1)]);
-        Ok(self.whole(product))
+        Ok(self.whole(product, half))
     }
 
     /// Activations quantised once for all products that read them.
@@ -132,6 +122,17 @@ impl<'w> Lowering<'w> {
         rows: Range<usize>,
     ) -> Result<String, ModelError> {
         let bias = self.bias(bias, &rows)?;
+        let (weight, scale, attributes) = self.blocks(weight, rows, Element::Float32)?;
+        Ok(self.sheet.fused("MatMulNBits", &[input, &weight, &scale, "", "", &bias], attributes))
+    }
+
+    /// Weights in blocks with their scales, and what the operator is told of them.
+    fn blocks(
+        &mut self,
+        weight: &'w Stack,
+        rows: Range<usize>,
+        scales: Element,
+    ) -> Result<(String, String, Attributes), ModelError> {
         let columns = weight.columns();
         let blocks = columns.div_ceil(BLOCK);
         let outputs = rows.len();
@@ -142,17 +143,83 @@ impl<'w> Lowering<'w> {
         let weight = format!("{name}.blocks");
         let weight = self.sheet.tensor(Tensor::new(weight, Element::Uint8, &shape, &quantised.numbers));
         let scale = format!("{name}.scale");
-        let scale =
-            self.sheet.tensor(Tensor::new(scale, Element::Float32, &[outputs * blocks], &quantised.scales));
+        let scale = self.sheet.tensor(Tensor::of(scale, scales, &[outputs * blocks], &quantised.scales));
         let attributes = vec![
             integer("K", columns as i64),
             integer("N", outputs as i64),
             integer("bits", 8),
             integer("block_size", BLOCK as i64),
-            // Activations as int8 inside of the operator: the fast path, and the only one for 8 bits that is.
+            // Activations as int8 inside of the operator: the processor's fast path, and the only one for 8 bits that
+            // is. CUDA's code takes no notice.
             integer("accuracy_level", 4),
         ];
-        Ok(self.sheet.fused("MatMulNBits", &[input, &weight, &scale, "", "", &bias], attributes))
+        Ok((weight, scale, attributes))
+    }
+
+    /// Products that keep the checkpoint's layout whatever the dimensions before the last are, and that leave the bias to
+    /// whoever reads them: attention, activations and norms add it in passing.
+    fn cuda_linear(
+        &mut self,
+        input: Value,
+        weight: &'w Stack,
+        bias: Option<&'w Stack>,
+        activation: Option<Activation>,
+        parts: usize,
+    ) -> Result<Shown<'w>, ModelError> {
+        let element = self.element(Value(self.values.len()));
+        let quantised = element != Element::Float32 && self.style.precision == Precision::Int8Weights;
+        let input = self.one_as(input, element)?;
+        let share = weight.rows() / parts;
+        let mut products = Vec::with_capacity(parts);
+        for part in 0..parts {
+            let rows = part * share..(part + 1) * share;
+            products.push(if quantised {
+                let (weight, scale, attributes) = self.blocks(weight, rows, element)?;
+                self.sheet.fused("MatMulNBits", &[&input, &weight, &scale], attributes)
+            } else {
+                let weight = self.stack_as(weight, rows, element)?;
+                self.sheet.fused("FusedMatMul", &[&input, &weight], vec![integer("transB", 1)])
+            });
+        }
+        if element != Element::Float32 {
+            weight.0.iter().for_each(|part| self.weights.release(&part.name));
+        }
+        let shown = match bias {
+            Some(bias) => Shown::Biased(products, bias),
+            None => Shown::Parts(products),
+        };
+        let Some(activation) = activation else { return Ok(shown) };
+        self.cuda_activation(shown, activation, element)
+    }
+
+    fn cuda_activation(
+        &mut self,
+        shown: Shown<'w>,
+        activation: Activation,
+        element: Element,
+    ) -> Result<Shown<'w>, ModelError> {
+        let (products, bias) = match shown {
+            Shown::One(product) => (vec![product], None),
+            Shown::Parts(products) => (products, None),
+            Shown::Biased(products, bias) => (products, Some(bias)),
+        };
+        let share = bias.map_or(0, Stack::rows) / products.len();
+        let mut activated = Vec::with_capacity(products.len());
+        for (place, product) in products.iter().enumerate() {
+            let bias = bias
+                .map(|bias| self.stack_as(bias, place * share..(place + 1) * share, element))
+                .transpose()?;
+            activated.push(match (activation, bias) {
+                (Activation::Gelu, Some(bias)) => self.sheet.fused("BiasGelu", &[product, &bias], vec![]),
+                (Activation::GeluTanh, Some(bias)) => self.sheet.fused("FastGelu", &[product, &bias], vec![]),
+                (activation, Some(bias)) => {
+                    let sum = self.sheet.operator("Add", &[product, &bias], vec![]);
+                    self.activation(&sum, activation)
+                }
+                (activation, None) => self.activation(product, activation),
+            });
+        }
+        Ok(Shown::Parts(activated))
     }
 
     fn bias(&mut self, bias: Option<&'w Stack>, rows: &Range<usize>) -> Result<String, ModelError> {
@@ -161,30 +228,31 @@ impl<'w> Lowering<'w> {
         Ok(self.sheet.floats(&name, &[rows.len()], floats))
     }
 
-    /// fp16 back to fp32.
-    fn whole(&mut self, halves: String) -> String {
-        self.sheet.operator("Cast", &[&halves], vec![integer("to", Element::Float32 as i64)])
+    /// Numbers of fewer bits as fp32.
+    pub(super) fn whole(&mut self, numbers: String, element: Element) -> String {
+        if element == Element::Float32 { numbers } else { self.sheet.cast(&numbers, Element::Float32) }
     }
 
-    /// A table that rows are taken from: fp16 where that's asked for, or else as it is.
-    pub(super) fn table(&mut self, table: &'w Weight) -> Result<String, ModelError> {
-        if self.style.precision != Precision::Float16 {
-            return self.weight(table);
+    /// What a table that rows are taken from is kept in.
+    fn table_element(&self) -> Element {
+        match self.style.precision {
+            Precision::Float16 => Element::Float16,
+            _ => self.style.activations(),
         }
-        let floats = self.weights.floats(&table.name)?;
-        let halves: Vec<u16> = floats.iter().map(|number| half::f16::from_f32(*number).to_bits()).collect();
-        drop(floats);
-        self.weights.release(&table.name);
-        Ok(self.sheet.tensor(Tensor::new(&table.name, Element::Float16, &table.shape, &halves)))
     }
 
-    /// Rows of a table as fp32.
+    pub(super) fn table(&mut self, table: &'w Weight) -> Result<String, ModelError> {
+        self.weight_as(table, self.table_element())
+    }
+
+    /// Rows of a table as what goes from operator to operator.
     pub(super) fn rows_of_table(&mut self, rows: String) -> String {
-        if self.style.precision == Precision::Float16 { self.whole(rows) } else { rows }
+        let (from, to) = (self.table_element(), self.style.activations());
+        if from == to { rows } else { self.sheet.cast(&rows, to) }
     }
 
     /// Whether operators that only ONNX Runtime has may be used.
     pub(super) fn may_fuse(&self) -> bool {
-        self.style.dialect == Dialect::Fused
+        self.style.dialect != Dialect::Plain
     }
 }

@@ -5,6 +5,8 @@
 
 mod attention;
 mod embedding;
+#[cfg(test)]
+mod kernels;
 mod linear;
 mod pool;
 mod quantise;
@@ -41,10 +43,12 @@ pub fn lower<'w>(graph: &'w Graph, weights: &'w Weights, style: Style) -> Result
 
 /// What stands for a value of the network in the sheet.
 #[derive(Debug, Clone)]
-enum Shown {
+enum Shown<'w> {
     One(String),
     /// Its columns, shared out among several: queries, keys and values, or the halves of a gate.
     Parts(Vec<String>),
+    /// The same, or all columns in one, and what is still to be added to them: whoever reads it may do so in passing.
+    Biased(Vec<String>, &'w Stack),
 }
 
 struct Lowering<'w> {
@@ -52,7 +56,7 @@ struct Lowering<'w> {
     weights: &'w Weights,
     style: Style,
     sheet: Sheet<'w>,
-    values: Vec<Shown>,
+    values: Vec<Shown<'w>>,
     inputs: Vec<Input>,
     /// What several operations share, by a name of our own.
     shared: HashMap<String, String>,
@@ -60,7 +64,11 @@ struct Lowering<'w> {
 
 impl<'w> Lowering<'w> {
     fn new(graph: &'w Graph, weights: &'w Weights, style: Style) -> Self {
-        let inputs = vec![Input::Ids, Input::Mask];
+        let inputs = match style.dialect {
+            Dialect::Cuda => vec![],
+            // The mask tells the shape.
+            Dialect::Fused | Dialect::Plain => vec![Input::Ids, Input::Mask],
+        };
         Lowering {
             graph,
             weights,
@@ -72,7 +80,7 @@ impl<'w> Lowering<'w> {
         }
     }
 
-    fn operation(&mut self, operation: &'w Operation) -> Result<Shown, ModelError> {
+    fn operation(&mut self, operation: &'w Operation) -> Result<Shown<'w>, ModelError> {
         match operation {
             Operation::Embedding { words, positions, types } => {
                 self.embedding(words, positions.as_ref(), types.as_ref())
@@ -83,7 +91,8 @@ impl<'w> Lowering<'w> {
             }
             Operation::Gate { input, activation } => self.gate(*input, *activation),
             Operation::Add { left, right } => {
-                let sides = [self.one(*left), self.one(*right)];
+                let element = self.element(Value(self.values.len()));
+                let sides = [self.one_as(*left, element)?, self.one_as(*right, element)?];
                 Ok(Shown::One(self.sheet.operator("Add", &[&sides[0], &sides[1]], vec![])))
             }
             Operation::LayerNorm { input, residual, weight, bias, epsilon } => {
@@ -110,16 +119,58 @@ impl<'w> Lowering<'w> {
     }
 
     /// A value under one name, put together if it's in parts.
-    fn one(&mut self, value: Value) -> String {
-        let name = match &self.values[value.0] {
-            Shown::One(name) => return name.clone(),
-            Shown::Parts(parts) => {
+    fn one(&mut self, value: Value) -> Result<String, ModelError> {
+        let mut parts = self.parts(value)?;
+        let name = match parts.as_slice() {
+            [_] => parts.swap_remove(0),
+            _ => {
                 let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
                 self.sheet.operator("Concat", &parts, vec![integer("axis", -1)])
             }
         };
         self.values[value.0] = Shown::One(name.clone());
-        name
+        Ok(name)
+    }
+
+    /// A value in as many parts as it was made in, with all that belongs to it.
+    fn parts(&mut self, value: Value) -> Result<Vec<String>, ModelError> {
+        let (products, bias) = match self.values[value.0].clone() {
+            Shown::One(name) => return Ok(vec![name]),
+            Shown::Parts(parts) => return Ok(parts),
+            Shown::Biased(products, bias) => (products, bias),
+        };
+        let element = self.element(value);
+        let share = bias.rows() / products.len();
+        let mut parts = Vec::with_capacity(products.len());
+        for (place, product) in products.iter().enumerate() {
+            let bias = self.stack_as(bias, place * share..(place + 1) * share, element)?;
+            parts.push(self.sheet.operator("Add", &[product, &bias], vec![]));
+        }
+        self.values[value.0] = Shown::Parts(parts.clone());
+        Ok(parts)
+    }
+
+    /// A value under one name, as numbers of this kind.
+    fn one_as(&mut self, value: Value, element: Element) -> Result<String, ModelError> {
+        let (name, own) = (self.one(value)?, self.element(value));
+        if own == element {
+            return Ok(name);
+        }
+        self.shared(&format!("{element:?} {name}"), |lowering| Ok(lowering.sheet.cast(&name, element)))
+    }
+
+    /// What the numbers of a value are. fp32 where digits make the answer, and where it costs nothing: a row a text, the
+    /// last product before the answer, and rows of length one.
+    fn element(&self, value: Value) -> Element {
+        let activations = self.style.activations();
+        match self.graph.operation(value) {
+            _ if self.graph.rows(value) == Rows::Sequences => Element::Float32,
+            Operation::Normalise { .. } => Element::Float32,
+            Operation::Linear { weight, .. } if weight.rows() < linear::LEAST_QUANTISED_OUTPUTS => {
+                Element::Float32
+            }
+            _ => activations,
+        }
     }
 
     /// What was made under this name before, or else is made now.
@@ -147,6 +198,36 @@ impl<'w> Lowering<'w> {
     fn weight(&mut self, weight: &'w Weight) -> Result<String, ModelError> {
         let floats = self.weights.floats(&weight.name)?;
         Ok(self.sheet.floats(&weight.name, &weight.shape, floats))
+    }
+
+    /// A weight as numbers of this kind.
+    fn weight_as(&mut self, weight: &'w Weight, element: Element) -> Result<String, ModelError> {
+        if element == Element::Float32 {
+            return self.weight(weight);
+        }
+        let floats = self.weights.floats(&weight.name)?;
+        let tensor = Tensor::of(format!("{} {element:?}", weight.name), element, &weight.shape, &floats);
+        drop(floats);
+        // What was converted is held once: here, and not in the file's pages as well.
+        self.weights.release(&weight.name);
+        Ok(self.sheet.tensor(tensor))
+    }
+
+    /// Some rows of a stack as numbers of this kind.
+    fn stack_as(
+        &mut self,
+        stack: &'w Stack,
+        rows: Range<usize>,
+        element: Element,
+    ) -> Result<String, ModelError> {
+        let is_matrix = stack.0.first().is_some_and(|part| part.shape.len() > 1);
+        let shape = [rows.len(), stack.columns()];
+        let shape = if is_matrix { &shape[..] } else { &shape[..1] };
+        let (name, floats) = self.rows_of(stack, rows)?;
+        if element == Element::Float32 {
+            return Ok(self.sheet.floats(&name, shape, floats));
+        }
+        Ok(self.sheet.tensor(Tensor::of(format!("{name} {element:?}"), element, shape, &floats)))
     }
 
     /// Some rows of a stack, and a name for them. They're copied only where they belong to several weights.
@@ -213,15 +294,15 @@ impl<'w> Lowering<'w> {
     /// The mask as floats, `[batch, sequence]`.
     fn mask(&mut self) -> Result<String, ModelError> {
         self.shared("mask", |lowering| {
-            let element = integer("to", Element::Float32 as i64);
-            Ok(lowering.sheet.operator("Cast", &[Input::Mask.name()], vec![element]))
+            let mask = lowering.input(Input::Mask);
+            Ok(lowering.sheet.cast(mask, Element::Float32))
         })
     }
 
     fn finish(mut self) -> Result<Lowered<'w>, ModelError> {
         let output = self.graph.output();
         let (columns, rows) = (self.graph.columns(output), self.graph.rows(output));
-        let mut last = self.one(output);
+        let mut last = self.one_as(output, Element::Float32)?;
         let named = Dimension::Named;
         let mut shape = vec![named("batch"), Dimension::Fixed(columns)];
         if rows == Rows::Tokens {
@@ -242,12 +323,8 @@ impl<'w> Lowering<'w> {
         let packed = self.style.packed;
         let ports = self.inputs.iter().map(|input| Port {
             name: input.name(),
-            element: Element::Int64,
-            shape: if input.is_packed(packed) {
-                vec![named("tokens")]
-            } else {
-                vec![named("batch"), named("sequence")]
-            },
+            element: input.element(),
+            shape: input.shape(packed),
         });
         let graph = onnx::Graph {
             inputs: ports.collect(),

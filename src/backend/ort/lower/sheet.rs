@@ -25,7 +25,7 @@ pub fn float(name: &'static str, value: f32) -> (&'static str, Attribute) {
     (name, Attribute::Float(value))
 }
 
-type Attributes = Vec<(&'static str, Attribute)>;
+pub type Attributes = Vec<(&'static str, Attribute)>;
 
 impl<'w> Sheet<'w> {
     /// A standard operator with one output.
@@ -105,6 +105,19 @@ impl<'w> Sheet<'w> {
 
     /// A float, under a name that it makes.
     pub fn scalar(&mut self, number: f32) -> String {
-        self.tensor(Tensor::new(format!("float {number:?}"), Element::Float32, &[], &[number]))
+        self.scalar_of(number, Element::Float32)
+    }
+
+    pub fn scalar_of(&mut self, number: f32, element: Element) -> String {
+        let name = match element {
+            Element::Float32 => format!("float {number:?}"),
+            other => format!("{other:?} {number:?}"),
+        };
+        self.tensor(Tensor::of(name, element, &[], &[number]))
+    }
+
+    /// The same numbers as others.
+    pub fn cast(&mut self, input: &str, element: Element) -> String {
+        self.operator("Cast", &[input], vec![integer("to", element as i64)])
     }
 }

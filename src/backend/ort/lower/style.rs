@@ -1,13 +1,15 @@
 //! How a network is lowered, and what the result wants to be given. Knows no operation.
 
-/// What the products are computed in. Everything else is fp32.
+use super::{Dimension, Element};
+
+/// What the products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Precision {
     Float32,
     Float16,
     /// Weights of 8 bits for each output, activations of 8 bits quantised as they come.
     Int8,
-    /// Weights of 8 bits in blocks, activations fp32 at the operator's border.
+    /// Weights of 8 bits in blocks, activations floats at the operator's border.
     Int8Weights,
 }
 
@@ -17,13 +19,27 @@ pub enum Dialect {
     Fused,
     /// Standard ONNX.
     Plain,
+    /// With ONNX Runtime's operators for NVIDIA's GPUs. Numbers keep their precision from one operator to the next, rows
+    /// lie one behind the other, and nothing computes shapes: ONNX Runtime would do that on the processor.
+    Cuda,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Style {
     pub precision: Precision,
     pub dialect: Dialect,
+    /// One graph of CUDA's serves both layouts.
     pub packed: bool,
+}
+
+impl Style {
+    /// What the numbers of tokens are between operators. On a processor products convert what they read and write.
+    pub fn activations(self) -> Element {
+        match (self.dialect, self.precision) {
+            (Dialect::Cuda, Precision::Float16 | Precision::Int8Weights) => Element::Float16,
+            _ => Element::Float32,
+        }
+    }
 }
 
 /// What the lowered network wants to be given.
@@ -35,12 +51,25 @@ pub enum Input {
     Mask,
     /// As ids.
     Types,
-    /// Packed only: the place of each token in its text.
+    /// Packed or for CUDA: the place of each row in its text.
     Positions,
-    /// Packed only: for each place of a padded batch the token that belongs there; any of them where none does.
+    /// Packed or for CUDA: for each place of a padded batch the row that belongs there; any of them where none does.
     PaddedRows,
     /// Packed only: for each token its place in a padded batch.
     PackedRows,
+    /// For CUDA: the numbers of the places of the longest text, from 0: `[1, sequence]`.
+    Places,
+    /// For CUDA: places, in a grid of runs of rows, that hold rows, and behind them those that don't: `[runs, sequence]`.
+    Offsets,
+    /// For CUDA: where runs begin among the rows, the end included: `[runs + 1]`.
+    Starts,
+    /// For CUDA: what each place counts for in the mean of its text: `[batch, 1, sequence]`.
+    Shares,
+    /// For CUDA: the rows of the first token of each text, and of the last: `[batch]`.
+    FirstRows,
+    LastRows,
+    /// For CUDA: 1 for each text that has tokens, and 0 for others: `[batch, 1]`.
+    Seen,
 }
 
 impl Input {
@@ -53,11 +82,42 @@ impl Input {
             Input::Positions => "position_ids",
             Input::PaddedRows => "padded_rows",
             Input::PackedRows => "packed_rows",
+            Input::Places => "places",
+            Input::Offsets => "offsets",
+            Input::Starts => "starts",
+            Input::Shares => "shares",
+            Input::FirstRows => "first_rows",
+            Input::LastRows => "last_rows",
+            Input::Seen => "seen",
+        }
+    }
+
+    pub fn element(self) -> Element {
+        match self {
+            // The operator takes nothing else.
+            Input::Offsets | Input::Starts => Element::Int32,
+            Input::Shares | Input::Seen => Element::Float32,
+            _ => Element::Int64,
         }
     }
 
     /// Whether there is one for each token, and not for each place of a padded batch.
     pub fn is_packed(self, packed: bool) -> bool {
         packed && !matches!(self, Input::Mask | Input::PaddedRows)
+    }
+
+    /// What it measures.
+    pub fn shape(self, packed: bool) -> Vec<Dimension> {
+        let named = Dimension::Named;
+        match self {
+            Input::Places => vec![Dimension::Fixed(1), named("sequence")],
+            Input::Offsets => vec![named("runs"), named("sequence")],
+            Input::Starts => vec![named("starts")],
+            Input::Shares => vec![named("batch"), Dimension::Fixed(1), named("sequence")],
+            Input::FirstRows | Input::LastRows => vec![named("batch")],
+            Input::Seen => vec![named("batch"), Dimension::Fixed(1)],
+            _ if self.is_packed(packed) => vec![named("tokens")],
+            _ => vec![named("batch"), named("sequence")],
+        }
     }
 }
