@@ -37,15 +37,23 @@ fn main() {
 fn cuda() {
     const KERNELS: &str = "src/backend/candle/cuda/kernels";
     println!("cargo::rerun-if-changed={KERNELS}");
-    cudaforge::KernelBuilder::new()
-        .source_files([format!("{KERNELS}/network.cu")])
-        .args(["-std=c++17", "-O3"])
-        .build_ptx()
-        .expect("nvcc compiles the kernels; scripts/cuda-toolkit.sh sees to one");
+    println!("cargo::rerun-if-env-changed=CUDA_HOME");
+    println!("cargo::rerun-if-env-changed=CUDA_COMPUTE_CAP");
+    let home = std::path::PathBuf::from(std::env::var_os("CUDA_HOME").unwrap_or("/usr/local/cuda".into()));
+    let nvcc = home.join("bin/nvcc");
+    let nvcc = if nvcc.is_file() { nvcc } else { "nvcc".into() };
+    let out = std::path::PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo says where"));
+    // Without a suffix: code for 9.0a would run on 9.0 and on nothing later.
+    let capability = cudaforge::detect_compute_cap().expect("CUDA_COMPUTE_CAP says what to build for").base();
+    let compiled = Command::new(&nvcc)
+        .args(["--ptx", "-std=c++17", "-O3", &format!("-arch=compute_{capability}"), "-o"])
+        .arg(out.join("network.ptx"))
+        .arg(format!("{KERNELS}/network.cu"))
+        .status()
+        .unwrap_or_else(|error| panic!("{}: {error}; scripts/cuda-toolkit.sh sees to one", nvcc.display()));
+    assert!(compiled.success(), "nvcc can't compile the kernels");
 
     // candle links the toolkit's libraries by their names alone. In toolkits of NVIDIA's the driver's library is a stub.
-    println!("cargo::rerun-if-env-changed=CUDA_HOME");
-    let home = std::path::PathBuf::from(std::env::var_os("CUDA_HOME").unwrap_or("/usr/local/cuda".into()));
     for folder in ["lib64", "lib", "lib64/stubs", "lib/stubs"].map(|folder| home.join(folder)) {
         if folder.is_dir() {
             println!("cargo::rustc-link-search=native={}", folder.display());

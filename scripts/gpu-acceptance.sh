@@ -43,7 +43,8 @@ check() {
     local name=$1 limit=$2 start=$SECONDS result=pass
     shift 2
     printf '== %s\n' "$name"
-    timeout "$limit" "$@" >"$out/$name.log" 2>&1 || result="fail (exit $?)"
+    # Some of the commands are functions of this script, which `timeout` can't start.
+    timeout "$limit" bash -c '"$@"' check "$@" >"$out/$name.log" 2>&1 || result="fail (exit $?)"
     printf '%s\t%s\t%s\n' "$name" "$result" "$((SECONDS - start))" | tee -a "$out/checks.tsv"
     test "$result" = pass || tail -n 5 "$out/$name.log"
 }
@@ -52,6 +53,7 @@ tests() { # BINARY FILTER ENGINES
     CARGO_MANIFEST_DIR=$PWD AUTOTUNE_TEST_DEVICE=cuda:0 AUTOTUNE_TEST_ENGINES=$3 AUTOTUNE_POISON_TRANSFERS=1 \
         "$folder/tests-$1" "$2" --test-threads 2
 }
+export -f tests
 
 # tune SUITE ARGUMENTS…: a run of one of benches/gpu/, with its plots.
 tune() {
@@ -59,11 +61,16 @@ tune() {
     shift
     "$folder/autotune" --gpu cuda:0 --measured --suite "$suites/$suite.toml" --out "$out/$suite" --quiet "$@"
 }
+export -f tune
 
 run() { # FOLDER OUT
     folder=$(cd "$1" && pwd) && mkdir -p "$2" && out=$(cd "$2" && pwd) || usage
     : >"$out/checks.tsv"
-    export AUTOTUNE_CACHE=${AUTOTUNE_CACHE:-$out/cache}
+    # Replicas take gigabytes, which nobody wants among the results; and compiled kernels are kept from load to load.
+    local scratch
+    scratch=$(mktemp -d)
+    trap "rm -rf '$scratch'" EXIT
+    export AUTOTUNE_CACHE=${AUTOTUNE_CACHE:-$scratch} CUDA_CACHE_PATH=$scratch/compiled
     # CUDA's libraries where the system's loader doesn't look: those that came with PyTorch.
     local wheels
     wheels=$(python3 -c 'import importlib.util as util; print(*util.find_spec("nvidia").submodule_search_locations)' 2>/dev/null)
@@ -76,6 +83,8 @@ run() { # FOLDER OUT
         AUTOTUNE_CUDA_DYLIB_PATH=$(find "$folder/onnxruntime" -name 'libonnxruntime.so.*' -print -quit)
         export AUTOTUNE_CUDA_DYLIB_PATH
     fi
+
+    ldd "$folder/autotune" | grep 'not found' && { echo "those libraries of CUDA 13 aren't here" >&2; exit 1; }
 
     suites=benches/gpu
     local e5=(--replica) minilm=(--model "$folder/minilm") peers=sentence-transformers,$engines
@@ -93,16 +102,17 @@ run() { # FOLDER OUT
         minilm=(--model tests/fixtures/models/bert-embed-mean)
     fi
 
+    export folder out suites
     check doctor 20 "$folder/autotune" doctor
     check monitor 20 "$folder/autotune" monitor --once --json
     check kernels 60 tests lib cuda:: candle
-    check parity-candle 90 tests behaviour networks candle
-    test "$engines" = candle || check parity-ort 90 tests behaviour networks ort
+    check parity-candle 120 tests behaviour networks candle
+    test "$engines" = candle || check parity-ort 120 tests behaviour networks ort
     check matrix-rate 20 python3 scripts/gpu-acceptance.py rate "$out/rate.json"
-    check shares 75 tune shares "${e5[@]}" --backend "$engines" --budget 40s
-    check memory 75 "$folder/autotune" memory --gpu cuda:0 "${e5[@]}" --backend "$engines" --dtype fp16 --rounds 50 --json
-    check sweep 90 tune minilm "${minilm[@]}" --backend "$engines" --budget 60s
-    check e5-large 150 tune e5-large "${e5[@]}" --backend "$peers" --budget 110s
+    check shares 60 tune shares "${e5[@]}" --backend "$engines" --budget 25s
+    check memory 60 "$folder/autotune" memory --gpu cuda:0 "${e5[@]}" --backend "$engines" --dtype fp16 --rounds 50 --json
+    check sweep 75 tune minilm "${minilm[@]}" --backend "$engines" --budget 45s
+    check e5-large 130 tune e5-large "${e5[@]}" --backend "$peers" --budget 90s
     python3 scripts/gpu-acceptance.py summary "$out" "${AUTOTUNE_REHEARSAL:-}"
 }
 

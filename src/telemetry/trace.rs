@@ -139,9 +139,11 @@ impl Trace {
     pub fn telemetry(&self) -> Telemetry {
         let samples = &self.samples;
         let used = |sample: &Sample| sample.memory.map(|memory| memory.used_bytes);
-        let peak_device_bytes = samples.iter().filter_map(used).max();
+        // The first sample is of before the worker heard of it: what it holds from the candidate before isn't this one's.
+        let own_samples = if samples.len() > 1 { &samples[1..] } else { &samples[..] };
+        let peak_device_bytes = own_samples.iter().filter_map(used).max();
         let device_bytes_before = self.before.as_ref().and_then(used);
-        let own = samples.iter().filter_map(|sample| self.own_bytes(sample)).max();
+        let own = own_samples.iter().filter_map(|sample| self.own_bytes(sample)).max();
         let grown =
             peak_device_bytes.zip(device_bytes_before).map(|(peak, before)| peak.saturating_sub(before));
         let mut clocks: Vec<f64> =

@@ -6,6 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::null_mut;
 use std::sync::Arc;
 
+use nvml_wrapper::enums::device::UsedGpuMemory;
+
 use super::driver::{DeviceError, Driver};
 
 /// Handles of the driver, which it calls pointers.
@@ -95,6 +97,7 @@ const ON_DEVICE: c_int = 1;
 const RELEASE_THRESHOLD: c_int = 4;
 const RESERVED_NOW: c_int = 5;
 const RESERVED_PEAK: c_int = 6;
+const USED_NOW: c_int = 7;
 const USED_PEAK: c_int = 8;
 const NON_BLOCKING_STREAM: c_uint = 1;
 const MEMORY_POOLS: c_int = 115;
@@ -126,8 +129,9 @@ impl Nvidia {
         // SAFETY: the driver's library runs no code of ours when it's loaded.
         let library = unsafe { libloading::Library::new(library_name()) }
             .map_err(|error| not_there(format!("NVIDIA's driver isn't here: {error}")))?;
-        let functions = Functions::load(library)
-            .map_err(|error| not_there(format!("NVIDIA's driver is too old (11.4 is needed): {error}")))?;
+        let functions = Functions::load(library).map_err(|error| {
+            not_there(format!("NVIDIA's driver is too old for memory pools (470 or later has them): {error}"))
+        })?;
         let mut card = Card {
             functions,
             device: 0,
@@ -164,11 +168,16 @@ impl Nvidia {
         self.0.total
     }
 
-    /// What this process has taken so far, its context and the libraries' own included. NVML knows, and counts what
-    /// neighbours took meanwhile, too; without it nobody can tell, and the share is one of what is allocated.
-    pub fn overhead_bytes(&self) -> u64 {
-        let now = taken_bytes(&self.0.bus);
-        now.zip(self.0.taken_before).map_or(0, |(now, before)| now.saturating_sub(before))
+    /// What this process has taken so far, its context and the libraries' own included. NVML knows it of each process; or,
+    /// in a container, where it may not, by how much the card's memory in use has grown. Without NVML everything that isn't
+    /// free is taken for ours: a share is kept rather than used up.
+    pub fn overhead_bytes(&self) -> Result<u64, DeviceError> {
+        let taken = taken_bytes(&self.0.bus);
+        let grown = taken.zip(self.0.taken_before).map(|(now, before)| now.saturating_sub(before));
+        match own_bytes(&self.0.bus).or(grown) {
+            Some(bytes) => Ok(bytes),
+            None => Ok(self.0.total.saturating_sub(self.free_bytes()?)),
+        }
     }
 
     /// Major and minor: 8 and 6 of an RTX 3090.
@@ -238,6 +247,17 @@ impl Nvidia {
 fn taken_bytes(bus: &str) -> Option<u64> {
     let nvml = nvml_wrapper::Nvml::init().ok()?;
     Some(nvml.device_by_pci_bus_id(bus).ok()?.memory_info().ok()?.used)
+}
+
+/// Bytes of a card that this process has taken, where NVML tells.
+fn own_bytes(bus: &str) -> Option<u64> {
+    let nvml = nvml_wrapper::Nvml::init().ok()?;
+    let processes = nvml.device_by_pci_bus_id(bus).ok()?.running_compute_processes().ok()?;
+    let own = processes.into_iter().find(|process| process.pid == std::process::id())?;
+    match own.used_gpu_memory {
+        UsedGpuMemory::Used(bytes) => Some(bytes),
+        UsedGpuMemory::Unavailable => None,
+    }
 }
 
 fn library_name() -> &'static str {
@@ -310,11 +330,12 @@ impl Pool {
     }
 
     pub fn reserved_peak(&self) -> Result<u64, DeviceError> {
-        self.get(RESERVED_PEAK)
+        // A peak that was reset may say nothing of what was there already.
+        Ok(self.get(RESERVED_PEAK)?.max(self.get(RESERVED_NOW)?))
     }
 
     pub fn used_peak(&self) -> Result<u64, DeviceError> {
-        self.get(USED_PEAK)
+        Ok(self.get(USED_PEAK)?.max(self.get(USED_NOW)?))
     }
 
     /// Gives back to the card what nobody uses, and tells what is held after that.
@@ -500,8 +521,14 @@ impl Driver for Nvidia {
 
     unsafe fn copy_in_now(&self, from: &[u8], to: u64) -> Result<(), DeviceError> {
         self.call("to take a batch", |card| {
-            // SAFETY: our caller promises room at `to`; the call returns when the source was read.
-            unsafe { (card.functions.copy_in)(to, from.as_ptr().cast(), from.len()) }
+            // SAFETY: our caller promises room at `to`. The copy returns when the source was read, which from ordinary
+            // memory may be before all has arrived; and no stream of ours waits for the default one by itself.
+            unsafe {
+                match (card.functions.copy_in)(to, from.as_ptr().cast(), from.len()) {
+                    SUCCESS => (card.functions.synchronise_stream)(null_mut()),
+                    status => status,
+                }
+            }
         })
     }
 

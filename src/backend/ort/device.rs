@@ -124,7 +124,7 @@ fn overhead(
     // SAFETY: both numbers lie in memory that is kept until the work has been waited for.
     unsafe { engine.run_at(&memory, &[number("input", 0)], &number("output", 1), &options)? };
     device.synchronise_all()?;
-    Ok(device.overhead_bytes().saturating_sub(engine.held(&memory)?.reserved_bytes))
+    Ok(device.overhead_bytes()?.saturating_sub(engine.held(&memory)?.reserved_bytes))
 }
 
 /// The option of a run that says which graph of CUDA's it is, and its value for none.

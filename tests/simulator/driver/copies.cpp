@@ -92,7 +92,8 @@ CUDA_API cuMemcpyHtoDAsync_v2(CUdeviceptr to, const void* from, size_t bytes, CU
 
 CUDA_API cuMemcpyHtoD_v2(CUdeviceptr to, const void* from, size_t bytes) {
     Call call;
-    return copy_in(to, from, bytes, legacy_stream(), true);
+    // From ordinary memory it returns once the source was read; what it was read into may still be on its way.
+    return copy_in(to, from, bytes, legacy_stream(), is_pinned(from, bytes));
 }
 
 CUDA_API cuMemcpyDtoHAsync_v2(void* to, CUdeviceptr from, size_t bytes, CUstream stream) {

@@ -160,7 +160,7 @@ impl Kernels {
             return Ok((format!("attend_{suffix}_{depth}"), bytes as u32));
         }
         // Queries, keys and values in fp32, and the weights of all pairs.
-        let bytes = (3 * PLAIN_TILE * (depth + 1) + PLAIN_TILE * PLAIN_TILE) * size_of::<f32>();
+        let bytes = (3 * PLAIN_TILE * (depth + 1) + PLAIN_TILE * (PLAIN_TILE + 4)) * size_of::<f32>();
         Ok((format!("attend_plainly_{suffix}_{depth}"), bytes as u32))
     }
 

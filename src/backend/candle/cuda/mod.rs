@@ -52,9 +52,10 @@ pub fn load(
     model: Model,
 ) -> Result<Box<dyn Session>, BackendError> {
     let fraction = knobs::memory_fraction_of(&request.candidate);
-    let card = Card::open(number, request.device_bytes, fraction)?;
+    let choice = Choice::of(precision);
+    let card = Card::open(number, request.device_bytes, fraction, choice.numbers)?;
     candle_core::cuda_backend::set_gemm_reduced_precision_f32(knobs::tf32_of(&request.candidate));
-    let network = Network::new(&model, &card, Choice::of(precision))?;
+    let network = Network::new(&model, &card, choice)?;
     // Nothing of the weights is left on the way when the first batch comes.
     card.driver.synchronise_all()?;
     let legend = Legend { labels: model.labels, special: model.tokenizer.special() };

@@ -1,6 +1,7 @@
 //! Executes a graph on the card: each operation made ready once, with its weights, and put on the stream for each batch.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use candle_core::{DType, Result, Tensor};
 
@@ -19,7 +20,7 @@ pub struct Network {
     steps: Vec<Step>,
     /// The place of the last step that reads each value.
     last_uses: Vec<usize>,
-    kernels: Kernels,
+    kernels: Rc<Kernels>,
     rows: Rows,
     columns: usize,
 }
@@ -75,7 +76,6 @@ impl Held {
 impl Network {
     pub fn new(model: &Model, card: &Card, choice: Choice) -> std::result::Result<Self, BackendError> {
         let graph = &model.graph;
-        let kernels = Kernels::load(&card.candle, choice.numbers).map_err(failed)?;
         let device = card.candle.clone();
         let mut maker =
             Maker { graph, weights: &model.weights, device, choice, turns: HashMap::new(), distances: None };
@@ -86,7 +86,7 @@ impl Network {
         }
         let output = graph.output();
         let (rows, columns) = (graph.rows(output), graph.columns(output));
-        Ok(Network { steps, last_uses: graph.last_uses(), kernels, rows, columns })
+        Ok(Network { steps, last_uses: graph.last_uses(), kernels: Rc::clone(&card.kernels), rows, columns })
     }
 
     /// Puts all operations on the stream. `address` is where the batch's words are by the time that they run; what comes
@@ -108,7 +108,7 @@ impl Network {
     }
 
     fn step(&self, step: &Step, values: &[Option<Held>], batch: &Layout, address: u64) -> Result<Held> {
-        let kernels = &self.kernels;
+        let kernels = &*self.kernels;
         let input = |place: usize| -> Result<&Held> {
             let held = step.inputs.get(place).and_then(|value| values[value.0].as_ref());
             held.ok_or_else(|| candle_core::Error::msg("an operation reads what was let go of"))

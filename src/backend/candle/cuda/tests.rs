@@ -1,6 +1,8 @@
 //! The kernels against those of the processor, on the device that `AUTOTUNE_TEST_DEVICE` names, real or simulated
 //! (tests/simulator/README.md). Without one these tests say so and do nothing.
 
+use std::sync::{Mutex, MutexGuard};
+
 use candle_core::{DType, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -12,11 +14,24 @@ use crate::backend::Device;
 use crate::backend::candle::kernel::Crew;
 use crate::backend::candle::kernel::attention::{self, DistanceBias};
 
-fn card() -> Option<Card> {
-    match std::env::var("AUTOTUNE_TEST_DEVICE").ok()?.parse() {
-        Ok(Device::Cuda(number)) => Some(Card::open(number, None, 1.0).unwrap()),
-        other => panic!("AUTOTUNE_TEST_DEVICE is {other:?}, and these tests are for cuda:N"),
+/// A process has one pool on a card that everything comes out of, so its tests go one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn number() -> Option<(u32, MutexGuard<'static, ()>)> {
+    match std::env::var("AUTOTUNE_TEST_DEVICE").ok().map(|device| device.parse()) {
+        None => {
+            eprintln!("left out: no AUTOTUNE_TEST_DEVICE");
+            None
+        }
+        Some(Ok(Device::Cuda(number))) => {
+            Some((number, ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)))
+        }
+        Some(other) => panic!("AUTOTUNE_TEST_DEVICE is {other:?}, and these tests are for cuda:N"),
     }
+}
+
+fn card(number: u32, fraction: f64, numbers: DType) -> Card {
+    Card::open(number, None, fraction, numbers).unwrap()
 }
 
 fn drawn(count: usize, random: &mut Pcg64) -> Vec<f32> {
@@ -38,13 +53,14 @@ fn words(words: &[u32], card: &Card) -> (Tensor, u64) {
 
 #[test]
 fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
-    let Some(card) = card() else { return eprintln!("left out: no AUTOTUNE_TEST_DEVICE") };
+    let Some((number, _alone)) = number() else { return };
     let mut random = Pcg64::seed_from_u64(3);
     // Lengths around a tile's end, sequences without tokens, and places between them that belong to nobody.
     let lengths = [1_usize, 63, 0, 64, 65, 130, 200, 31, 33];
     let positions = 256;
     for (dtype, near) in [(DType::F32, 2e-5), (DType::F16, 2e-3), (DType::BF16, 2e-2)] {
-        let kernels = Kernels::load(&card.candle, dtype).unwrap();
+        let card = card(number, 1.0, dtype);
+        let kernels = &card.kernels;
         for (heads, size) in [(2, 8), (1, 32), (2, 40), (1, 64), (1, 128)] {
             let width = heads * size;
             let mut start = 0;
@@ -62,7 +78,7 @@ fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
             let table = drawn(heads * (2 * positions - 1), &mut random);
             // What the card multiplies has been rounded; so what it's compared with is, too.
             let rounded =
-                |numbers: &[f32]| read(&on_card(numbers, &[numbers.len(), 1], dtype, &card), &kernels);
+                |numbers: &[f32]| read(&on_card(numbers, &[numbers.len(), 1], dtype, &card), kernels);
             let biased: Vec<f32> = rounded(&qkv)
                 .iter()
                 .zip(rounded(&bias).iter().cycle())
@@ -94,7 +110,7 @@ fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
                         sequences_there,
                     )
                     .unwrap();
-                let given = read(&given, &kernels);
+                let given = read(&given, kernels);
                 for sequence in &sequences {
                     for place in sequence.start * width..sequence.end * width {
                         let off = (given[place] - expected[place]).abs();
@@ -119,18 +135,14 @@ fn on_card(numbers: &[f32], shape: &[usize], dtype: DType, card: &Card) -> Tenso
 
 #[test]
 fn a_pool_that_is_full_says_so_and_weights_come_back_when_they_are_let_go_of() {
-    let Some(device) = std::env::var_os("AUTOTUNE_TEST_DEVICE") else {
-        return eprintln!("left out: no AUTOTUNE_TEST_DEVICE");
-    };
-    let Ok(Device::Cuda(number)) = device.to_string_lossy().parse() else { panic!("{device:?}") };
-    let whole = Card::open(number, None, 1.0).unwrap();
-    let total = whole.share.total_bytes;
+    let Some((number, _alone)) = number() else { return };
+    let whole = card(number, 1.0, DType::F32);
+    let (total, overhead) = (whole.share.total_bytes, whole.share.overhead_bytes);
     drop(whole);
     // A share with room for some hundred megabytes besides the context's own.
-    let fraction = (whole_overhead(number) + (256 << 20)) as f64 / total as f64;
-    let card = Card::open(number, None, fraction).unwrap();
-    let kernels = Kernels::load(&card.candle, DType::F32).unwrap();
-    let megabytes = |count: usize| kernels.empty(count << 18, DType::F32);
+    let fraction = (overhead + (256 << 20)) as f64 / total as f64;
+    let card = card(number, fraction, DType::F32);
+    let megabytes = |count: usize| card.kernels.empty(count << 18, DType::F32);
     let kept = megabytes(100).unwrap();
     let error = super::device::failed(megabytes(200).unwrap_err());
     assert!(matches!(error, crate::backend::BackendError::OutOfMemory(_)), "{error}");
@@ -143,9 +155,4 @@ fn a_pool_that_is_full_says_so_and_weights_come_back_when_they_are_let_go_of() {
     card.pool.trim().unwrap();
     card.pool.forget_peaks().unwrap();
     assert!(card.pool.reserved_peak().unwrap() < 32 << 20, "{}", card.pool.reserved_peak().unwrap());
-}
-
-/// What a context takes by itself.
-fn whole_overhead(number: u32) -> u64 {
-    Card::open(number, None, 1.0).unwrap().share.overhead_bytes
 }

@@ -224,6 +224,8 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend(
 
 // Without tensor cores, in fp32: four threads share a query, and eight of the tile's keys are each one's.
 constexpr int PLAIN_QUERIES = 32, PLAIN_KEYS = 32, PLAIN_THREADS = 128;
+// Rows of weights begin four banks apart, as the threads of a query are four.
+constexpr int PLAIN_WEIGHTS = PLAIN_KEYS + 4;
 
 template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
     const T* __restrict__ qkv, const T* __restrict__ bias, T* __restrict__ context, const Attention attention) {
@@ -280,7 +282,7 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
         for (int at = 0; at < KEYS_EACH; ++at) {
             const float weight = power_of_two(scores[at] - base);
             total += weight;
-            weights[row * PLAIN_KEYS + at * SHARE + share] = weight;
+            weights[row * PLAIN_WEIGHTS + at * SHARE + share] = weight;
         }
         // A query's four threads are neighbours in a warp.
         __syncwarp();
@@ -289,7 +291,7 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
         for (int at = 0; at < COLUMNS_EACH; ++at) {
             float number = contexts[at] * kept;
             for (int key = 0; key < PLAIN_KEYS; ++key) {
-                number += weights[row * PLAIN_KEYS + key] * value_tile[key * STRIDE + at * SHARE + share];
+                number += weights[row * PLAIN_WEIGHTS + key] * value_tile[key * STRIDE + at * SHARE + share];
             }
             contexts[at] = number;
         }

@@ -24,6 +24,22 @@ template <class T> __device__ __forceinline__ void load(const T* from, int count
     for (int place = 0; place < Vector<T>::SIZE; ++place) to[place] = to_float(vector.numbers[place]);
 }
 
+// The fp32 numbers that stand beside as many of another kind.
+template <class T> __device__ __forceinline__ void load_floats(
+    const float* from, int count, float (&to)[Vector<T>::SIZE]) {
+    if (count == 1) {
+        to[0] = *from;
+        return;
+    }
+    for (int place = 0; place < Vector<T>::SIZE; place += 4) {
+        const float4 four = *reinterpret_cast<const float4*>(from + place);
+        to[place] = four.x;
+        to[place + 1] = four.y;
+        to[place + 2] = four.z;
+        to[place + 3] = four.w;
+    }
+}
+
 template <class T> __device__ __forceinline__ void add(const T* from, int count, float (&to)[Vector<T>::SIZE]) {
     float numbers[Vector<T>::SIZE];
     load(from, count, numbers);
@@ -101,9 +117,10 @@ template <class T> __device__ __forceinline__ void layer_norm(
     for_columns<T>(columns, place.lane, WARP, [&](int column, int count) {
         float sum[Vector<T>::SIZE];
         sum_of(column, count, sum);
-        for (int at = 0; at < count; ++at) {
-            sum[at] = (sum[at] - mean) * scale * weight[column + at] + (shift ? shift[column + at] : 0.0f);
-        }
+        float weights[Vector<T>::SIZE], shifts[Vector<T>::SIZE] = {};
+        load_floats<T>(weight + column, count, weights);
+        if (shift) load_floats<T>(shift + column, count, shifts);
+        for (int at = 0; at < count; ++at) sum[at] = (sum[at] - mean) * scale * weights[at] + shifts[at];
         store(sum, count, output + start + column);
     });
 }
