@@ -9,9 +9,9 @@ use crate::backend::{Batch, Layout};
 /// Where inputs begin in the bytes of a batch: what a GPU's widest loads want.
 const ALIGNED: usize = 256;
 
-/// What rows of the grid are a multiple of, since those of a bias of attention must begin on 16 bytes to be read by fused
-/// code. It costs no arithmetic.
-const GRAIN: usize = 8;
+/// What rows of the grid are a multiple of: fused attention reads a bias only in rows of so many numbers of fp32, or of half
+/// as many of fp16. It costs no arithmetic.
+pub const GRAIN: usize = 16;
 
 /// Rows are tokens, and in a padded batch padding as well: of each text the run of its tokens, and behind it a run of its
 /// padding, which attends to itself and is read by nobody. So both layouts are one to the operator, and a padded batch
@@ -160,17 +160,17 @@ mod tests {
         let flat = filled(true, &[&[5], &[6, 7], &[]]);
         assert_eq!((flat.ids.as_slice(), flat.positions.as_slice()), (&[5, 6, 7][..], &[0, 0, 1][..]));
         assert_eq!(flat.starts, [0, 1, 3, 3]);
-        // Three runs of eight places: tokens at 0, 8 and 9, and then all the others in their order.
-        assert_eq!(flat.offsets[..4], [0, 8, 9, 1]);
+        // Three runs of sixteen places: tokens at 0, 16 and 17, and then all the others in their order.
+        assert_eq!(flat.offsets[..4], [0, 16, 17, 1]);
         let mut all = flat.offsets.clone();
         all.sort_unstable();
-        assert_eq!(all, (0..24).collect::<Vec<i32>>());
+        assert_eq!(all, (0..48).collect::<Vec<i32>>());
         assert_eq!((flat.first_rows.as_slice(), flat.last_rows.as_slice()), (&[0, 1, 0][..], &[0, 2, 0][..]));
         assert_eq!(flat.seen, [1.0, 1.0, 0.0]);
         assert_eq!(flat.shares[..3], [1.0, 0.0, 0.0]);
-        assert_eq!(flat.shares[8..11], [0.5, 0.5, 0.0]);
-        assert_eq!(flat.shares[16..], [0.0; 8]);
-        assert_eq!(flat.padded_rows[8..11], [1, 2, 0]);
+        assert_eq!(flat.shares[16..19], [0.5, 0.5, 0.0]);
+        assert_eq!(flat.shares[32..], [0.0; 16]);
+        assert_eq!(flat.padded_rows[16..19], [1, 2, 0]);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         assert_eq!(flat.types, [1, 0, 1, 1, 0, 0]);
         assert_eq!(flat.positions, [0, 1, 0, 1, 0, 1]);
         assert_eq!(flat.starts, [0, 1, 2, 4, 4, 4, 6]);
-        assert_eq!(flat.offsets[..6], [0, 8, 16, 17, 40, 41]);
+        assert_eq!(flat.offsets[..6], [0, 16, 32, 33, 80, 81]);
         assert_eq!((flat.first_rows.as_slice(), flat.last_rows.as_slice()), (&[0, 2, 0][..], &[0, 3, 0][..]));
         // The shapes of another batch with as many texts and as long a one are the same.
         let other = filled(false, &[&[1, 2], &[3, 4], &[5, 6]]);

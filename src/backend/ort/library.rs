@@ -74,6 +74,7 @@ impl Libraries {
             Place::Path(path) => {
                 if let Provider::Cuda(_) = provider {
                     self.cuda_needs.iter().try_for_each(|library| preload(library))?;
+                    fuse_attention();
                 }
                 load(path)
             }
@@ -90,6 +91,14 @@ fn from_environment(variable: &str, package: &str) -> Place {
              libonnxruntime.so in there"
         )),
     }
+}
+
+/// ONNX Runtime leaves attention of fp32 unfused for texts of fewer than 256 tokens, and waits for the card in each of its
+/// nodes then, to check what it was given: nothing is prepared meanwhile, and no graph can be captured. There is no other
+/// way to tell it than its environment.
+fn fuse_attention() {
+    // SAFETY: whoever reads the environment in Rust holds its lock, and the library that reads it in C isn't loaded yet.
+    unsafe { std::env::set_var("ORT_MIN_SEQ_LEN_EFFICIENT_ATTENTION_FP32", "0") };
 }
 
 /// Loads a library for others to find: whoever is linked against it gets this one, whatever the search path is, which

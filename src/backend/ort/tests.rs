@@ -436,6 +436,17 @@ fn a_gpu_takes_every_network_as_a_whole() {
     let half = [("memory_fraction", Value::Number(0.5))];
     let memory = load(folder, Task::Classify, &half).0.unwrap().device_memory().unwrap();
     assert_eq!(memory.cap_bytes, Some(memory.total_bytes / 2));
+    // A card of 8 MiB beside what the driver takes: it's enough for one text and not for a thousand.
+    let mut small = request(folder, Task::Classify, &[("arena", "same_as_requested")]);
+    (small.device, small.device_bytes) = (Device::Cuda(0), Some(memory.overhead_bytes + (8 << 20)));
+    let mut session = backend.load(&small).unwrap();
+    let encodings = encode(&mut *session, &expected(folder)[0]);
+    let many: Vec<Encoding> = encodings.iter().cycle().take(4096).cloned().collect();
+    let error = session.run(&Batch::new(&many, true)).unwrap_err();
+    assert!(matches!(error, BackendError::OutOfMemory(_)), "{error}");
+    assert!(session.run(&Batch::new(&encodings[..1], true)).is_ok());
+    let taken = session.device_memory().unwrap();
+    assert!(taken.peak_bytes() <= taken.cap_bytes.unwrap(), "{taken:?}");
     let little = [("memory_fraction", Value::Number(1e-6))];
     assert!(matches!(load(folder, Task::Classify, &little).0, Err(BackendError::OutOfMemory(_))));
 }

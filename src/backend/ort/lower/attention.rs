@@ -1,5 +1,6 @@
 //! Attention: fused into one operator, or spelt out. It's the one place where a batch has to be padded.
 
+use super::super::flat::GRAIN;
 use super::sheet::{integer, integers};
 use super::{Dialect, Element, Input, Lowering, Shown, Tensor};
 use crate::model::ModelError;
@@ -51,9 +52,9 @@ impl<'w> Lowering<'w> {
         Ok(self.sheet.node("", "Split", &[&qkv], 3, vec![integer("axis", -1)]))
     }
 
-    /// Over rows that lie one behind the other, in runs that attend to themselves. It's ONNX Runtime's one operator that is
-    /// fused for rows of any number: `MultiHeadAttention` takes flash attention only without a mask, misreads ranges where
-    /// it doesn't take CUTLASS's (`mask_start` in attention_impl.cu), and doesn't run without cuDNN at all (1.31).
+    /// Over rows that lie one behind the other, in runs that attend to themselves: flash attention in fp16 from Ampere on,
+    /// and else CUTLASS's. `MultiHeadAttention` takes the former only without a mask, misreads ranges where it doesn't take
+    /// the latter (`mask_start` in attention_impl.cu), and doesn't run without cuDNN at all (1.31).
     fn cuda_attention(
         &mut self,
         qkv: Value,
@@ -215,8 +216,8 @@ impl<'w> Lowering<'w> {
 
     fn learned_bias(&mut self, bias: &'w RelativeBias) -> Result<String, ModelError> {
         self.shared(&format!("learned {}", bias.table.name), |lowering| {
-            // Grids of places are filled up to the next 8.
-            let most = lowering.graph.most_tokens.next_multiple_of(8) as isize;
+            // Grids of places are filled up.
+            let most = lowering.graph.most_tokens.next_multiple_of(GRAIN) as isize;
             let heads = bias.table.shape[1];
             let table = lowering.weights.floats(&bias.table.name)?;
             // A row for each distance: with `Gather` along columns OpenVINO 2025.4 writes, in bf16, over memory
