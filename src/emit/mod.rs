@@ -7,6 +7,7 @@ pub mod comparison;
 pub mod env;
 pub mod gpus;
 mod html;
+pub mod memory;
 pub mod monitor;
 pub mod plots;
 pub mod prometheus;
