@@ -5,6 +5,8 @@
 mod compare;
 mod doubt;
 mod figures;
+mod footprint;
+mod growth;
 mod pareto;
 pub mod statistics;
 mod summary;
@@ -15,6 +17,8 @@ use serde::Serialize;
 
 pub use compare::{Comparison, StageComparison, compare};
 pub use doubt::Doubt;
+pub use footprint::{Kept, MemoryReport, MemoryRow, Taken, taken};
+pub use growth::{Growth, Leak, SETTLING};
 pub use statistics::Estimate;
 pub use summary::Summary;
 pub use verdict::{DISTURBED, Verdict};

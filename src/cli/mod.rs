@@ -8,6 +8,7 @@ mod doctor;
 mod exit;
 mod export;
 mod list;
+mod memory;
 mod monitor;
 mod present;
 mod progress;
@@ -43,6 +44,8 @@ enum Verb {
     Compare(compare::Arguments),
     /// Watch GPUs: a live view, CSV, and metrics for Prometheus
     Monitor(monitor::Arguments),
+    /// Measure what models take: memory before, during and after, load times, and leaks
+    Memory(memory::Arguments),
     /// Write the winning model and its settings, ready to deploy
     Export(export::Arguments),
     /// The measured process; speaks docs/PROTOCOL.md
@@ -60,6 +63,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
         Some(Verb::Monitor(arguments)) => monitor::run(&arguments),
+        Some(Verb::Memory(arguments)) => memory::run(arguments),
         Some(Verb::Export(arguments)) => export::run(&arguments),
         Some(Verb::Worker) => {
             let events = crate::worker::claim_stdout()?;

@@ -2,10 +2,12 @@
 //!
 //! One file for each form: the terminal's table, `.env.optimized`, the charts, the page, and cards that are watched.
 
+mod columns;
 pub mod comparison;
 pub mod env;
 pub mod gpus;
 mod html;
+pub mod memory;
 pub mod monitor;
 pub mod plots;
 pub mod prometheus;

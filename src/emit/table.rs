@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
+use super::columns::{self, Column, NEEDED};
 use super::{gain, interval};
 use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
 use crate::suite::Figure;
@@ -21,13 +22,13 @@ pub struct Style {
 
 impl Style {
     /// A paragraph that fits, its later lines indented.
-    fn paragraph(self, text: &str) -> String {
+    pub fn paragraph(self, text: &str) -> String {
         let options =
             textwrap::Options::new(usize::from(self.width)).subsequent_indent("  ").break_words(false);
         textwrap::fill(text, options) + "\n"
     }
 
-    fn bold(self, text: &str) -> String {
+    pub fn bold(self, text: &str) -> String {
         if self.colour { format!("\u{1b}[1m{}\u{1b}[0m\n", text.trim_end()) } else { text.to_owned() }
     }
 
@@ -104,25 +105,11 @@ fn table(stage: &StageAnalysis, shown: &[&Ranked], objective: Figure, style: Sty
             .filter(|column| column.has_some(shown)),
     );
     let baseline = stage.baseline_id.clone();
-    columns.push(Column::new("verdict", NEEDED, move |ranked| {
+    columns.push(Column::new("verdict", NEEDED, move |ranked: &Ranked| {
         let default = if ranked.summary.id == baseline { " default" } else { "" };
         Some(format!("{}{default}", verdict_words(&ranked.verdict)))
     }));
-    fit(&mut columns, shown, style.width);
-    let mut table = plain_table(style);
-    table.set_header(
-        columns
-            .iter()
-            .map(|column| Cell::new(column.title.replace('_', "\n")).set_alignment(column.alignment())),
-    );
-    for ranked in shown {
-        let bold = style.colour && ranked.verdict == Verdict::Won;
-        table.add_row(columns.iter().map(|column| {
-            let cell = Cell::new(column.text(ranked)).set_alignment(column.alignment());
-            if bold { cell.add_attribute(Attribute::Bold) } else { cell }
-        }));
-    }
-    table.trim_fmt()
+    columns::render(columns, shown, style, |ranked| ranked.verdict == Verdict::Won)
 }
 
 /// Lines above, below and under the heading, and none between rows.
@@ -143,54 +130,7 @@ pub fn plain_table(style: Style) -> Table {
     table
 }
 
-/// Columns that are never dropped.
-const NEEDED: u8 = 0;
-
-/// What stands in a column for a candidate, if anything does.
-type CellText = Box<dyn Fn(&Ranked) -> Option<String>>;
-
-struct Column {
-    title: String,
-    /// Of the columns that don't fit, the one with the highest number goes first.
-    dispensable: u8,
-    numeric: bool,
-    cell: CellText,
-}
-
-impl Column {
-    fn new(title: &str, dispensable: u8, cell: impl Fn(&Ranked) -> Option<String> + 'static) -> Self {
-        Column { title: title.to_owned(), dispensable, numeric: false, cell: Box::new(cell) }
-    }
-
-    fn figure(title: &str, dispensable: u8, figure: Figure) -> Self {
-        let cell = move |ranked: &Ranked| {
-            let value = ranked.summary.value(figure)?;
-            Some(figure.print(value).trim_end_matches(" docs/s").to_owned())
-        };
-        Column { numeric: true, ..Column::new(title, dispensable, cell) }
-    }
-
-    fn has_some(&self, shown: &[&Ranked]) -> bool {
-        shown.iter().any(|ranked| (self.cell)(ranked).is_some())
-    }
-
-    fn text(&self, ranked: &Ranked) -> String {
-        (self.cell)(ranked).unwrap_or_else(|| "–".to_owned())
-    }
-
-    fn alignment(&self) -> CellAlignment {
-        if self.numeric { CellAlignment::Right } else { CellAlignment::Left }
-    }
-
-    /// Characters that it takes, with a space on either side and the place of a line that isn't drawn.
-    fn width(&self, shown: &[&Ranked]) -> usize {
-        let cells = shown.iter().map(|ranked| self.text(ranked).chars().count());
-        let title = self.title.split('_').map(|word| word.chars().count());
-        cells.chain(title).max().unwrap_or(0) + 3
-    }
-}
-
-fn knob_columns(shown: &[&Ranked]) -> Vec<Column> {
+fn knob_columns(shown: &[&Ranked]) -> Vec<Column<Ranked>> {
     // A knob that some backends don't have tells nothing as long as the others have one value of it.
     let differs = |value: &dyn Fn(&Ranked) -> Option<String>| {
         let mut values = shown.iter().filter_map(|ranked| value(ranked));
@@ -216,7 +156,15 @@ fn knob_columns(shown: &[&Ranked]) -> Vec<Column> {
     columns
 }
 
-fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column> {
+fn figure_column(title: &str, dispensable: u8, figure: Figure) -> Column<Ranked> {
+    let cell = move |ranked: &Ranked| {
+        let value = ranked.summary.value(figure)?;
+        Some(figure.print(value).trim_end_matches(" docs/s").to_owned())
+    };
+    Column::number(title, dispensable, cell)
+}
+
+fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column<Ranked>> {
     // A heading breaks where it has an underscore.
     let quality = stage.title_of(Figure::Quality).replace(' ', "_");
     let error = move |ranked: &Ranked| {
@@ -224,14 +172,14 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column> {
         Some(format!("{:.1}%", estimate.relative_error() * 100.0))
     };
     let mut columns = vec![
-        Column::figure("docs/s", NEEDED, Figure::Throughput),
-        Column { numeric: true, ..Column::new("±", 4, error) },
-        Column::figure("p50", 5, Figure::Latency),
-        Column::figure("p95", 3, Figure::P95),
-        Column::figure("VRAM", 2, Figure::Vram),
-        Column::figure("RSS", 6, Figure::Rss),
-        Column::figure("energy", 6, Figure::Energy),
-        Column::figure(&quality, 1, Figure::Quality),
+        figure_column("docs/s", NEEDED, Figure::Throughput),
+        Column::number("±", 4, error),
+        figure_column("p50", 5, Figure::Latency),
+        figure_column("p95", 3, Figure::P95),
+        figure_column("VRAM", 2, Figure::Vram),
+        figure_column("RSS", 6, Figure::Rss),
+        figure_column("energy", 6, Figure::Energy),
+        figure_column(&quality, 1, Figure::Quality),
     ];
     let own = match objective {
         Figure::Throughput => return columns,
@@ -247,31 +195,19 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column> {
     };
     // What is tuned for stands first, and is never dropped.
     columns.retain(|column| column.title != own);
-    columns.insert(0, Column::figure(own, NEEDED, objective));
+    columns.insert(0, figure_column(own, NEEDED, objective));
     columns
 }
 
 /// Agreement by the metrics that the suite didn't choose.
-fn other_metrics(stage: &StageAnalysis) -> Vec<Column> {
+fn other_metrics(stage: &StageAnalysis) -> Vec<Column<Ranked>> {
     let others = stage.task.metrics().iter().copied().filter(|metric| *metric != stage.metric);
     let column = |metric: Metric| {
         let cell =
             move |ranked: &Ranked| ranked.summary.agreements.get(&metric).map(|share| format!("{share:.4}"));
-        Column { numeric: true, ..Column::new(&metric.name().replace('-', "_"), 5, cell) }
+        Column::number(&metric.name().replace('-', "_"), 5, cell)
     };
     others.map(column).collect()
-}
-
-/// Drops columns until the rest fits.
-fn fit(columns: &mut Vec<Column>, shown: &[&Ranked], width: u16) {
-    while columns.iter().map(|column| column.width(shown)).sum::<usize>() > usize::from(width) {
-        let Some(worst) =
-            columns.iter().map(|column| column.dispensable).max().filter(|worst| *worst > NEEDED)
-        else {
-            return;
-        };
-        columns.retain(|column| column.dispensable != worst);
-    }
 }
 
 pub fn verdict_words(verdict: &Verdict) -> String {

@@ -89,6 +89,13 @@ pub fn tensors(config: &serde_json::Value, task: Task) -> Result<Vec<graph::Weig
     Ok(weights)
 }
 
+/// How many tokens the network of a folder reads at once, by its configuration alone.
+pub fn most_tokens(folder: &Path, task: Task) -> Result<usize, ModelError> {
+    let config: serde_json::Value = read_json(&folder.join("config.json"))?;
+    let plan = Plan { config: &config, checkpoint: None, task, embedding: arch::Embedding::default() };
+    Ok(arch::build(&plan)?.most_tokens)
+}
+
 fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
     let bytes = std::fs::read(path).map_err(|error| ModelError::file(path, error))?;
     serde_json::from_slice(&bytes).map_err(|error| ModelError::file(path, error))

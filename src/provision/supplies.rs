@@ -1,6 +1,6 @@
 //! What a suite's workers need from this machine, found or fetched before the first trial.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use super::models::{self, Replica};
@@ -23,24 +23,33 @@ pub fn supplies(suite: &Suite, device: Option<&str>, tell: impl Fn(&str)) -> Sup
         let folder = models::resolve(&stage.model, replica).map(|home| home.folder).map_err(not_available);
         supplies.folders.insert(stage.name.clone(), folder);
     }
-    let device = device.and_then(|device| device.parse().ok()).unwrap_or_default();
-    let of_ort =
-        || suite.stages.iter().flat_map(candidates).filter(|candidate| candidate.backend == ort::NAME);
-    let providers: BTreeSet<&str> =
-        of_ort().filter_map(|candidate| ort::library_for(candidate, device)).collect();
-    if of_ort().next().is_some() {
-        let settings = onnxruntime::settings(|provider| {
-            // One that no candidate asks for isn't fetched.
-            let here = onnxruntime::here(provider);
-            if here.is_ok() || !providers.contains(provider) {
-                return here;
-            }
-            tell(&format!("getting ONNX Runtime for the provider {provider}"));
-            onnxruntime::library(provider)
-        });
-        supplies.settings.insert(ort::NAME.to_owned(), settings);
-    }
+    supplies.settings = settings(suite.stages.iter().flat_map(candidates), device, tell);
     supplies
+}
+
+/// What the built-in backends of candidates need to be told, by their names: where the libraries lie that they ask for.
+pub fn settings<'a>(
+    candidates: impl Iterator<Item = &'a Candidate>,
+    device: Option<&str>,
+    tell: impl Fn(&str),
+) -> HashMap<String, serde_json::Value> {
+    let device = device.and_then(|device| device.parse().ok()).unwrap_or_default();
+    let of_ort: Vec<&Candidate> = candidates.filter(|candidate| candidate.backend == ort::NAME).collect();
+    if of_ort.is_empty() {
+        return HashMap::new();
+    }
+    let providers: BTreeSet<&str> =
+        of_ort.into_iter().filter_map(|candidate| ort::library_for(candidate, device)).collect();
+    let settings = onnxruntime::settings(|provider| {
+        // One that no candidate asks for isn't fetched.
+        let here = onnxruntime::here(provider);
+        if here.is_ok() || !providers.contains(provider) {
+            return here;
+        }
+        tell(&format!("getting ONNX Runtime for the provider {provider}"));
+        onnxruntime::library(provider)
+    });
+    HashMap::from([(ort::NAME.to_owned(), settings)])
 }
 
 fn is_here(model: &str) -> bool {

@@ -17,6 +17,35 @@ pub fn peak_bytes(pid: u32) -> Option<u64> {
     (!peaks.is_empty()).then(|| peaks.iter().sum())
 }
 
+/// Memory of a process and its children at a moment, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostMemory {
+    /// Resident: in the machine's memory.
+    pub rss: u64,
+    /// Virtual: reserved in its address space, whether there's memory behind it or not.
+    pub vms: u64,
+    /// The most that was ever reserved since the process began.
+    pub vms_peak: u64,
+}
+
+/// What a process and its children have at the moment. Pages that they share are counted for each of them.
+pub fn now(pid: u32) -> Option<HostMemory> {
+    let of_one = |pid: u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+        // The kernel counts `VmRSS` for each core apart and adds up now and then, which is off by up to half a megabyte
+        // on two cores; where it's allowed to, it counts the pages themselves.
+        let counted = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+        let rss = bytes_of(&counted, "Rss:").or_else(|| bytes_of(&status, "VmRSS:"))?;
+        let (vms, vms_peak) = (bytes_of(&status, "VmSize:")?, bytes_of(&status, "VmPeak:")?);
+        Some(HostMemory { rss, vms, vms_peak })
+    };
+    family(pid).into_iter().filter_map(of_one).reduce(|sum, one| HostMemory {
+        rss: sum.rss + one.rss,
+        vms: sum.vms + one.vms,
+        vms_peak: sum.vms_peak + one.vms_peak,
+    })
+}
+
 /// Whether this system tells the peak memory of processes.
 pub fn sees_worker_memory() -> bool {
     peak_of(std::process::id()).is_some()
@@ -24,7 +53,12 @@ pub fn sees_worker_memory() -> bool {
 
 fn peak_of(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    bytes_of(&status, "VmHWM:")
+}
+
+/// A line such as `VmHWM:  1234 kB`, in bytes.
+fn bytes_of(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -69,5 +103,24 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert_eq!(peak_bytes(child.id()), None);
+        assert_eq!(now(child.id()), None);
+    }
+
+    #[test]
+    fn memory_that_is_taken_is_seen_at_once_and_to_the_page() {
+        // Other tests of this process take memory meanwhile, so a child of ours does it: a shell with a long word.
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "read a; x=$(head -c 33554432 /dev/zero | tr '\\0' x); echo; read b"]);
+        shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = shell.spawn().unwrap();
+        let (mut input, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let before = now(child.id()).unwrap();
+        std::io::Write::write_all(&mut input, b"\n").unwrap();
+        std::io::Read::read_exact(&mut output, &mut [0]).unwrap();
+        let after = now(child.id()).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(after.rss >= before.rss + (32 << 20), "{before:?} {after:?}");
+        assert!(after.vms >= after.rss && after.vms_peak >= after.vms, "{after:?}");
     }
 }

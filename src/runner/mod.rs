@@ -4,13 +4,16 @@
 //! suites; knows nothing of journals and searches.
 
 mod failure;
+mod footprint;
 mod interrupt;
 mod memory;
+mod page_cache;
 mod process;
 mod supplies;
 mod trial;
 
 pub use failure::{Failure, Status};
+pub use footprint::{Course, Footprint, Levels, Round};
 pub use interrupt::Interrupt;
 pub use memory::sees_worker_memory;
 pub use supplies::Supplies;

@@ -13,7 +13,8 @@ use super::failure::{Failure, Status};
 use super::interrupt::Interrupt;
 use super::memory;
 use super::trial::Stopped;
-use crate::worker::protocol::{Ask, Event, Request, What};
+use crate::target::Target;
+use crate::worker::protocol::{self, Ask, Event, Load, Loaded, Request, What};
 
 /// Of stderr the end is kept, where the reason stands.
 const STDERR_KEPT: usize = 4096;
@@ -145,6 +146,41 @@ impl WorkerProcess {
         }
     }
 
+    /// Has it load, and holds what it says of that against what was asked.
+    pub fn load(
+        &mut self,
+        load: Load,
+        target: &Target,
+        timeout: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Loaded, Trouble> {
+        let event = self.ask(Ask::Load(Box::new(load)), timeout, interrupt)?;
+        let fail =
+            |status, reason: String| Err(Trouble::Failure(self.with_stderr(Failure::new(status, reason))));
+        match event {
+            What::Loaded(loaded) if loaded.protocol != protocol::VERSION => fail(
+                Status::Refused,
+                format!(
+                    "the worker speaks version {} of the protocol, not {}",
+                    loaded.protocol,
+                    protocol::VERSION
+                ),
+            ),
+            What::Loaded(loaded) if loaded.version.trim().is_empty() => {
+                fail(Status::Refused, "the worker states no version of what it loaded".to_owned())
+            }
+            What::Loaded(loaded) if !(0.0..=1e6).contains(&loaded.seconds) => {
+                fail(Status::Garbage, format!("a load that took {} s", loaded.seconds))
+            }
+            What::Loaded(loaded) => match target.excludes(&loaded.device).filter(|_| !loaded.simulated) {
+                Some(why) => fail(Status::Refused, why),
+                None => Ok(loaded),
+            },
+            What::Failed { kind, message } => fail(kind.into(), message),
+            event => Err(unexpected(&event, "loaded")),
+        }
+    }
+
     /// Whether it's no more.
     pub fn has_ended(&self) -> bool {
         self.exit.is_some() || has_ended(&self.child)
@@ -252,6 +288,13 @@ impl Drop for WorkerProcess {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+pub fn unexpected(event: &What, wanted: &str) -> Trouble {
+    Trouble::Failure(Failure::new(
+        Status::Garbage,
+        format!("event {:?} where {wanted:?} was due", event.name()),
+    ))
 }
 
 /// Writes what is sent until nobody sends any more, or nobody reads any more.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Failure, Status};
 use super::interrupt::Interrupt;
 use super::memory;
-use super::process::{Trouble, WorkerProcess};
+use super::process::{Trouble, WorkerProcess, unexpected};
 use super::supplies::Supplies;
 use crate::backend::DeviceMemory;
 use crate::knob::{Applies, Candidate, Value};
@@ -412,34 +412,8 @@ impl<'a> Runner<'a> {
             settings,
             corpus: self.corpus.display().to_string(),
         };
-        let event = process.ask(Ask::Load(Box::new(load)), self.suite.timeouts.load, &self.interrupt)?;
-        let fail = |status, reason: String| {
-            Err(Trouble::Failure(Failure { stderr: process.stderr(), ..Failure::new(status, reason) }))
-        };
-        match event {
-            What::Loaded(loaded) if loaded.protocol != protocol::VERSION => fail(
-                Status::Refused,
-                format!(
-                    "the worker speaks version {} of the protocol, not {}",
-                    loaded.protocol,
-                    protocol::VERSION
-                ),
-            ),
-            What::Loaded(loaded) if loaded.version.trim().is_empty() => {
-                fail(Status::Refused, "the worker states no version of what it loaded".to_owned())
-            }
-            What::Loaded(loaded) if !(0.0..=1e6).contains(&loaded.seconds) => {
-                fail(Status::Garbage, format!("a load that took {} s", loaded.seconds))
-            }
-            What::Loaded(loaded) => {
-                match self.target.excludes(&loaded.device).filter(|_| !loaded.simulated) {
-                    Some(why) => fail(Status::Refused, why),
-                    None => Ok(Ready { key: key.to_owned(), process, loaded, before }),
-                }
-            }
-            What::Failed { kind, message } => fail(kind.into(), message),
-            event => Err(unexpected(&event, "loaded")),
-        }
+        let loaded = process.load(load, self.target, self.suite.timeouts.load, &self.interrupt)?;
+        Ok(Ready { key: key.to_owned(), process, loaded, before })
     }
 
     /// Where the stage's model lies. Only backends that read it must have it; the others find models by themselves.
@@ -508,13 +482,6 @@ impl<'a> Runner<'a> {
             _ => failure,
         }
     }
-}
-
-fn unexpected(event: &What, wanted: &str) -> Trouble {
-    Trouble::Failure(Failure::new(
-        Status::Garbage,
-        format!("event {:?} where {wanted:?} was due", event.name()),
-    ))
 }
 
 #[cfg(test)]

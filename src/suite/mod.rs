@@ -22,8 +22,8 @@ use crate::knob::{Applies, Candidate, KnobSpec};
 use crate::task::{Document, Metric, Task};
 
 pub use budget::{Budget, SearchKind};
-pub use build::parse;
-pub use corpus::{SYLLABLES, Source as CorpusSource};
+pub use build::{built_in_backends, parse};
+pub use corpus::{SYLLABLES, Source as CorpusSource, Synthetic};
 pub use figure::{Figure, Limit};
 pub use problem::Problem;
 pub use source::{Folder, SuiteSource, built_in_names};
@@ -138,6 +138,11 @@ impl ChosenBackend {
     /// Whether it runs a model out of a folder that we find for it.
     pub fn reads_models(&self) -> bool {
         matches!(&self.engine, Engine::BuiltIn { .. }) && self.kind != fake::NAME
+    }
+
+    /// The candidate that sets nothing.
+    pub fn default_candidate(&self) -> Candidate {
+        space::candidate_of(self, |spec| spec.default.clone())
     }
 }
 

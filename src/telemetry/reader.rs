@@ -27,6 +27,21 @@ pub struct Sample {
     pub busy: Option<Vec<(u32, u32)>>,
 }
 
+impl Sample {
+    /// In use on the whole card.
+    pub fn used_bytes(&self) -> Option<u64> {
+        self.memory.map(|memory| memory.used_bytes)
+    }
+
+    /// Memory of these processes, where the card lists one of them and tells what each of them has.
+    pub fn bytes_of(&self, belongs: impl Fn(u32) -> bool) -> Option<u64> {
+        let own = self.processes.as_ref()?.iter().filter(|process| belongs(process.pid));
+        // One of whom it isn't known makes the sum unknown.
+        let bytes = own.map(|process| process.bytes).collect::<Option<Vec<u64>>>()?;
+        (!bytes.is_empty()).then(|| bytes.iter().sum())
+    }
+}
+
 /// How much is asked of a card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Depth {

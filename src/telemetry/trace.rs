@@ -138,11 +138,10 @@ pub(super) struct Trace {
 impl Trace {
     pub fn telemetry(&self) -> Telemetry {
         let samples = &self.samples;
-        let used = |sample: &Sample| sample.memory.map(|memory| memory.used_bytes);
         // The first sample is of before the worker heard of it: what it holds from the candidate before isn't this one's.
         let own_samples = if samples.len() > 1 { &samples[1..] } else { &samples[..] };
-        let peak_device_bytes = own_samples.iter().filter_map(used).max();
-        let device_bytes_before = self.before.as_ref().and_then(used);
+        let peak_device_bytes = own_samples.iter().filter_map(Sample::used_bytes).max();
+        let device_bytes_before = self.before.as_ref().and_then(Sample::used_bytes);
         let own = own_samples.iter().filter_map(|sample| self.own_bytes(sample)).max();
         let grown =
             peak_device_bytes.zip(device_bytes_before).map(|(peak, before)| peak.saturating_sub(before));
@@ -175,11 +174,7 @@ impl Trace {
     }
 
     fn own_bytes(&self, sample: &Sample) -> Option<u64> {
-        let processes = sample.processes.as_ref()?;
-        let own = processes.iter().filter(|process| self.family.contains(&process.pid));
-        // One of whom it isn't known makes the sum unknown.
-        let bytes = own.map(|process| process.bytes).collect::<Option<Vec<u64>>>()?;
-        (!bytes.is_empty()).then(|| bytes.iter().sum())
+        sample.bytes_of(|pid| self.family.contains(&pid))
     }
 
     /// Whether the driver lists the worker under the number by which we know it.

@@ -29,6 +29,7 @@ pub type Family = Box<dyn Fn() -> Vec<u32> + Send>;
 
 enum Ask {
     Look(Sender<Option<Sample>>),
+    Glance(Sender<Option<Sample>>),
     Begin(Box<(Option<Sample>, Family)>, Sender<()>),
     End(Sender<Telemetry>),
 }
@@ -74,6 +75,11 @@ impl Watch {
         self.ask(Ask::Look)?
     }
 
+    /// The card at this moment, whoever is on it.
+    pub fn glance(&mut self) -> Option<Sample> {
+        self.ask(Ask::Glance)?
+    }
+
     /// Begins to sample. `before` is the card before the worker was started.
     pub fn begin(&mut self, before: Option<Sample>, family: Family) {
         self.ask(|reply| Ask::Begin(Box::new((before, family)), reply));
@@ -113,6 +119,10 @@ fn serve(asks: Receiver<Ask>, mut station: Station) {
         // Whoever asked may have lost patience: then the answer goes nowhere.
         match ask {
             Ok(Ask::Look(reply)) => _ = reply.send(station.look()),
+            Ok(Ask::Glance(reply)) => {
+                station.ready();
+                _ = reply.send(station.read(Depth::All));
+            }
             Ok(Ask::Begin(with, reply)) => {
                 station.begin(with.0, with.1);
                 _ = reply.send(());
@@ -358,6 +368,8 @@ mod tests {
             Some(Load { gpu_percent: 0, memory_percent: 0 })
         );
         watch.begin(before, Box::new(Vec::new));
+        // What is asked for meanwhile is no sample of the measurement.
+        assert_eq!(watch.glance().and_then(|sample| sample.used_bytes()), Some(2 << 30));
         assert_eq!(watch.end().unwrap().samples, 2);
         let mut watch = Watch::new(|| Err(NvmlError::LibraryNotFound.into()), INTERVAL);
         assert_eq!(watch.look(), None);

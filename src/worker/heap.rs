@@ -1,4 +1,5 @@
-//! Memory that loading took and freed: the allocator keeps it, and it would be counted as the model's.
+//! Memory that was taken and freed: the allocator keeps it. After a load it would be counted as the model's, and after an
+//! unload nobody else could have it.
 
 /// Gives it back to the system, where the allocator can be told to.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]

@@ -93,6 +93,7 @@ fn answer(model: &mut Option<Model>, ask: Ask) -> Result<What, BackendError> {
         Ask::Measure(request) => measure(loaded(model)?, request).map(What::Measured),
         Ask::Unload => {
             *model = None;
+            heap::trim();
             Ok(What::Unloaded)
         }
     }

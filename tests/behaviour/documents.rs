@@ -165,6 +165,12 @@ fn the_metrics_and_columns_of_the_monitor_are_explained() {
 }
 
 #[test]
+fn the_columns_of_memory_are_explained() {
+    let readme = document("results/README.md");
+    assert_eq!(first_column(section(&readme, "memory.csv")), set(autotune::emit::memory::COLUMNS));
+}
+
+#[test]
 fn every_verb_and_flag_is_in_the_readme() {
     let readme = document("README.md");
     let help = autotune(&["--help"]).output().unwrap();

@@ -7,6 +7,7 @@ mod hostile;
 mod interrupt;
 mod kills;
 mod layers;
+mod memory;
 mod mishaps;
 mod monitor;
 mod mutations;

@@ -80,6 +80,8 @@ impl Backend for Fake {
         session.pace.spend(milliseconds(self.script.load_ms));
         session.misbehave(Phase::Load)?;
         session.take(0)?;
+        // Written to, so that there's memory behind it: a page that nobody has touched is none.
+        vec![1u8; (self.script.leak_mib * Bytes::MIB as f64) as usize].leak();
         Ok(Box::new(session))
     }
 }

@@ -43,6 +43,9 @@ pub struct Script {
     pub token_kib: f64,
     #[serde(default = "default_capacity")]
     pub capacity_mib: f64,
+    /// Memory of the host that each load takes for real, and that nobody ever gives back.
+    #[serde(default)]
+    pub leak_mib: f64,
     #[serde(default)]
     pub knobs: DeclaredKnobs,
     #[serde(default)]
@@ -177,6 +180,8 @@ impl Script {
             ("memory_mib", self.memory_mib, 1e9),
             ("token_kib", self.token_kib, 1e9),
             ("capacity_mib", self.capacity_mib, 1e9),
+            // This one is taken for real.
+            ("leak_mib", self.leak_mib, 1024.0),
         ];
         let factors = self.rules.iter().flat_map(|rule| {
             [

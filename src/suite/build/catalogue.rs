@@ -17,10 +17,7 @@ use crate::units::did_you_mean;
 
 /// Every backend that a stage may name: the built-in ones, and those that the suite describes.
 pub(super) fn read(text: Text, wire: Option<Spanned<DeValue>>) -> Result<Vec<ChosenBackend>, Problem> {
-    let mut catalogue = Vec::new();
-    for name in backend::BUILT_IN.into_iter().filter(|name| *name != fake::NAME) {
-        catalogue.push(built_in(name));
-    }
+    let mut catalogue = built_in_backends();
     let Some(wire) = wire else { return Ok(catalogue) };
     let span = wire.span();
     let DeValue::Table(tables) = wire.into_inner() else {
@@ -37,7 +34,11 @@ pub(super) fn read(text: Text, wire: Option<Spanned<DeValue>>) -> Result<Vec<Cho
     Ok(catalogue)
 }
 
-/// A built-in backend that needs no settings.
+/// The built-in backends that need no settings.
+pub fn built_in_backends() -> Vec<ChosenBackend> {
+    backend::BUILT_IN.into_iter().filter(|name| *name != fake::NAME).map(built_in).collect()
+}
+
 fn built_in(name: &str) -> ChosenBackend {
     let own = backend::open(name, serde_json::Value::Null).map(|backend| backend.knobs()).unwrap_or_default();
     ChosenBackend {

@@ -6,6 +6,8 @@ mod catalogue;
 mod corpus;
 mod stage;
 
+pub use catalogue::built_in_backends;
+
 use std::str::FromStr;
 use std::time::Duration;
 
