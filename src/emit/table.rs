@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use comfy_table::{Attribute, Cell, CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::{gain, interval};
-use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
+use crate::analysis::{Analysis, Provenance, Ranked, StageAnalysis, Verdict};
 use crate::suite::Figure;
 use crate::task::Metric;
 
@@ -41,6 +41,14 @@ impl Style {
 /// The whole outcome, stage by stage, with the winners last.
 pub fn render(analysis: &Analysis, style: Style) -> String {
     let mut text = String::new();
+    if analysis.provenance == Provenance::Predicted {
+        let target = &analysis.target;
+        text.push_str(
+            &style.caution(&format!(
+                "PREDICTED for {target}, from figures of data sheets; nothing was measured"
+            )),
+        );
+    }
     for stage in &analysis.stages {
         text.push_str(&stage_text(stage, analysis, style));
         text.push('\n');

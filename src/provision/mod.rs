@@ -16,7 +16,7 @@ pub mod tokenizer;
 mod wheel;
 
 pub use doctor::{Finding, examine};
-pub use supplies::supplies;
+pub use supplies::{outlines, supplies};
 
 /// Something that isn't here and can't be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@
 mod failure;
 mod interrupt;
 mod memory;
+mod predicted;
 mod process;
 mod supplies;
 mod trial;
@@ -13,5 +14,6 @@ mod trial;
 pub use failure::{Failure, Status};
 pub use interrupt::Interrupt;
 pub use memory::sees_worker_memory;
+pub use predicted::{Between, Predicted, PredictedBytes};
 pub use supplies::Supplies;
 pub use trial::{Recording, References, Runner, Stopped, Trial};

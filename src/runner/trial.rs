@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Failure, Status};
 use super::interrupt::Interrupt;
 use super::memory;
+use super::predicted::Predicted;
 use super::process::{Trouble, WorkerProcess};
 use super::supplies::Supplies;
 use crate::knob::{Applies, Candidate, Value};
+use crate::pipeline::Pass;
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
-use crate::target::Target;
+use crate::target::{Provenance, Target};
 use crate::task::{Answer, Disagreement, Document, Metric, agreement};
 use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{self, Ask, Load, Loaded, Measure, Measured, What};
@@ -46,12 +48,58 @@ pub struct Recording {
     pub agreements: IndexMap<Metric, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
+    /// In place of a measurement, when nothing is measured. A failure beside it is predicted, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Predicted>,
+    /// The device memory that was to be expected, whatever was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_vram_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     /// From the start of the trial to its end, loading and checking included.
     pub wall_seconds: f64,
+}
+
+impl Recording {
+    /// One in which nothing has happened yet.
+    pub fn blank(stage: &str, candidate: &Candidate, round: u32) -> Recording {
+        Recording {
+            stage: stage.to_owned(),
+            id: candidate.id(),
+            candidate: candidate.clone(),
+            round,
+            loaded: None,
+            fresh: false,
+            quality: None,
+            agreements: IndexMap::new(),
+            measured: None,
+            predicted: None,
+            predicted_vram_bytes: None,
+            peak_rss_bytes: None,
+            failure: None,
+            wall_seconds: 0.0,
+        }
+    }
+
+    /// The passes that figures come from, measured or predicted.
+    pub fn passes(&self) -> &[Pass] {
+        let predicted = || self.predicted.as_ref()?.pass.as_ref().map(std::slice::from_ref);
+        match &self.measured {
+            Some(measured) => &measured.passes,
+            None => predicted().unwrap_or_default(),
+        }
+    }
+
+    /// How its figures came, if there are any or a prediction says why there are none.
+    pub fn provenance(&self) -> Option<Provenance> {
+        match (&self.predicted, &self.loaded) {
+            (Some(_), _) => Some(Provenance::Predicted),
+            (None, Some(loaded)) if loaded.simulated => Some(Provenance::Simulated),
+            (None, loaded) => loaded.as_ref().map(|_| Provenance::Measured),
+        }
+    }
 }
 
 /// The right answers of each stage, by its name.
@@ -196,20 +244,7 @@ impl<'a> Runner<'a> {
     }
 
     fn attempt(&mut self, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
-        let mut recording = Recording {
-            stage: trial.stage.name.clone(),
-            id: trial.candidate.id(),
-            candidate: trial.candidate.clone(),
-            round: trial.round,
-            loaded: None,
-            fresh: false,
-            quality: None,
-            agreements: IndexMap::new(),
-            measured: None,
-            peak_rss_bytes: None,
-            failure: None,
-            wall_seconds: 0.0,
-        };
+        let mut recording = Recording::blank(&trial.stage.name, trial.candidate, trial.round);
         match self.fill(&mut recording, trial, references) {
             Ok(()) => {}
             Err(Trouble::Stopped(stopped)) => {

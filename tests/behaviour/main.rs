@@ -11,6 +11,7 @@ mod mishaps;
 mod mutations;
 mod networks;
 mod optimum;
+mod predictions;
 mod real_engines;
 mod resume;
 mod support;
