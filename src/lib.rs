@@ -42,6 +42,8 @@ pub mod search;
 
 pub mod analysis;
 
+pub mod predict;
+
 pub mod emit;
 
 pub mod monitor;

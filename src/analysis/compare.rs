@@ -126,6 +126,11 @@ fn shared(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Shared> {
 }
 
 fn estimate(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Estimate> {
+    let (before, after) = (&then.summary, &now.summary);
+    if before.predicted_within.or(after.predicted_within).is_some() {
+        // Of two cards, or of a card and its prediction: nothing that they have in common cancels.
+        return Some(after.figure(objective)?.over(before.figure(objective)?));
+    }
     ratio(&now.summary.samples, &then.summary.samples)
         .or_else(|| Some(Estimate::exact(now.summary.value(objective)? / then.summary.value(objective)?)))
 }

@@ -17,6 +17,13 @@ const NOISY: f64 = 0.05;
 #[serde(tag = "doubt", rename_all = "kebab-case")]
 pub enum Doubt {
     Simulated,
+    Predicted {
+        low: f64,
+        high: f64,
+    },
+    PredictedTies {
+        candidates: usize,
+    },
     FewRounds {
         rounds: usize,
     },
@@ -80,6 +87,13 @@ impl Doubt {
             Doubt::Simulated => {
                 "these figures are simulated by a script: they say nothing of any machine".to_owned()
             }
+            Doubt::Predicted { low, high } => format!(
+                "predicted from figures of data sheets, not measured: times may be {low:.2} to {high:.2} times these, and \
+                 quality isn't checked; run autotune on the machine that has the card"
+            ),
+            Doubt::PredictedTies { candidates } => {
+                format!("{}, as far as a prediction can tell: measure them", others(*candidates))
+            }
             Doubt::FewRounds { rounds } => format!(
                 "candidates are compared by {rounds} round{}: too few to see drift; raise `rounds` or the budget",
                 if *rounds == 1 { "" } else { "s" }
@@ -97,14 +111,7 @@ impl Doubt {
                 )
             }
             Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
-            Doubt::Ties { candidates } => {
-                let others = if *candidates == 1 {
-                    "one other candidate".to_owned()
-                } else {
-                    format!("{candidates} other candidates")
-                };
-                format!("{others} can't be told apart from the winner: raise `rounds`")
-            }
+            Doubt::Ties { candidates } => format!("{}: raise `rounds`", others(*candidates)),
             Doubt::MixedVersions { versions } => {
                 format!(
                     "the library changed while the run lasted: {}; measure anew",
@@ -143,6 +150,12 @@ impl Doubt {
     }
 }
 
+fn others(tied: usize) -> String {
+    let others =
+        if tied == 1 { "one other candidate".to_owned() } else { format!("{tied} other candidates") };
+    format!("{others} can't be told apart from the winner")
+}
+
 /// The doubts about one stage.
 pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     let mut doubts = Vec::new();
@@ -161,7 +174,12 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         doubts.push(Doubt::MixedVersions { versions: mixed.summary.versions.clone() });
     }
     let Some(winner) = stage.winner() else { return doubts };
-    if stage.rounds_compared < 3 {
+    let predicted = winner.summary.predicted_within.is_some();
+    if let Some(throughput) = winner.summary.figure(Figure::Throughput).filter(|_| predicted) {
+        let (low, high) = (throughput.value / throughput.high, throughput.value / throughput.low);
+        doubts.push(Doubt::Predicted { low, high });
+    }
+    if stage.rounds_compared < 3 && !predicted {
         doubts.push(Doubt::FewRounds { rounds: stage.rounds_compared });
     }
     if let Some(spread) = winner.summary.spread.filter(|spread| *spread > NOISY) {
@@ -170,7 +188,10 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     let ties =
         stage.candidates.iter().filter(|ranked| matches!(ranked.verdict, Verdict::Tied { .. })).count();
     if ties > 0 {
-        doubts.push(Doubt::Ties { candidates: ties });
+        doubts.push(match predicted {
+            true => Doubt::PredictedTies { candidates: ties },
+            false => Doubt::Ties { candidates: ties },
+        });
     }
     doubts.extend(edges(stage, suite));
     doubts

@@ -2,7 +2,7 @@
 
 use super::statistics::{Estimate, Rounds, estimate, median};
 use crate::pipeline::Pass;
-use crate::runner::{Failure, Recording};
+use crate::runner::{Failure, Predicted, Recording};
 use crate::suite::Figure;
 use crate::units::quantile;
 
@@ -26,10 +26,12 @@ impl<'a> Trials<'a> {
     }
 
     pub fn passes(&self) -> impl Iterator<Item = &'a Pass> {
-        self.counted()
-            .into_iter()
-            .filter_map(|recording| recording.measured.as_ref())
-            .flat_map(|measured| &measured.passes)
+        self.counted().into_iter().flat_map(|recording| recording.passes())
+    }
+
+    /// What figures and failure were predicted by, if nothing was measured.
+    pub fn predicted(&self) -> Option<&'a Predicted> {
+        self.recordings.iter().find_map(|recording| recording.predicted.as_ref())
     }
 
     /// The samples of a figure that passes give, a list a round; nothing for one that is read once a trial.
@@ -38,8 +40,7 @@ impl<'a> Trials<'a> {
         let rounds = self.recordings.iter().map(|recording| recording.round as usize + 1).max()?;
         let mut samples = vec![Vec::new(); rounds];
         for recording in self.counted() {
-            let passes = recording.measured.iter().flat_map(|measured| &measured.passes);
-            samples[recording.round as usize].extend(passes.filter_map(&sample));
+            samples[recording.round as usize].extend(recording.passes().iter().filter_map(&sample));
         }
         Some(samples)
     }
@@ -54,6 +55,9 @@ impl<'a> Trials<'a> {
 
     /// A figure with its interval, which takes a thousand times as long.
     pub fn estimate(&self, figure: Figure) -> Option<Estimate> {
+        if let Some(predicted) = self.predicted() {
+            return self.predicted_estimate(figure, predicted);
+        }
         match self.samples(figure) {
             Some(samples) => estimate(&samples),
             None => self.read(figure).map(Estimate::exact),
@@ -74,6 +78,21 @@ impl<'a> Trials<'a> {
             Figure::Quality => all.filter_map(|recording| recording.quality).next(),
             _ => None,
         }
+    }
+}
+
+impl Trials<'_> {
+    /// A predicted figure with the interval that was predicted with it.
+    fn predicted_estimate(&self, figure: Figure, predicted: &Predicted) -> Option<Estimate> {
+        if figure == Figure::Vram {
+            let peak = predicted.peak_vram?;
+            return Some(Estimate { value: peak.value as f64, low: peak.low as f64, high: peak.high as f64 });
+        }
+        let value = self.value(figure)?;
+        let (low, high) = (predicted.between.low, predicted.between.high);
+        // All that is predicted besides memory is a time, or so much in a time.
+        let times = if figure.more_is_better() { (high.recip(), low.recip()) } else { (low, high) };
+        Some(Estimate { value, low: value * times.0, high: value * times.1 })
     }
 }
 

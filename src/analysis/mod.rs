@@ -29,7 +29,8 @@ use crate::knob::Candidate;
 use crate::runner::Recording;
 use crate::search::Observation;
 use crate::store::{Entry, Run};
-use crate::suite::{Figure, Stage, Suite};
+use crate::suite::{Figure, Limit, Stage, Suite};
+use crate::target;
 use crate::task::{Metric, Task};
 
 /// What a run found. `best.json` is its serialised form.
@@ -49,6 +50,8 @@ pub struct Analysis {
 #[serde(rename_all = "lowercase")]
 pub enum Provenance {
     Measured,
+    /// By the cost model, for a card that isn't asked.
+    Predicted,
     Simulated,
     /// Some backends are real and some are scripted.
     Mixed,
@@ -58,6 +61,7 @@ impl Provenance {
     pub fn name(self) -> &'static str {
         match self {
             Provenance::Measured => "measured",
+            Provenance::Predicted => "predicted",
             Provenance::Simulated => "simulated",
             Provenance::Mixed => "partly simulated",
         }
@@ -152,13 +156,7 @@ impl Analysis {
 pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
     let stages: Vec<StageAnalysis> =
         suite.stages.iter().map(|stage| analyse_stage(suite, stage, run)).collect();
-    let simulated = |recording: &Recording| recording.loaded.as_ref().map(|loaded| loaded.simulated);
-    let simulations: Vec<bool> = run.recordings.iter().filter_map(simulated).collect();
-    let provenance = match (simulations.contains(&true), simulations.contains(&false)) {
-        (true, true) => Provenance::Mixed,
-        (true, false) => Provenance::Simulated,
-        _ => Provenance::Measured,
-    };
+    let provenance = provenance(&run.recordings);
     Analysis {
         suite: suite.name.clone(),
         target: run.header.target.description.clone(),
@@ -179,6 +177,19 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
     }
 }
 
+fn provenance(recordings: &[Recording]) -> Provenance {
+    let known: Vec<target::Provenance> = recordings.iter().filter_map(Recording::provenance).collect();
+    let has = |one| known.contains(&one);
+    if has(target::Provenance::Predicted) {
+        return Provenance::Predicted;
+    }
+    match (has(target::Provenance::Simulated), has(target::Provenance::Measured)) {
+        (true, true) => Provenance::Mixed,
+        (true, false) => Provenance::Simulated,
+        _ => Provenance::Measured,
+    }
+}
+
 fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     let summaries = summaries(suite, stage, &run.recordings);
     let ranking = verdict::rank(summaries, &stage.limits, suite.objective);
@@ -186,6 +197,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         ranking.candidates.into_iter().map(|(summary, verdict)| Ranked { verdict, summary }).collect();
     let able = candidates.iter().filter(|ranked| !matches!(ranked.verdict, Verdict::Excluded { .. }));
     let able: Vec<&Summary> = able.map(|ranked| &ranked.summary).collect();
+    let predicted = candidates.iter().any(|ranked| ranked.summary.predicted_within.is_some());
     let front = pareto::front(&able).into_iter().map(|place| able[place].id.clone()).collect();
     let mut analysis = StageAnalysis {
         name: stage.name.clone(),
@@ -193,7 +205,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         model: stage.model.clone(),
         replica: stage.replica,
         metric: stage.metric,
-        limits: stage.limits.iter().map(ToString::to_string).collect(),
+        limits: stage.limits.iter().map(|limit| said(limit, predicted)).collect(),
         swept: stage.swept.clone(),
         rounds_compared: ranking.rounds,
         gain: None,
@@ -210,11 +222,20 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     };
     analysis.gain = analysis.winner().zip(analysis.baseline()).and_then(|(winner, baseline)| {
         let (won, base) = (&winner.summary, &baseline.summary);
-        statistics::ratio(&won.samples, &base.samples)
-            .or_else(|| Some(Estimate::exact(won.value(suite.objective)? / base.value(suite.objective)?)))
+        let read = won.value(suite.objective)? / base.value(suite.objective)?;
+        Some(won.beside(base, statistics::ratio(&won.samples, &base.samples), read))
     });
     analysis.doubts = doubt::about_stage(&analysis, suite);
     analysis
+}
+
+/// A limit, and whether anything was held against it.
+fn said(limit: &Limit, predicted: bool) -> String {
+    if predicted && verdict::never_predicted(limit.figure) {
+        format!("{limit} (not checked: predicted)")
+    } else {
+        limit.to_string()
+    }
 }
 
 fn summaries(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Summary> {
@@ -239,10 +260,12 @@ pub fn observe(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Ob
         let failure = trials.failure();
         let value = |figure| trials.value(figure);
         let turned = |value: f64| if suite.objective.more_is_better() { value } else { -value };
+        let predicted = trials.predicted().is_some();
         Some(Observation {
             candidate: recordings.first()?.candidate.clone(),
             score: value(suite.objective).filter(|_| failure.is_none()).map(turned),
-            meets_limits: verdict::eligible(failure, value, &stage.limits, suite.objective).is_ok(),
+            meets_limits: verdict::eligible(failure, predicted, value, &stage.limits, suite.objective)
+                .is_ok(),
         })
     };
     candidates.filter_map(observation).collect()

@@ -29,6 +29,16 @@ impl Estimate {
         (self.low..=self.high).contains(&value)
     }
 
+    /// The ratio of two figures that have nothing in common but their intervals.
+    pub fn over(self, other: Estimate) -> Self {
+        Estimate { value: self.value / other.value, low: self.low / other.high, high: self.high / other.low }
+    }
+
+    /// The same figure, doubted by a factor either way.
+    pub fn within(self, factor: f64) -> Self {
+        Estimate { value: self.value, low: self.low / factor, high: self.high * factor }
+    }
+
     /// Half of the interval's width, as a share of the value.
     pub fn relative_error(&self) -> f64 {
         (self.high - self.low) / 2.0 / self.value.abs()

@@ -38,6 +38,9 @@ pub struct Summary {
     pub versions: Vec<String>,
     pub device: Option<String>,
     pub simulated: bool,
+    /// Of figures that are predicted: the factor within which a ratio of two for the same card is trusted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_within: Option<f64>,
     /// Samples of the objective, a list a round, for comparisons side by side.
     #[serde(skip)]
     pub samples: Rounds,
@@ -57,7 +60,7 @@ impl Summary {
         Some(Summary {
             id: first.id.clone(),
             candidate: first.candidate.clone(),
-            rounds: recordings.iter().filter(|recording| recording.measured.is_some()).count(),
+            rounds: recordings.iter().filter(|recording| !recording.passes().is_empty()).count(),
             disturbed: recordings.iter().filter_map(|recording| recording.disturbance()).collect(),
             passes: passes.len(),
             batches: passes.first().map_or(0, |pass| pass.batch_seconds.len()),
@@ -73,10 +76,21 @@ impl Summary {
             versions: distinct(
                 recordings.iter().filter_map(|recording| Some(&recording.loaded.as_ref()?.version)),
             ),
-            device: loaded.map(|loaded| loaded.device.clone()),
+            device: loaded
+                .map(|loaded| &loaded.device)
+                .or(trials.predicted().map(|predicted| &predicted.device))
+                .cloned(),
             simulated: loaded.is_some_and(|loaded| loaded.simulated),
+            predicted_within: trials.predicted().map(|predicted| predicted.ratio_within),
             samples: trials.samples(objective).unwrap_or_default(),
         })
+    }
+
+    /// How many times another's figure of the same run this one's is, by samples of both or else by what was read.
+    pub fn beside(&self, other: &Summary, sampled: Option<Estimate>, read: f64) -> Estimate {
+        let ratio = sampled.unwrap_or(Estimate::exact(read));
+        let doubt = self.predicted_within.into_iter().chain(other.predicted_within).reduce(f64::max);
+        ratio.within(doubt.unwrap_or(1.0))
     }
 
     pub fn figure(&self, figure: Figure) -> Option<Estimate> {

@@ -31,8 +31,11 @@ pub enum Verdict {
 }
 
 /// Whether a candidate may win, or why it may not: by its failure, if it failed, and its figures.
+///
+/// Limits on figures that no prediction has rule no predicted candidate out: they weren't checked, and that is said.
 pub fn eligible(
     failure: Option<&Failure>,
+    predicted: bool,
     value: impl Fn(Figure) -> Option<f64>,
     limits: &[Limit],
     objective: Figure,
@@ -41,7 +44,7 @@ pub fn eligible(
     if let Some(failure) = failure {
         return excluded(failure.status.name(), failure.in_words());
     }
-    for limit in limits {
+    for limit in limits.iter().filter(|limit| !(predicted && never_predicted(limit.figure))) {
         match value(limit.figure) {
             None => return excluded("unknown", format!("no figure for the limit {limit}")),
             Some(value) if !limit.admits(value) => {
@@ -73,6 +76,11 @@ fn undisturbed(summary: &Summary) -> Result<(), Verdict> {
     }
 }
 
+/// Whether nothing can be known of a figure without measuring.
+pub fn never_predicted(figure: Figure) -> bool {
+    matches!(figure, Figure::Quality | Figure::Rss | Figure::Load)
+}
+
 /// Candidates in order, each with its verdict.
 pub struct Ranking {
     /// The winner first, those that can't win last.
@@ -89,7 +97,9 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Ran
     let mut able = Vec::new();
     let mut unable = Vec::new();
     for summary in summaries {
-        let eligible = eligible(summary.failure.as_ref(), |figure| summary.value(figure), limits, objective);
+        let predicted = summary.predicted_within.is_some();
+        let value = |figure| summary.value(figure);
+        let eligible = eligible(summary.failure.as_ref(), predicted, value, limits, objective);
         match eligible.and_then(|()| undisturbed(&summary)) {
             Ok(()) => able.push(summary),
             Err(verdict) => unable.push((summary, verdict)),
@@ -152,8 +162,8 @@ impl Contender {
             return Verdict::Won;
         }
         // Memory and load times are read and not sampled: equal is tied.
-        let ratio =
-            ratio(&self.samples, &winner.samples).unwrap_or(Estimate::exact(self.value / winner.value));
+        let sampled = ratio(&self.samples, &winner.samples);
+        let ratio = self.summary.beside(&winner.summary, sampled, self.value / winner.value);
         if ratio.contains(1.0) { Verdict::Tied { ratio } } else { Verdict::Lost { ratio } }
     }
 }
@@ -184,6 +194,7 @@ mod tests {
             versions: vec![],
             device: None,
             simulated: true,
+            predicted_within: None,
             samples,
         }
     }
@@ -234,6 +245,28 @@ mod tests {
         assert_eq!(ranking.candidates[0].1, Verdict::Won);
         let Verdict::Excluded { status, why } = &ranking.candidates[1].1 else { panic!("it may not win") };
         assert_eq!((status.as_str(), why.as_str()), ("disturbed", "in every one of its 2 rounds: too hot"));
+    }
+
+    #[test]
+    fn predictions_are_told_apart_only_beyond_what_their_ratio_is_trusted_to() {
+        let predicted =
+            |id: &str, value| Summary { predicted_within: Some(1.25), ..summary(id, &[&[value]]) };
+        let (order, _) =
+            order(vec![predicted("less", 70.0), predicted("best", 100.0), predicted("like", 85.0)]);
+        assert_eq!(order.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), ["won", "tied", "lost"]);
+    }
+
+    #[test]
+    fn a_limit_on_what_is_never_predicted_rules_no_prediction_out() {
+        let limits: Vec<Limit> = ["quality >= 0.99", "rss <= 1GiB", "throughput >= 90"]
+            .iter()
+            .map(|limit| limit.parse().unwrap())
+            .collect();
+        let within = |predicted, value| {
+            let value = |figure| (figure == Figure::Throughput).then_some(value);
+            eligible(None, predicted, value, &limits, Figure::Throughput).is_ok()
+        };
+        assert!(within(true, 100.0) && !within(true, 80.0) && !within(false, 100.0));
     }
 
     #[test]

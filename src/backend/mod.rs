@@ -14,7 +14,7 @@ pub mod ort;
 
 pub use clock::{Clock, Monotonic, VirtualClock};
 pub use gpu::{DeviceMemory, Transfers};
-pub use knobs::TRANSFERS;
+pub use knobs::{TRANSFERS, memory_fraction_of, tf32_of, transfers_of};
 
 use std::fmt;
 use std::ops::Range;

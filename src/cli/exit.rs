@@ -44,10 +44,10 @@ pub fn code(error: &anyhow::Error) -> u8 {
         return BAD_USAGE;
     }
     match error.downcast_ref::<TargetError>() {
-        Some(TargetError::Unknown(_) | TargetError::Emulation { .. }) => BAD_USAGE,
-        Some(
-            TargetError::Absent { .. } | TargetError::NoSuchDevice { .. } | TargetError::NotMeasurable { .. },
-        ) => TARGET_ABSENT,
+        Some(TargetError::Unknown(_) | TargetError::Emulation { .. } | TargetError::Unpredictable { .. }) => {
+            BAD_USAGE
+        }
+        Some(TargetError::NoSuchDevice { .. } | TargetError::NotMeasurable { .. }) => TARGET_ABSENT,
         None if error.is::<NothingReal>() || error.is::<NoCard>() => TARGET_ABSENT,
         None => FAILED,
     }

@@ -10,6 +10,7 @@ mod export;
 mod list;
 mod memory;
 mod monitor;
+mod predict;
 mod present;
 mod progress;
 mod report;
@@ -38,6 +39,8 @@ enum Verb {
     Check(check::Arguments),
     /// Show what this machine has, what is missing, and the command that mends it
     Doctor(doctor::Arguments),
+    /// Find the best configuration for a GPU from figures of data sheets alone; needs no GPU
+    Predict(predict::Arguments),
     /// Make tables, plots and the page again from a run's folder
     Report(report::Arguments),
     /// Put two runs side by side
@@ -60,6 +63,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::List(arguments)) => list::run(&arguments),
         Some(Verb::Check(arguments)) => check::run(&arguments),
         Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Verb::Predict(arguments)) => predict::run(arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
         Some(Verb::Monitor(arguments)) => monitor::run(&arguments),

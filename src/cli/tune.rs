@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 
 use super::exit::{self, BadUsage, NothingReal};
@@ -10,45 +11,51 @@ use super::present::{self, View};
 use super::progress::Bars;
 use crate::backend::fake;
 use crate::emit::env;
+use crate::predict::Forecast;
 use crate::provision;
 use crate::runner::{Interrupt, References, Runner};
 use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
-use crate::target::{Machine, Provenance, Target, TargetError};
+use crate::target::{Card, Machine, Provenance, Target, TargetError};
 use crate::task::Document;
 use crate::telemetry::{self, Watch};
-use crate::tune::{Ending, Tuning};
+use crate::tune::{self, Ending, Expected, Tuning};
 
-/// The suite that is tuned when none is named.
+/// The suite that is tuned when none is named, on the processor…
 const DEFAULT_SUITE: &str = "minilm";
+/// …and on a GPU, or for one.
+const GPU_SUITE: &str = "minilm-gpu";
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The target: auto, cpu, cuda:0, mps, or a card such as rtx3090
+    /// The target: auto, cpu, cuda:0, mps, or a card such as rtx3090; for a card that isn't here it's predicted
     #[arg(long, value_name = "NAME", default_value = "auto")]
-    gpu: String,
+    pub gpu: String,
     /// Use only so much of the GPU's memory, as a smaller card would have: a size, or a card's name
     #[arg(long, value_name = "SIZE|CARD")]
-    emulate_vram: Option<String>,
-    /// A suite's name (see `autotune list`) or file [default: minilm]
+    pub emulate_vram: Option<String>,
+    /// A suite's name (see `autotune list`) or file [default: minilm; of a GPU minilm-gpu]
     #[arg(long, value_name = "NAME|FILE")]
-    suite: Option<String>,
+    pub suite: Option<String>,
     #[command(flatten)]
-    changes: Changes,
+    pub changes: Changes,
     /// Put the run here [default: results/runs/<time>-<suite>-<target>]
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub out: Option<PathBuf>,
     /// Go on with the run in DIR; only --budget may change
     #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
-    resume: Option<PathBuf>,
+    pub resume: Option<PathBuf>,
     /// Write the settings to FILE too
     #[arg(long, value_name = "FILE")]
-    env_file: Option<PathBuf>,
+    pub env_file: Option<PathBuf>,
     /// Refuse anything but a measurement on the target itself
     #[arg(long)]
-    measured: bool,
+    pub measured: bool,
     #[command(flatten)]
-    view: View,
+    pub view: View,
+    /// Predict, even if the target is in this machine: the verb `predict`.
+    #[arg(skip)]
+    pub predicted: bool,
 }
 
 /// What the command line changes in a suite.
@@ -134,7 +141,11 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         ));
     }
     let nothing_left = ready.before.as_ref().is_some_and(Run::finished) && arguments.changes.budget.is_none();
-    let ending = if nothing_left { Ok(Ending::Finished) } else { tune(&arguments, &mut ready, interrupt) };
+    let ending = match ready.target.provenance {
+        _ if nothing_left => Ok(Ending::Finished),
+        Provenance::Predicted => predict(&arguments, &mut ready, interrupt),
+        Provenance::Measured | Provenance::Simulated => tune(&arguments, &mut ready, interrupt),
+    };
     let run = Run::read(ready.folder.path())?;
     let shown = || {
         let outcome = present::write(&ready.suite, &run)?;
@@ -172,22 +183,18 @@ struct Ready {
 }
 
 fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
-    let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or(DEFAULT_SUITE))?;
+    let machine = Machine::detect();
+    let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or_else(|| {
+        // A target that isn't one is refused below.
+        let is_gpu = Target::resolve(&arguments.gpu, &machine).is_ok_and(|target| target.is_gpu());
+        if is_gpu { GPU_SUITE } else { DEFAULT_SUITE }
+    }))?;
     let overrides = arguments.changes.overrides()?;
     let mut suite = suite::parse(&source, &overrides, &env::names())?;
     let documents = suite.documents(&source.folder)?;
-    let machine = Machine::detect();
     let mut target = target(arguments, &suite, &machine)?;
     if suite.lacks_price() {
         target.price_per_hour = target.card().and_then(|card| card.price_per_hour);
-    }
-    match target.provenance {
-        Provenance::Measured | Provenance::Simulated => {}
-        // Here the cost model predicts, once there is one.
-        Provenance::Predicted => {
-            let name = target.title().to_owned();
-            return Err(TargetError::Absent { name, here: machine.gpu_line() }.into());
-        }
     }
     let started = jiff::Timestamp::now();
     let folder = arguments.out.clone().unwrap_or_else(|| {
@@ -263,6 +270,11 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
     )
     .watching(Watch::of(ready.target.device.as_deref(), telemetry::open));
     runner.remember(&recordings);
+    let on_card = ready.target.device.as_deref().is_some_and(|device| device.starts_with("cuda"));
+    let expected = on_card.then(|| Expected {
+        forecast: Forecast::new(&ready.suite, &ready.documents, supplies.folders.clone()),
+        capability: ready.target.card().and_then(Card::capability),
+    });
     let mut bars = Bars::new(arguments.view.quiet);
     let tuning = Tuning {
         suite: &ready.suite,
@@ -272,14 +284,39 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         progress: &mut bars,
         recordings,
         references,
+        expected,
     };
     let ending = tuning.run();
     bars.finish();
     Ok(ending?)
 }
 
+fn predict(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyhow::Result<Ending> {
+    let card = ready.target.card().with_context(|| {
+        format!(
+            "the table of GPUs of this version doesn't have {:?}, which the run is for",
+            ready.target.name
+        )
+    })?;
+    let folders = provision::outlines(&ready.suite, |what| {
+        if !arguments.view.quiet {
+            note(what);
+        }
+    });
+    let mut forecast = Forecast::new(&ready.suite, &ready.documents, folders);
+    let before = ready.before.as_ref().map_or(&[][..], |run| &run.recordings);
+    let mut bars = Bars::new(arguments.view.quiet);
+    let (suite, folder) = (&ready.suite, &mut ready.folder);
+    let ending = tune::predict(suite, folder, &mut forecast, card, before, &interrupt, &mut bars);
+    bars.finish();
+    Ok(ending?)
+}
+
 /// The target of a new run. A suite that measures nothing real needs no GPU, and gets no name of a real one but as a label.
 fn target(arguments: &Arguments, suite: &Suite, machine: &Machine) -> anyhow::Result<Target> {
+    if arguments.predicted {
+        return Ok(Target::resolve(&arguments.gpu, machine)?.to_predict()?);
+    }
     let target = any_target(arguments, suite, machine)?;
     Ok(match &arguments.emulate_vram {
         Some(wanted) => target.with_emulated_vram(wanted)?,

@@ -132,9 +132,14 @@ fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
     let mut lines =
         vec![format!("  winner     {} ({})", stage.label(&winner.summary.candidate), winner.summary.id)];
     for figure in [Figure::Throughput, Figure::P95, Figure::Vram, Figure::Rss, Figure::Quality] {
-        if let Some(estimate) = winner.summary.figure(figure) {
-            lines.push(format!("  {:<10} {}", stage.title_of(figure), interval(figure, estimate)));
-        }
+        let value = match winner.summary.figure(figure) {
+            Some(estimate) => interval(figure, estimate),
+            None if figure == Figure::Quality && winner.summary.predicted_within.is_some() => {
+                "not checked: predicted".to_owned()
+            }
+            None => continue,
+        };
+        lines.push(format!("  {:<10} {value}", stage.title_of(figure)));
     }
     lines.extend(gain(stage).map(|gain| format!("  gain       {gain}")));
     let count = |wanted: fn(&Verdict) -> bool| {
@@ -181,6 +186,8 @@ struct Tracked {
     model: String,
     device: String,
     knobs: indexmap::IndexMap<String, knob::Value>,
+    /// `measured` or `predicted`.
+    how: &'static str,
     /// What the service has when nothing is set.
     defaults: indexmap::IndexMap<String, knob::Value>,
     asked: Mutex<BTreeSet<String>>,
@@ -193,6 +200,7 @@ impl Tracked {
             model: stage.model.clone(),
             device: winner.summary.device.clone().unwrap_or_else(|| "cpu".to_owned()),
             knobs: winner.summary.candidate.knobs.clone(),
+            how: if winner.summary.predicted_within.is_some() { "predicted" } else { "measured" },
             defaults: stage
                 .baseline()
                 .map(|ranked| ranked.summary.candidate.knobs.clone())
@@ -209,7 +217,7 @@ impl Tracked {
             .iter()
             .filter(|(name, value)| !asked.contains(*name) && self.defaults.get(*name) != Some(*value));
         untold
-            .map(|(name, value)| format!("{name}={value} was measured, and has no key in this dialect"))
+            .map(|(name, value)| format!("{name}={value} was {}, and has no key in this dialect", self.how))
             .collect()
     }
 }

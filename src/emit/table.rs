@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table, TableStyle};
 
 use super::columns::{self, Column, NEEDED};
 use super::{gain, interval};
-use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
+use crate::analysis::{Analysis, Provenance, Ranked, StageAnalysis, Verdict};
 use crate::suite::Figure;
 use crate::task::Metric;
 
@@ -42,6 +42,14 @@ impl Style {
 /// The whole outcome, stage by stage, with the winners last.
 pub fn render(analysis: &Analysis, style: Style) -> String {
     let mut text = String::new();
+    if analysis.provenance == Provenance::Predicted {
+        let target = &analysis.target;
+        text.push_str(
+            &style.caution(&format!(
+                "PREDICTED for {target}, from figures of data sheets; nothing was measured"
+            )),
+        );
+    }
     for stage in &analysis.stages {
         text.push_str(&stage_text(stage, analysis, style));
         text.push('\n');

@@ -5,13 +5,16 @@ use std::io;
 use crate::analysis::{Analysis, DISTURBED, Verdict, figure_of_trial};
 use crate::runner::Recording;
 use crate::suite::{Figure, Suite};
+use crate::target::Provenance;
 
 /// The columns before and after those of the knobs.
 pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
-pub const AFTER: [&str; 35] = [
+pub const AFTER: [&str; 38] = [
     "status",
     "reason",
     "docs_per_s",
+    "docs_per_s_low",
+    "docs_per_s_high",
     "tokens_per_s",
     "p50_ms",
     "p95_ms",
@@ -26,6 +29,7 @@ pub const AFTER: [&str; 35] = [
     "quality",
     "agreements",
     "peak_vram_bytes",
+    "predicted_vram_bytes",
     "peak_rss_bytes",
     "load_s",
     "wall_s",
@@ -75,12 +79,16 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     );
     row.extend(outcome(analysis, recording));
     let number = |number: Option<f64>| number.map(|number| format!("{number}")).unwrap_or_default();
-    let measured = recording.measured.as_ref();
-    let passes = measured.map_or(&[][..], |measured| &measured.passes);
+    let passes = recording.passes();
     let seconds: f64 = passes.iter().map(|pass| pass.seconds).sum();
     let sum = |count: fn(&crate::pipeline::Pass) -> u64| passes.iter().map(count).sum::<u64>() as f64;
     let some = |value: f64| number((!passes.is_empty()).then_some(value));
-    row.push(some(sum(|pass| pass.documents) / seconds));
+    let docs_per_s = sum(|pass| pass.documents) / seconds;
+    row.push(some(docs_per_s));
+    let between = recording.predicted.as_ref().map(|predicted| predicted.between);
+    for times in [between.map(|between| between.high), between.map(|between| between.low)] {
+        row.push(number(times.filter(|_| !passes.is_empty()).map(|times| docs_per_s / times)));
+    }
     row.push(some(sum(|pass| pass.tokens) / seconds));
     for figure in [Figure::Latency, Figure::P95] {
         row.push(number(figure_of_trial(recording, figure, None).map(|seconds| seconds * 1e3)));
@@ -96,7 +104,10 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     row.push(number(recording.quality));
     let agreements = recording.agreements.iter().map(|(metric, share)| format!("{}={share}", metric.name()));
     row.push(agreements.collect::<Vec<_>>().join(" "));
-    row.push(number(measured.and_then(|measured| measured.peak_vram_bytes).map(|bytes| bytes as f64)));
+    row.push(number(
+        recording.measured.as_ref().and_then(|one| one.peak_vram_bytes).map(|bytes| bytes as f64),
+    ));
+    row.push(number(recording.predicted_vram_bytes.map(|bytes| bytes as f64)));
     row.push(number(recording.peak_rss_bytes.map(|bytes| bytes as f64)));
     let loaded = recording.loaded.as_ref();
     row.push(number(loaded.map(|loaded| loaded.seconds)));
@@ -110,7 +121,7 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     row.push(telemetry.throttled.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(" "));
     row.push(number(telemetry.peak_process_bytes.map(|bytes| bytes as f64)));
     row.push(number(telemetry.peak_device_bytes.map(|bytes| bytes as f64)));
-    let memory = measured.and_then(|measured| measured.device_memory);
+    let memory = recording.measured.as_ref().and_then(|measured| measured.device_memory);
     row.push(number(memory.and_then(|memory| memory.cap_bytes).map(|bytes| bytes as f64)));
     row.push(number(memory.map(|memory| memory.reserved_peak_bytes as f64)));
     row.push(number(memory.and_then(|memory| memory.used_peak_bytes).map(|bytes| bytes as f64)));
@@ -118,7 +129,7 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     row.push(loaded.map_or_else(String::new, |loaded| loaded.version.clone()));
     let replica = analysis.stages.iter().any(|stage| stage.name == recording.stage && stage.replica);
     row.push(if replica { "replica" } else { "checkpoint" }.to_owned());
-    row.push(loaded.map_or("", |loaded| if loaded.simulated { "simulated" } else { "measured" }).to_owned());
+    row.push(recording.provenance().map_or("", Provenance::name).to_owned());
     row
 }
 

@@ -216,6 +216,23 @@ impl Graph {
         last
     }
 
+    /// Whether a product belongs to a head: its rows are sequences, or nothing comes after it. Heads are small, and every
+    /// digit of theirs is in the answer.
+    pub fn is_head(&self, product: Value) -> bool {
+        self.rows(product) == Rows::Sequences || product == self.output()
+    }
+
+    /// Whether all who read a product can add its bias on the way, which saves a pass over it.
+    pub fn readers_add_bias(&self, product: Value) -> bool {
+        let mut readers = self.operations.iter().filter(|reader| Graph::inputs(reader).contains(&product));
+        readers.all(|reader| match reader {
+            Operation::LayerNorm { input, residual, .. } => *input == product && *residual != Some(product),
+            // Turning comes before attention, and wants whole numbers.
+            Operation::Attention { rotary, .. } => rotary.is_none(),
+            _ => false,
+        })
+    }
+
     /// Every weight, in the order in which they are read.
     pub fn weights(&self) -> Vec<&Weight> {
         self.operations.iter().flat_map(weights_of).collect()

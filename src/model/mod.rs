@@ -24,6 +24,21 @@ use crate::task::Task;
 use arch::Plan;
 use graph::Operation;
 
+/// What is known of a model without its weights: enough to count what running it would take.
+pub struct Outline {
+    pub graph: Graph,
+    pub tokenizer: Cutter,
+}
+
+impl Outline {
+    /// Reads a folder in which the weights may be missing; where they are there they aren't looked at.
+    pub fn open(folder: &Path, task: Task) -> Result<Outline, ModelError> {
+        let (_, graph) = described(folder, task, None)?;
+        let tokenizer = tokenizer(folder, &graph)?;
+        Ok(Outline { graph, tokenizer })
+    }
+}
+
 /// A model that can be run at a task.
 pub struct Model {
     pub graph: Graph,
@@ -38,19 +53,39 @@ pub struct Model {
 impl Model {
     /// Opens a folder as Hugging Face's libraries write it.
     pub fn open(folder: &Path, task: Task) -> Result<Model, ModelError> {
-        if !folder.is_dir() {
-            return Err(ModelError::file(folder, "no such folder"));
-        }
-        let config: serde_json::Value = read_json(&folder.join("config.json"))?;
+        // What isn't there at all is said before the weights are looked for.
+        config_of(folder)?;
         let weights = Weights::open(folder)?;
-        let embedding = sentence::read(folder)?;
-        let graph = arch::build(&Plan { config: &config, checkpoint: Some(&weights), task, embedding })?;
+        let (config, graph) = described(folder, task, Some(&weights))?;
         let labels = labels(&config, &graph)?;
-        let tokenizer = Tokenizer::open(folder, vocabulary(&graph), graph.most_tokens)?;
-        let tokenizer = Cutter::new(tokenizer, graph.most_tokens);
+        let tokenizer = tokenizer(folder, &graph)?;
         let padding = config::Config(&config).index("pad_token_id", 0)? as u32;
         Ok(Model { graph, weights, tokenizer, labels, padding })
     }
+}
+
+fn config_of(folder: &Path) -> Result<serde_json::Value, ModelError> {
+    if !folder.is_dir() {
+        return Err(ModelError::file(folder, "no such folder"));
+    }
+    read_json(&folder.join("config.json"))
+}
+
+/// The configuration in a folder, and the network that it describes, checked against the checkpoint where there is one.
+fn described(
+    folder: &Path,
+    task: Task,
+    checkpoint: Option<&dyn weights::Shapes>,
+) -> Result<(serde_json::Value, Graph), ModelError> {
+    let config = config_of(folder)?;
+    let embedding = sentence::read(folder)?;
+    let graph = arch::build(&Plan { config: &config, checkpoint, task, embedding })?;
+    Ok((config, graph))
+}
+
+fn tokenizer(folder: &Path, graph: &Graph) -> Result<Cutter, ModelError> {
+    let tokenizer = Tokenizer::open(folder, vocabulary(graph), graph.most_tokens)?;
+    Ok(Cutter::new(tokenizer, graph.most_tokens))
 }
 
 /// Rows of the word table.

@@ -16,6 +16,7 @@ use crate::backend::{
     BackendError, Batch, Clock, Legend, Output, Overlapped, Session, TRANSFERS, Transfers, VirtualClock,
 };
 use crate::knob::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
+use crate::model::Tokenise;
 use crate::task::{Answer, Document, Task};
 use prepare::{Prepared, Preparer};
 
@@ -239,13 +240,36 @@ pub fn stress(
     settings: &Settings,
 ) -> Result<(), BackendError> {
     let tokeniser = session.tokeniser(settings.max_tokens)?;
-    let settings = Settings { order: Order::Length, ..settings.clone() };
-    let clock = VirtualClock::default();
-    let mut preparer = Preparer::new(documents, &settings, &*tokeniser, &clock);
-    match preparer.next() {
-        Some(prepared) => session.run(&prepared.map_err(BackendError::Failed)?.batch).map(|_| ()),
+    match longest_batch(documents, settings, &*tokeniser).map_err(BackendError::Failed)? {
+        Some(batch) => session.run(&batch).map(|_| ()),
         None => Ok(()),
     }
+}
+
+/// The batch that [`stress`] runs.
+pub fn longest_batch(
+    documents: &[Document],
+    settings: &Settings,
+    tokeniser: &dyn Tokenise,
+) -> Result<Option<Batch>, String> {
+    let settings = Settings { order: Order::Length, ..settings.clone() };
+    let clock = VirtualClock::default();
+    let prepared = Preparer::new(documents, &settings, tokeniser, &clock).next().transpose()?;
+    Ok(prepared.map(|prepared| prepared.batch))
+}
+
+/// The batches of a pass, one after the other, that nobody runs.
+pub fn batches(
+    documents: &[Document],
+    settings: &Settings,
+    tokeniser: &dyn Tokenise,
+    mut take: impl FnMut(&Batch),
+) -> Result<(), String> {
+    let clock = VirtualClock::default();
+    for prepared in Preparer::new(documents, settings, tokeniser, &clock) {
+        take(&prepared?.batch);
+    }
+    Ok(())
 }
 
 /// A pass that is under way.

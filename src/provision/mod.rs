@@ -17,7 +17,7 @@ pub mod tokenizer;
 mod wheel;
 
 pub use doctor::{Finding, examine};
-pub use supplies::{settings, supplies};
+pub use supplies::{outlines, settings, supplies};
 
 /// Something that isn't here and can't be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

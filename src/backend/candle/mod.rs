@@ -29,6 +29,25 @@ pub enum Precision {
     Eight,
 }
 
+impl Precision {
+    /// What a candidate asks for, on whatever device.
+    pub fn of(candidate: &Candidate) -> Result<Precision, BackendError> {
+        let precision = match candidate.word(knobs::DTYPE).as_str() {
+            "fp32" | "" => Precision::Float,
+            "fp16" => Precision::Half,
+            "bf16" => Precision::Brain,
+            "int8" => Precision::Eight,
+            other => return Err(BackendError::Refused(format!("candle has no dtype {other:?}"))),
+        };
+        if knobs::tf32_of(candidate) && precision != Precision::Float {
+            return Err(BackendError::Refused(
+                "`tf32` is for `dtype` fp32: the others have no use for it".into(),
+            ));
+        }
+        Ok(precision)
+    }
+}
+
 impl Backend for Candle {
     fn version(&self) -> Result<String, BackendError> {
         // candle states no version of its own; it's linked in, so the lock file knows.
@@ -50,20 +69,9 @@ impl Backend for Candle {
 
     fn load(&self, request: &LoadRequest) -> Result<Box<dyn Session>, BackendError> {
         let candidate = &request.candidate;
-        let precision = match candidate.word(knobs::DTYPE).as_str() {
-            "fp32" | "" => Precision::Float,
-            "fp16" => Precision::Half,
-            "bf16" => Precision::Brain,
-            "int8" => Precision::Eight,
-            other => return Err(BackendError::Refused(format!("candle has no dtype {other:?}"))),
-        };
+        let precision = Precision::of(candidate)?;
         if knobs::tf32_of(candidate) && request.device == Device::Processor {
             return Err(BackendError::Refused("`tf32` is for GPUs: the processor's fp32 is fp32".into()));
-        }
-        if knobs::tf32_of(candidate) && precision != Precision::Float {
-            return Err(BackendError::Refused(
-                "`tf32` is for `dtype` fp32: the others have no use for it".into(),
-            ));
         }
         match request.device {
             Device::Processor => {}
@@ -89,7 +97,7 @@ impl Backend for Candle {
 }
 
 /// Metal's side of candle is compiled with the feature `metal`, and has no executor of ours yet.
-const NO_METAL: &str = "candle's path for Apple's GPUs isn't here yet; ort has CoreML (feature `coreml`)";
+pub const NO_METAL: &str = "candle's path for Apple's GPUs isn't here yet; ort has CoreML (feature `coreml`)";
 
 #[cfg(feature = "cuda")]
 fn on_cuda(

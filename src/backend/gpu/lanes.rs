@@ -88,7 +88,7 @@ struct Flight {
 }
 
 /// Sizes that memory is taken in: batches of like size share what was taken before. 64 KiB hold 5,000 tokens.
-const GRAIN: usize = 1 << 16;
+pub const GRAIN: usize = 1 << 16;
 
 /// What poisoned memory holds: no float is such a number, and no table has such a row.
 const POISON: u8 = 0xFF;

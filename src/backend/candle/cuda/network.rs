@@ -199,10 +199,9 @@ impl Maker<'_> {
                 types: types.as_ref().map(table).transpose()?,
             },
             Operation::Linear { weight, bias, activation, .. } => {
-                // The heads are small, and every digit of theirs is in the answer.
-                let head = self.graph.rows(value) == Rows::Sequences || value == self.graph.output();
+                let head = self.graph.is_head(value);
                 let choice = if head { Choice { numbers: DType::F32, eight: false } } else { choice };
-                let bias_is_left = activation.is_none() && !head && self.readers_add_bias(value);
+                let bias_is_left = activation.is_none() && !head && self.graph.readers_add_bias(value);
                 let product = Product::new(weights, weight, bias.as_ref(), choice, device)?;
                 Kind::Linear { product, activation: *activation, head, bias_is_left }
             }
@@ -235,19 +234,6 @@ impl Maker<'_> {
             Operation::Pool { pooling, .. } => Kind::Pool(*pooling),
             Operation::Normalise { .. } => Kind::Normalise,
         })
-    }
-
-    /// Whether all who read a value add its bias themselves.
-    fn readers_add_bias(&self, value: Value) -> bool {
-        let mut readers =
-            self.graph.operations.iter().filter(|operation| Graph::inputs(operation).contains(&value));
-        let adds = |operation: &Operation| match operation {
-            Operation::LayerNorm { input, residual, .. } => *input == value && *residual != Some(value),
-            // Turning comes before attention, and wants whole numbers.
-            Operation::Attention { rotary, .. } => rotary.is_none(),
-            _ => false,
-        };
-        readers.all(adds)
     }
 
     fn turns(&mut self, base: f32, size: usize, positions: usize) -> Result<Tensor> {

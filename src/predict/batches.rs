@@ -1,0 +1,81 @@
+//! The batches of a corpus, as the pipeline makes them, as far as their cost depends on them.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::backend::Batch;
+use crate::model::{Encoding, Tokenise};
+use crate::pipeline::{self, Settings};
+use crate::task::Document;
+
+/// A batch without its words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Shape {
+    /// Tokens, those of padding counted.
+    pub places: usize,
+    /// Tokens of each sequence without its padding.
+    pub lengths: Vec<usize>,
+}
+
+impl Shape {
+    pub fn of(batch: &Batch) -> Shape {
+        Shape { places: batch.ids.len(), lengths: batch.lengths.clone() }
+    }
+
+    pub fn tokens(&self) -> usize {
+        self.lengths.iter().sum()
+    }
+}
+
+/// All that a worker would run of a corpus.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Batches {
+    /// That of the longest documents, which is run before anything is timed.
+    pub longest: Option<Shape>,
+    /// Those of a pass, in their order.
+    pub of_pass: Vec<Shape>,
+}
+
+impl Batches {
+    pub fn of(
+        documents: &[Document],
+        settings: &Settings,
+        tokeniser: &dyn Tokenise,
+    ) -> Result<Batches, String> {
+        let longest = pipeline::longest_batch(documents, settings, tokeniser)?;
+        let mut of_pass = Vec::new();
+        pipeline::batches(documents, settings, tokeniser, |batch| of_pass.push(Shape::of(batch)))?;
+        Ok(Batches { longest: longest.as_ref().map(Shape::of), of_pass })
+    }
+}
+
+/// What texts have become, so that each is tokenised once however often it's put into batches.
+pub type Seen = HashMap<(Option<String>, String), usize>;
+
+/// A tokeniser that remembers how many tokens a text has, and no more of it.
+pub struct Remembering<'a> {
+    tokeniser: &'a dyn Tokenise,
+    seen: Mutex<&'a mut Seen>,
+}
+
+impl<'a> Remembering<'a> {
+    pub fn new(tokeniser: &'a dyn Tokenise, seen: &'a mut Seen) -> Self {
+        Remembering { tokeniser, seen: Mutex::new(seen) }
+    }
+}
+
+impl Tokenise for Remembering<'_> {
+    fn encode(&self, query: Option<&str>, text: &str) -> Result<Encoding, String> {
+        let key = (query.map(str::to_owned), text.to_owned());
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = match seen.get(&key) {
+            Some(tokens) => *tokens,
+            None => {
+                let tokens = self.tokeniser.encode(query, text)?.ids.len();
+                seen.insert(key, tokens);
+                tokens
+            }
+        };
+        Ok(Encoding { ids: vec![0; tokens], types: vec![0; tokens], offsets: vec![] })
+    }
+}
