@@ -26,10 +26,12 @@ use crate::telemetry::{self, Watch};
 use crate::units::did_you_mean;
 use crate::worker::protocol::{self, Load};
 
-/// Each model is loaded, run over one batch and unloaded by each backend in each precision, several times in one process
-/// that is watched from outside. The first load is cold: its files are dropped from the page cache before, and libraries
-/// are loaded, too. A leak is told from seven rounds on; it's a finding and no failure, so the exit code is 0 all the same.
+const HELP: &str = "Each model is loaded, run over one batch and unloaded by each backend in each precision, several times in one process \
+     that is watched from outside. The first load is cold: its files are dropped from the page cache before, and libraries \
+     are loaded, too. A leak is told from seven rounds on. It's a finding and no failure, so the exit code is 0 all the same.";
+
 #[derive(Args)]
+#[command(after_help = HELP)]
 pub struct Arguments {
     /// Models: names (see `autotune list`), repositories, or folders
     #[arg(long, value_name = "NAME|DIR,…", value_delimiter = ',', default_value = "all-MiniLM-L6-v2")]

@@ -155,7 +155,7 @@ fn cautions(report: &MemoryReport) -> Vec<String> {
     for row in &report.rows {
         let footprint = &row.footprint;
         if let Some(why) = footprint.not_cold.as_ref().filter(|_| !footprint.rounds.is_empty()) {
-            once(format!("no load of {} was cold: {why}", model(row)));
+            once(format!("{}: its first load wasn't cold: {why}", label(row)));
         }
         if footprint.device_derived {
             once(format!(
