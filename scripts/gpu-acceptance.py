@@ -2,8 +2,9 @@
 
     gpu-acceptance.py rate FILE            measures products of PyTorch, as large as fill a card, in fp16
     gpu-acceptance.py summary OUT [WHY]    reads OUT's runs, prints a table, and writes it to OUT/summary.md
+    gpu-acceptance.py keep OUT             copies the table, the rows and the plots to results/reference/CARD/
 """
-import csv, json, statistics, sys
+import csv, json, re, shutil, statistics, sys
 from pathlib import Path
 
 # The marks that the project has set itself for multilingual-e5-large at 512 tokens in fp16.
@@ -99,7 +100,7 @@ def e5_checks(out):
 
 
 def transfer_checks(out):
-    for run in ("e5-large", "minilm"):
+    for run in ("e5-large", "e5-sweep", "minilm"):
         pairs = {}
         for candidate in by_candidate(rows(out / run / "trials.csv")).values():
             first = candidate[0]
@@ -126,7 +127,7 @@ def share_checks(out):
 
 
 def prediction_checks(out):
-    for run in ("shares", "e5-large"):
+    for run in ("shares", "e5-large", "e5-sweep"):
         off = []
         for row in rows(out / run / "trials.csv"):
             predicted, seen = number(row, "predicted_vram_bytes"), number(row, "process_vram_bytes") or number(row, "peak_vram_bytes")
@@ -158,5 +159,18 @@ def summary(out, rehearsal):
     print(text)
 
 
+def keep(out):
+    out = Path(out)
+    card = out / "rate.json"
+    name = json.loads(card.read_text())["card"] if card.is_file() else "unknown"
+    folder = Path("results/reference") / re.sub(r"[^a-z0-9]+", "-", name.lower().replace("nvidia", "")).strip("-")
+    for file in [*out.glob("*.md"), *out.glob("*.tsv"), *out.glob("*.json"), *out.glob("*.log"), *out.glob("*/trials.csv"),
+                 *out.glob("*/best.json"), *out.glob("*/run.json"), *out.glob("*/.env.optimized"), *out.glob("*/plots/*.png")]:
+        to = folder / file.relative_to(out)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, to)
+    print(f"kept in {folder}")
+
+
 if __name__ == "__main__":
-    {"rate": rate, "summary": lambda out, rehearsal="": summary(out, rehearsal)}[sys.argv[1]](*sys.argv[2:])
+    {"rate": rate, "keep": keep, "summary": lambda out, rehearsal="": summary(out, rehearsal)}[sys.argv[1]](*sys.argv[2:])

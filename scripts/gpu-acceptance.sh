@@ -3,17 +3,17 @@
 #
 #     scripts/gpu-acceptance.sh build FOLDER        where there is Rust: builds for CUDA_COMPUTE_CAP (90), stripped
 #     scripts/gpu-acceptance.sh run FOLDER OUT      where there is a card: needs neither Rust nor a network
+#     scripts/gpu-acceptance.sh keep OUT            copies what is worth committing to results/reference/CARD/
 #
 # FOLDER may hold `onnxruntime/` besides, with the files of onnxruntime-gpu's folder `capi`, and `minilm/`, the model with
 # its real weights; without them ONNX Runtime is left out, and MiniLM is a replica. Python with PyTorch and
 # sentence-transformers is measured beside ours where it's there. The card is only read, never set.
 #
-# OUT gets what each check said, the runs with their plots, `checks.tsv`, and `summary.md`, which is what is committed below
-# results/reference/CARD/ with the plots. With AUTOTUNE_REHEARSAL=1 everything is run with tiny models, so that the script
+# OUT gets what each check said, the runs with their plots, `checks.tsv`, and `summary.md`. With AUTOTUNE_REHEARSAL=1 everything is run with tiny models, so that the script
 # itself can be tried on a simulated card (tests/simulator/README.md); its figures mean nothing then, and say so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-usage() { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 build() { # FOLDER
     set -e
@@ -95,7 +95,7 @@ run() { # FOLDER OUT
         mkdir -p "$suites"
         for suite in benches/gpu/*.toml; do
             sed -e 's/documents = [0-9]*/documents = 6/; s/median_words = [0-9]*/median_words = 12/; s/most_words = [0-9]*/most_words = 20/' \
-                -e 's/time = "[0-9]*ms"/time = "1ms"/; s/\[8, 64, 256\]/[4]/; s/\[32, 64, 128\]/[4]/; s/batch_size = 8,/batch_size = 4,/' \
+                -e 's/time = "[0-9]*ms"/time = "1ms"/; s/\[8, 64, 256\]/[4]/; s/\[32, 64, 128\]/[4]/; s/\[16, 64\]/[4]/; s/batch_size = 8,/batch_size = 4,/' \
                 -e "s|\"\.\./peers/|\"$PWD/benches/peers/|" "$suite" >"$suites/$(basename "$suite")"
         done
         e5=(--model tests/fixtures/models/xlm-roberta-embed)
@@ -110,14 +110,16 @@ run() { # FOLDER OUT
     test "$engines" = candle || check parity-ort 120 tests behaviour networks ort
     check matrix-rate 20 python3 scripts/gpu-acceptance.py rate "$out/rate.json"
     check shares 60 tune shares "${e5[@]}" --backend "$engines" --budget 25s
-    check memory 60 "$folder/autotune" memory --gpu cuda:0 "${e5[@]}" --backend "$engines" --dtype fp16 --rounds 50 --json
-    check sweep 75 tune minilm "${minilm[@]}" --backend "$engines" --budget 45s
-    check e5-large 130 tune e5-large "${e5[@]}" --backend "$peers" --budget 90s
+    check memory 90 "$folder/autotune" memory --gpu cuda:0 "${minilm[@]}" --backend "$engines" --dtype fp16 --rounds 50
+    check sweep 70 tune minilm "${minilm[@]}" --backend "$engines" --budget 40s
+    check e5-large 120 tune e5-large "${e5[@]}" --backend "$peers" --budget 80s
+    check e5-sweep 70 tune e5-sweep "${e5[@]}" --backend "$engines" --budget 40s
     python3 scripts/gpu-acceptance.py summary "$out" "${AUTOTUNE_REHEARSAL:-}"
 }
 
 case ${1:-} in
     build) test $# = 2 || usage; build "$2" ;;
     run) test $# = 3 || usage; run "$2" "$3" ;;
+    keep) test $# = 2 || usage; python3 scripts/gpu-acceptance.py keep "$2" ;;
     *) usage ;;
 esac
