@@ -32,19 +32,11 @@ template <class T> struct alignas(16) Vector {
     T numbers[SIZE];
 };
 
-// Two numbers of 16 bits in a register, the first in its lower half.
-__device__ __forceinline__ uint32_t pair(float first, float second, half) {
-    const half low = __float2half_rn(first), high = __float2half_rn(second);
+// Two numbers of 16 bits in a register, the first in its lower half. The last argument says which kind.
+template <class T> __device__ __forceinline__ uint32_t pair(float first, float second, T) {
+    const T numbers[2] = {from_float<T>(first), from_float<T>(second)};
     uint32_t both;
-    memcpy(&both, &low, 2);
-    memcpy(reinterpret_cast<char*>(&both) + 2, &high, 2);
-    return both;
-}
-__device__ __forceinline__ uint32_t pair(float first, float second, bfloat) {
-    const bfloat low = __float2bfloat16_rn(first), high = __float2bfloat16_rn(second);
-    uint32_t both;
-    memcpy(&both, &low, 2);
-    memcpy(reinterpret_cast<char*>(&both) + 2, &high, 2);
+    memcpy(&both, numbers, sizeof(both));
     return both;
 }
 
