@@ -127,6 +127,8 @@ CUdeviceptr on_device(const std::vector<T>& values) {
     CUdeviceptr address;
     GOOD(cuMemAlloc_v2(&address, values.size() * sizeof(T)));
     GOOD(cuMemcpyHtoD_v2(address, values.data(), values.size() * sizeof(T)));
+    // From ordinary memory it may arrive later than it returns.
+    GOOD(cuStreamSynchronize(nullptr));
     return address;
 }
 

@@ -37,6 +37,22 @@ float passed_on(bool with_event) {
     return to[17];
 }
 
+// A blocking copy from ordinary memory, which returns once the source was read,
+// and a kernel on a stream that waits for nothing by itself.
+float copied_from_ordinary_memory(bool with_wait) {
+    start();
+    const CUstream reader = new_stream();
+    CUdeviceptr memory, result;
+    GOOD(cuMemAlloc_v2(&memory, bytes));
+    GOOD(cuMemAlloc_v2(&result, bytes));
+    const std::vector<float> numbers(count, 3.0f);
+    GOOD(cuMemcpyHtoD_v2(memory, numbers.data(), bytes));
+    if (with_wait) GOOD(cuStreamSynchronize(nullptr));
+    GOOD(launch(function("scale"), 1, count, 0, reader, memory, result, 2.0f, int(count)));
+    GOOD(cuStreamSynchronize(reader));
+    return on_host<float>(result, count)[17];
+}
+
 // A copy from a pinned buffer that is overwritten; with the wait, in time.
 float overwritten(bool with_wait) {
     start();
