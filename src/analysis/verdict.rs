@@ -78,7 +78,7 @@ fn undisturbed(summary: &Summary) -> Result<(), Verdict> {
 
 /// Whether nothing can be known of a figure without measuring.
 pub fn never_predicted(figure: Figure) -> bool {
-    matches!(figure, Figure::Quality | Figure::Rss | Figure::Load)
+    matches!(figure, Figure::Quality | Figure::Rss | Figure::Load | Figure::Energy)
 }
 
 /// Candidates in order, each with its verdict.

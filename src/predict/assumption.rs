@@ -13,9 +13,9 @@ pub struct Overhead {
 
 impl Overhead {
     /// Of a card by its compute capability. A context keeps stacks for all threads that a card can have at once (1 KiB for
-    /// each of 2048 on a multiprocessor of an A100 or H100, for fewer on others), and grows with it; CUDA 12 and 13 with
-    /// cuBLAS and its workspace (32 MiB on Hopper, 8 MiB before) were seen to take some 500 MiB on an H100 by people who
-    /// wrote it down. The others are scaled by their threads. None of this was measured by the project.
+    /// each of 2048 on a multiprocessor of an A100 or H100, for fewer on others), and grows with it; beside it stand the
+    /// kernels, and cuBLAS with its workspace (32 MiB on Hopper, 8 MiB before). Hopper is assumed at 500 MiB with CUDA 13,
+    /// and the others are scaled down by their threads. None of this was measured by the project yet.
     pub fn of(capability: Option<(u32, u32)>) -> Overhead {
         let (least, middle, most) = match capability {
             Some((10.., _)) => (350, 500, 700),
@@ -71,8 +71,8 @@ pub struct Efficiency {
     pub pageable: f64,
     /// Seconds for a copy to start and to be waited for.
     pub copy: f64,
-    /// Seconds of one of the host's cores for tokenising a token. The least is what a desktop's core takes, the most what a
-    /// shared core of a server does (1.5 µs were seen on the project's own).
+    /// Seconds of one of the host's cores for tokenising a token. About 1 µs was seen of MiniLM's tokenizer on a shared core
+    /// of an EPYC; a desktop's core takes less, and tokenizers with larger vocabularies take more.
     pub token: f64,
 }
 

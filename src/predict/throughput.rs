@@ -114,7 +114,7 @@ impl Host<'_> {
         // Three words a token, two a sequence; answers are fp32.
         let to_device = self.copy(4 * (3 * shape.places + 2 * shape.lengths.len()));
         let from_device = self.copy(4 * rows * graph.columns(output));
-        // Laying out a batch and making answers are left out: hundredths of what tokenising takes.
+        // Laying out a batch and making answers are left out: less than a hundredth of what tokenising takes.
         let workers = self.settings.num_workers.max(1) as f64;
         let tokenise = shape.tokens() as f64 * self.efficiency.token / workers;
         Times { tokenise, to_device, compute, from_device }

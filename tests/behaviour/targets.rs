@@ -120,6 +120,30 @@ fn the_card_in_the_machine_is_measured_and_another_one_is_not() {
 }
 
 #[test]
+fn rows_of_candle_on_a_card_have_the_memory_that_was_to_be_expected_beside_what_was_seen() {
+    let folder = format!("{}/tests/fixtures/models/bert-embed-mean", env!("CARGO_MANIFEST_DIR"));
+    let suite = SUITE.replace("model = \"m\"", &format!("model = {folder:?}")).replace(
+        "backends = [\"card\"]",
+        "backends = [\"card\", \"candle\"]\nknobs = { batch_size = [1, 2] }",
+    );
+    let Some(machine) = Pretended::with(A10G, &suite) else { return };
+    let (code, message) = machine.code_and_text(&[]);
+    assert_eq!(code, 0, "{message}");
+    let rows = machine.place.trials();
+    // There is no card, so nothing of candle runs; what it would take is known all the same.
+    let expected = |batch: &str| {
+        let row = rows.iter().find(|row| row["backend"] == "candle" && row["batch_size"] == batch).unwrap();
+        row["predicted_vram_bytes"].parse::<u64>().unwrap()
+    };
+    // The driver's own on such a card, and one step of the pool's.
+    assert_eq!((expected("1"), expected("2")), (292 << 20, 292 << 20));
+    assert!(
+        rows.iter().filter(|row| row["backend"] == "card").all(|row| row["predicted_vram_bytes"].is_empty())
+    );
+    assert!(rows.iter().all(|row| row["provenance"] != "predicted"));
+}
+
+#[test]
 fn a_card_that_is_here_is_predicted_when_that_is_asked_for() {
     let Some(machine) = Pretended::with(A10G, SUITE) else { return };
     let suite = ["--suite", "suite.toml", "--out", "run"];
