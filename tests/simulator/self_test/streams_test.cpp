@@ -100,6 +100,10 @@ float used_after_free(bool with_event) {
 void test_streams() {
     test_case("two streams with an event", {}, [] { CHECK(passed_on(true) == 6.0f); });
     test_case("two streams without an event show poison", {}, [] { CHECK(std::isnan(passed_on(false))); });
+    test_case("a blocking copy from ordinary memory that is waited for", {},
+              [] { CHECK(copied_from_ordinary_memory(true) == 6.0f); });
+    test_case("a blocking copy from ordinary memory may arrive late", {},
+              [] { CHECK(std::isnan(copied_from_ordinary_memory(false))); });
     test_case("eagerly, the missing event does not show", {{"SIMULATED_CUDA_SCHEDULE", "eager"}},
               [] { CHECK(passed_on(false) == 6.0f); });
     for (const char* seed : {"seed:1", "seed:2", "seed:3", "seed:4"})
