@@ -161,9 +161,6 @@ impl Plan<'_> {
             spec.kind.parse(&candidate.word(DTYPE)).map_err(refused)?;
         }
         let folder = subject.folder.clone()?;
-        let at_run = backend.knobs.iter().filter(|spec| spec.applies == Applies::Run);
-        let knobs =
-            at_run.filter_map(|spec| Some((spec.name.clone(), candidate.knobs.get(&spec.name)?.clone())));
         let load = Load {
             protocol: protocol::VERSION,
             backend: backend.name.clone(),
@@ -182,7 +179,7 @@ impl Plan<'_> {
             folder: PathBuf::from("."),
             target,
             load,
-            knobs: knobs.collect(),
+            knobs: backend.knobs_of(candidate, Applies::Run),
             rounds: self.arguments.rounds,
         })
     }

@@ -5,6 +5,7 @@
 
 use super::batches::Shape;
 use super::method::{Method, Numbers};
+use crate::backend::candle::kernel::quantised::BLOCK;
 use crate::model::graph::{Graph, Operation, Rows, Value};
 
 /// One operation for one batch.
@@ -34,14 +35,12 @@ pub fn steps(graph: &Graph, method: Method, shape: &Shape) -> Vec<Step> {
     steps
 }
 
-/// Whether the weights of a product are held in 8 bits: in blocks of 32 (`BLOCK` in candle/cuda/kernels.rs), of which a
-/// row must be a whole number.
+/// Whether the weights of a product are held in 8 bits: in blocks, of which a row must be a
+/// whole number.
 pub fn is_eight(graph: &Graph, product: Value, columns: usize, method: Method) -> bool {
-    method.eight && !graph.is_head(product) && columns.is_multiple_of(EIGHT_BLOCK)
+    method.eight && !graph.is_head(product) && columns.is_multiple_of(BLOCK)
 }
 
-/// Numbers of 8 bits that share a scale.
-pub const EIGHT_BLOCK: usize = 32;
 /// A scale is fp16.
 pub const SCALE_BYTES: u64 = 2;
 
@@ -106,7 +105,7 @@ impl Walk<'_> {
                 let numbers = if head { Numbers::Float32 } else { self.method.numbers };
                 let held = weights * numbers.bytes();
                 let (scratch_bytes, reading) = if eight {
-                    let kept = weights + weights / EIGHT_BLOCK as u64 * SCALE_BYTES;
+                    let kept = weights + weights / BLOCK as u64 * SCALE_BYTES;
                     // Read as 8 bits, written widened, and read again by the product.
                     (held, kept + 2 * held)
                 } else {

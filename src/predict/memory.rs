@@ -7,9 +7,10 @@ use super::assumption::{
     POOL_STEP_BYTES,
 };
 use super::batches::{Batches, Shape};
-use super::cost::{EIGHT_BLOCK, SCALE_BYTES, is_eight, steps};
+use super::cost::{SCALE_BYTES, is_eight, steps};
 use super::method::{Engine, Method};
 use crate::backend::Transfers;
+use crate::backend::candle::kernel::quantised::BLOCK;
 use crate::backend::gpu::lanes::GRAIN;
 use crate::model::graph::{Graph, Operation, Stack, Value, Weight};
 use crate::runner::PredictedBytes;
@@ -103,7 +104,7 @@ fn product(graph: &Graph, value: Value, weight: &Stack, bias: Option<&Stack>, me
     let count = (weight.rows() * weight.columns()) as u64;
     let size = if graph.is_head(value) { 4 } else { method.numbers.bytes() };
     let numbers = if is_eight(graph, value, weight.columns(), method) {
-        allocated(count) + allocated(count / EIGHT_BLOCK as u64 * SCALE_BYTES)
+        allocated(count) + allocated(count / BLOCK as u64 * SCALE_BYTES)
     } else {
         allocated(count * size)
     };

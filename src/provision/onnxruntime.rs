@@ -251,7 +251,7 @@ mod tests {
 
     /// Some 740 MB: `cargo test --release -- --ignored the_wheels_of_cuda`, with a package index at hand.
     #[test]
-    #[ignore = "fetches 740 MB"]
+    #[ignore = "fetches 740 MB: cargo test --release -- --ignored the_wheels_of_cuda"]
     fn the_wheels_of_cuda_are_what_was_pinned() {
         let pin = pin("cuda", "linux-x86_64").unwrap();
         let folder = tempfile::tempdir().unwrap();

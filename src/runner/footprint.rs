@@ -183,13 +183,11 @@ impl Course<'_> {
         let (host, card) = (memory::now(process.pid()), CardMoment::of(process, watch, idle));
         // One pass, which follows the worker's warm-up of at least another.
         let request = Measure { knobs: self.knobs.clone(), seconds: 0.0, passes: 1, seed: 0 };
-        let failed = |status, why| Err(Trouble::Failure(Failure::new(status, why)));
         match process.ask(Ask::Measure(request), MEASURE_TIMEOUT, interrupt)? {
             What::Measured(measured) => match measured.implausible() {
-                Some(why) => failed(Status::Garbage, why),
+                Some(why) => Err(Trouble::Failure(Failure::new(Status::Garbage, why))),
                 None => Ok(Worked { loaded, host, card, measured }),
             },
-            What::Failed { kind, message } => failed(kind.into(), message),
             event => Err(unexpected(&event, "measured")),
         }
     }
@@ -205,7 +203,6 @@ struct Worked {
 fn expect_unloaded(event: Result<What, Trouble>) -> Result<(), Trouble> {
     match event? {
         What::Unloaded => Ok(()),
-        What::Failed { kind, message } => Err(Trouble::Failure(Failure::new(kind.into(), message))),
         event => Err(unexpected(&event, "unloaded")),
     }
 }

@@ -103,7 +103,8 @@ impl WorkerProcess {
         self.child.id()
     }
 
-    /// Asks, and waits for the event that answers. After an `Err` the worker must not be used again.
+    /// Asks, and waits for the event that answers; one that tells of a failure is an `Err`, too. After an `Err` the worker
+    /// must not be used again.
     pub fn ask(&mut self, ask: Ask, timeout: Duration, interrupt: &Interrupt) -> Result<What, Trouble> {
         let id = self.next_id;
         self.next_id += 1;
@@ -176,7 +177,6 @@ impl WorkerProcess {
                 Some(why) => fail(Status::Refused, why),
                 None => Ok(loaded),
             },
-            What::Failed { kind, message } => fail(kind.into(), message),
             event => Err(unexpected(&event, "loaded")),
         }
     }
@@ -212,7 +212,14 @@ impl WorkerProcess {
         let failure = match line {
             Line::TooLong => garbage(format!("a line of more than {LONGEST_LINE} bytes on stdout")),
             Line::Text(bytes) => match serde_json::from_slice::<Event>(&bytes) {
-                Ok(event) if event.id == id => return Ok(event.what),
+                Ok(Event { id: answered, what }) if answered == id => {
+                    return match what {
+                        What::Failed { kind, message } => {
+                            Err(self.with_stderr(Failure::new(kind.into(), message)))
+                        }
+                        what => Ok(what),
+                    };
+                }
                 Ok(event) => garbage(format!("an event for request {} where {id} was asked", event.id)),
                 Err(error) => garbage(format!("not an event on stdout ({error}): {:?}", excerpt(&bytes))),
             },

@@ -14,7 +14,7 @@ use super::predicted::Predicted;
 use super::process::{Trouble, WorkerProcess, unexpected};
 use super::supplies::Supplies;
 use crate::backend::DeviceMemory;
-use crate::knob::{Applies, Candidate, Value};
+use crate::knob::{Applies, Candidate};
 use crate::pipeline::Pass;
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
 use crate::target::{Provenance, Target};
@@ -339,7 +339,7 @@ impl<'a> Runner<'a> {
             recording.agreements = judged.collect();
         }
         let request = Measure {
-            knobs: self.knobs(candidate, Applies::Run),
+            knobs: self.suite.knobs_of(candidate, Applies::Run),
             seconds: self.suite.effort.time.as_secs_f64(),
             passes: self.suite.effort.passes,
             seed: self.suite.seed.wrapping_add(u64::from(round)),
@@ -367,7 +367,7 @@ impl<'a> Runner<'a> {
     }
 
     fn answers(&mut self, stage: &Stage, candidate: &Candidate) -> Result<Vec<Answer>, Trouble> {
-        let knobs = self.knobs(candidate, Applies::Run);
+        let knobs = self.suite.knobs_of(candidate, Applies::Run);
         let start = Instant::now();
         match self.ask(stage, candidate, Ask::Answer { knobs }, self.suite.timeouts.answer)? {
             What::Answered { answers } => {
@@ -386,10 +386,7 @@ impl<'a> Runner<'a> {
         timeout: Duration,
     ) -> Result<What, Trouble> {
         let interrupt = self.interrupt.clone();
-        match self.load(stage, candidate)?.process.ask(ask, timeout, &interrupt)? {
-            What::Failed { kind, message } => Err(Trouble::Failure(Failure::new(kind.into(), message))),
-            event => Ok(event),
-        }
+        self.load(stage, candidate)?.process.ask(ask, timeout, &interrupt)
     }
 
     /// The worker that has `candidate` loaded: the one that is up, or a fresh one in its place.
@@ -471,12 +468,6 @@ impl<'a> Runner<'a> {
             }
             Engine::Command { command, settings } => (command.clone(), self.folder.clone(), settings.clone()),
         }
-    }
-
-    fn knobs(&self, candidate: &Candidate, applies: Applies) -> IndexMap<String, Value> {
-        let specs = self.suite.backend(&candidate.backend).map_or(&[][..], |backend| &backend.knobs);
-        let names = specs.iter().filter(|spec| spec.applies == applies).map(|spec| spec.name.clone());
-        names.filter_map(|name| Some((name.clone(), candidate.knobs.get(&name)?.clone()))).collect()
     }
 
     /// Refuses figures that can't be, that are of something else than the corpus, or of less than was asked for.

@@ -14,11 +14,12 @@ mod wire;
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::backend::fake;
-use crate::knob::{Applies, Candidate, KnobSpec};
+use crate::knob::{Applies, Candidate, KnobSpec, Value};
 use crate::task::{Document, Metric, Task};
 
 pub use budget::{Budget, SearchKind};
@@ -140,6 +141,12 @@ impl ChosenBackend {
         matches!(&self.engine, Engine::BuiltIn { .. }) && self.kind != fake::NAME
     }
 
+    /// A candidate's knobs that apply then, in the order in which the backend has them.
+    pub fn knobs_of(&self, candidate: &Candidate, applies: Applies) -> IndexMap<String, Value> {
+        let specs = self.knobs.iter().filter(|spec| spec.applies == applies);
+        specs.filter_map(|spec| Some((spec.name.clone(), candidate.knobs.get(&spec.name)?.clone()))).collect()
+    }
+
     /// The candidate that sets nothing.
     pub fn default_candidate(&self) -> Candidate {
         space::candidate_of(self, |spec| spec.default.clone())
@@ -153,11 +160,15 @@ impl Suite {
 
     /// Candidates with the same key can share a worker: they differ in knobs that apply at a run.
     pub fn load_key(&self, stage: &Stage, candidate: &Candidate) -> String {
-        let specs = self.backend(&candidate.backend).map_or(&[][..], |backend| &backend.knobs);
-        let at_load = specs.iter().filter(|spec| spec.applies == Applies::Load);
-        let values =
-            at_load.filter_map(|spec| Some(format!(" {}={}", spec.name, candidate.knobs.get(&spec.name)?)));
-        format!("{} {}{}", stage.name, candidate.backend, values.collect::<String>())
+        let at_load = self.knobs_of(candidate, Applies::Load);
+        let values: String = at_load.iter().map(|(name, value)| format!(" {name}={value}")).collect();
+        format!("{} {}{values}", stage.name, candidate.backend)
+    }
+
+    /// A candidate's knobs that apply then; none of a backend that isn't chosen.
+    pub fn knobs_of(&self, candidate: &Candidate, applies: Applies) -> IndexMap<String, Value> {
+        self.backend(&candidate.backend)
+            .map_or_else(IndexMap::new, |backend| backend.knobs_of(candidate, applies))
     }
 
     /// Whether it asks for the cost, and says nothing of the price.

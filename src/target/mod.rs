@@ -17,6 +17,11 @@ pub use machine::Machine;
 
 use crate::units::{Bytes, did_you_mean};
 
+/// NVIDIA's GPUs in this machine, in the order in which CUDA numbers them.
+pub fn nvidia_gpus() -> Vec<Gpu> {
+    nvidia::detect().0
+}
+
 /// What the figures of a run are for.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Target {

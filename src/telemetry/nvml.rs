@@ -13,7 +13,7 @@ use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use super::reason::Reason;
 use super::sensor::{Card, Clocks, Load, Memory, Power, Process, Quantity, Reading, Sensor};
 use super::trouble::{Effect, Trouble};
-use crate::target::Machine;
+use crate::target;
 
 struct NvmlSensor {
     nvml: Arc<Nvml>,
@@ -33,7 +33,7 @@ pub fn count() -> Result<u32, Trouble> {
 
 /// Where the cards are that CUDA sees, in its order: NVML has numbers of its own, and sees those that are hidden from CUDA.
 fn buses() -> Vec<Option<String>> {
-    Machine::detect().gpus.into_iter().filter(|gpu| !gpu.is_apple()).map(|gpu| gpu.pci_bus).collect()
+    target::nvidia_gpus().into_iter().map(|gpu| gpu.pci_bus).collect()
 }
 
 /// Opens the card `cuda:N`, as CUDA counts.

@@ -186,7 +186,7 @@ fn without_a_driver_it_says_what_mends_it() {
 /// The live view on two scripted cards, to be looked at:
 /// `cargo test --release --test behaviour -- --ignored --nocapture the_live_view`.
 #[test]
-#[ignore = "for a person to look at, in a terminal; q ends it"]
+#[ignore = "for a person to look at: cargo test --release --test behaviour -- --ignored --nocapture the_live_view; q ends it"]
 fn the_live_view() {
     use autotune::telemetry::{Clocks, Load, Memory, Power, Process, Reason};
     let readings = |phase: f64| -> Vec<Result<Reading, Trouble>> {

@@ -87,7 +87,7 @@ impl Drop for Worker {
 /// Needs the CUDA build, and a card or the simulated one (tests/simulator): with the latter
 /// `LD_LIBRARY_PATH=OUT AUTOTUNE_CUDA_WORKER=PATH cargo test --release --test behaviour -- --ignored --nocapture predicted_memory`.
 #[test]
-#[ignore = "needs a CUDA build of the worker, named by AUTOTUNE_CUDA_WORKER"]
+#[ignore = "needs a card, and a CUDA build at PATH: AUTOTUNE_CUDA_WORKER=PATH cargo test --release -- --ignored predicted_memory"]
 fn predicted_memory_is_what_a_worker_uses() {
     let program = std::env::var("AUTOTUNE_CUDA_WORKER").expect("AUTOTUNE_CUDA_WORKER");
     let place = tempfile::tempdir().unwrap();

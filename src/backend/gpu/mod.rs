@@ -10,7 +10,7 @@ mod lanes_tests;
 pub mod memory;
 pub mod nvidia;
 #[cfg(test)]
-mod simulated;
+pub mod simulated;
 
 pub use driver::{DeviceError, Driver};
 pub use lanes::{Lanes, Transfers};

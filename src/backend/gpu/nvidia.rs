@@ -6,6 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::null_mut;
 use std::sync::Arc;
 
+use nvml_wrapper::Nvml;
 use nvml_wrapper::enums::device::UsedGpuMemory;
 
 use super::driver::{DeviceError, Driver};
@@ -156,7 +157,7 @@ impl Nvidia {
         }
         // SAFETY: the driver ends the text with a zero.
         let bus = unsafe { CStr::from_ptr(bus.as_ptr()) }.to_string_lossy().into_owned();
-        let taken_before = taken_bytes(&bus);
+        let taken_before = Nvml::init().ok().and_then(|nvml| taken_bytes(&nvml, &bus));
         // SAFETY: as above.
         unsafe { card.said("for a context", (functions.retain_context)(&mut context, device))? };
         (card.device, card.context, card.total) = (device, context, total as u64);
@@ -172,9 +173,11 @@ impl Nvidia {
     /// in a container, where it may not, by how much the card's memory in use has grown. Without NVML everything that isn't
     /// free is taken for ours: a share is kept rather than used up.
     pub fn overhead_bytes(&self) -> Result<u64, DeviceError> {
-        let taken = taken_bytes(&self.0.bus);
-        let grown = taken.zip(self.0.taken_before).map(|(now, before)| now.saturating_sub(before));
-        match own_bytes(&self.0.bus).or(grown) {
+        let told = Nvml::init().ok().and_then(|nvml| {
+            let grown = || Some(taken_bytes(&nvml, &self.0.bus)?.saturating_sub(self.0.taken_before?));
+            own_bytes(&nvml, &self.0.bus).or_else(grown)
+        });
+        match told {
             Some(bytes) => Ok(bytes),
             None => Ok(self.0.total.saturating_sub(self.free_bytes()?)),
         }
@@ -244,14 +247,12 @@ impl Nvidia {
 }
 
 /// Bytes of a card that anybody has taken.
-fn taken_bytes(bus: &str) -> Option<u64> {
-    let nvml = nvml_wrapper::Nvml::init().ok()?;
+fn taken_bytes(nvml: &Nvml, bus: &str) -> Option<u64> {
     Some(nvml.device_by_pci_bus_id(bus).ok()?.memory_info().ok()?.used)
 }
 
 /// Bytes of a card that this process has taken, where NVML tells.
-fn own_bytes(bus: &str) -> Option<u64> {
-    let nvml = nvml_wrapper::Nvml::init().ok()?;
+fn own_bytes(nvml: &Nvml, bus: &str) -> Option<u64> {
     let processes = nvml.device_by_pci_bus_id(bus).ok()?.running_compute_processes().ok()?;
     let own = processes.into_iter().find(|process| process.pid == std::process::id())?;
     match own.used_gpu_memory {
@@ -385,11 +386,6 @@ impl Nvidia {
     /// The engine must keep it for as long as the result is used.
     pub unsafe fn borrowed(&self, handle: *mut c_void) -> Stream {
         Stream { card: Arc::clone(&self.0), handle, own: false }
-    }
-
-    pub fn synchronise_stream(&self, stream: &Stream) -> Result<(), DeviceError> {
-        // SAFETY: the stream is alive.
-        self.call("to finish", |card| unsafe { (card.functions.synchronise_stream)(stream.handle) })
     }
 }
 

@@ -1,5 +1,6 @@
 //! A device of the mind, for tests: what is put on its queues runs as late as it may, or in any order that events allow, so
-//! that whoever forgot to wait reads nonsense. Memory that nobody wrote is poisoned.
+//! that whoever forgot to wait reads nonsense. Memory that nobody wrote is poisoned. It lies in the host's, at addresses
+//! that an engine on the host can compute at.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -21,6 +22,8 @@ pub enum Schedule {
     Late,
     /// At some moment between that and now.
     Drawn(Pcg64),
+    /// When somebody waits for it, and a queue that waits is somebody: its work is done by the host, and at once.
+    Hosted,
 }
 
 impl Schedule {
@@ -43,7 +46,6 @@ enum Operation {
 #[derive(Default)]
 pub struct Bank {
     regions: BTreeMap<Address, Vec<u8>>,
-    next: Address,
 }
 
 impl Bank {
@@ -92,8 +94,7 @@ pub struct Memory {
 
 impl Simulated {
     pub fn new(schedule: Schedule, capacity: usize) -> Simulated {
-        let bank = Bank { next: 1 << 20, ..Bank::default() };
-        let (lines, events, trace) = (Vec::new(), Vec::new(), Vec::new());
+        let (bank, lines, events, trace) = (Bank::default(), Vec::new(), Vec::new(), Vec::new());
         Simulated(Rc::new(RefCell::new(State { bank, lines, events, schedule, capacity, trace })))
     }
 
@@ -235,9 +236,10 @@ impl Driver for Simulated {
         if taken + bytes > state.capacity {
             return Err(DeviceError::OutOfMemory(format!("{bytes} more than {taken} of {}", state.capacity)));
         }
-        let address = state.bank.next;
-        state.bank.next += bytes as u64 + (1 << 20);
-        state.bank.regions.insert(address, vec![POISON; bytes]);
+        // Of at least a byte: without any there would be no address.
+        let mut region = vec![POISON; bytes.max(1)];
+        let address = region.as_mut_ptr() as Address;
+        state.bank.regions.insert(address, region);
         Ok(Memory { address, device: self.clone() })
     }
 
@@ -282,6 +284,9 @@ impl Driver for Simulated {
 
     fn wait(&self, on: &Queue, event: &Event) -> Result<(), DeviceError> {
         let (queue, done) = self.0.borrow().events[event.0];
+        if matches!(self.0.borrow().schedule, Schedule::Hosted) {
+            self.synchronise(event)?;
+        }
         self.put(on, Operation::Wait { queue, done });
         Ok(())
     }

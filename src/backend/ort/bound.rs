@@ -6,9 +6,9 @@ use std::ptr::null_mut;
 use ort::AsPointer;
 use ort::memory::MemoryInfo;
 use ort::session::{NoSelectedOutputs, RunOptions};
-use ort::sys::{OrtIoBinding, OrtStatusPtr, OrtValue};
+use ort::sys::{OrtIoBinding, OrtValue};
 
-use super::engine::{Engine, element, failed};
+use super::engine::{Engine, checked, element, failed};
 use super::onnx::Element;
 use crate::backend::BackendError;
 
@@ -56,14 +56,6 @@ impl Engine {
         };
         run().map_err(failed)
     }
-}
-
-/// # Safety
-///
-/// The status has just come from the library.
-unsafe fn checked(status: OrtStatusPtr) -> ort::Result<()> {
-    // SAFETY: as our caller promises, and it's nobody else's.
-    unsafe { ort::Error::result_from_status(status) }
 }
 
 struct Binding(*mut OrtIoBinding);

@@ -7,10 +7,10 @@ use ort::AsPointer;
 use ort::memory::{AllocationDevice, AllocatorType, MemoryInfo, MemoryType};
 use ort::session::Session;
 use ort::session::builder::SessionBuilder;
-use ort::sys::{OrtCUDAProviderOptionsV2, OrtStatusPtr};
+use ort::sys::OrtCUDAProviderOptionsV2;
 
 use super::choice::{Arena, Choice};
-use super::engine::{Engine, Options, failed};
+use super::engine::{Engine, Options, checked, failed};
 use super::placement::{self, Placed};
 use crate::backend::BackendError;
 use crate::units::Bytes;
@@ -91,14 +91,6 @@ impl Drop for ProviderOptions {
         // SAFETY: they were made by the library, or are nothing, which it takes as well.
         unsafe { (ort::api().ReleaseCUDAProviderOptions)(self.0) };
     }
-}
-
-/// # Safety
-///
-/// The status has just come from the library.
-unsafe fn checked(status: OrtStatusPtr) -> ort::Result<()> {
-    // SAFETY: as our caller promises, and it's nobody else's.
-    unsafe { ort::Error::result_from_status(status) }
 }
 
 /// Why a session doesn't run on the card as a whole, if it doesn't.

@@ -20,7 +20,7 @@ use super::lower::{Dialect, Input};
 use super::network::{Networks, Sizes};
 use super::onnx::{self, Element};
 use super::session::legend;
-use crate::backend::gpu::lanes::Computed;
+use crate::backend::gpu::lanes::{Computed, GRAIN};
 use crate::backend::gpu::{DeviceMemory, Driver, Lanes, Nvidia, Share, Transfers};
 use crate::backend::{
     BackendError, Batch, Device, Layout, Legend, LoadRequest, Output, Overlapped, Session, knobs,
@@ -70,9 +70,6 @@ struct Captured<D: Driver> {
 
 /// Graphs hold kernels' arguments, some hundred KiB each; shapes beyond these are launched operator by operator.
 const MOST_CAPTURED: usize = 64;
-
-/// Memory for answers is taken in multiples of this, so that batches of like size share it.
-const GRAIN: usize = 1 << 16;
 
 impl DeviceSession<Nvidia> {
     /// On one of NVIDIA's cards, within its share of the memory.

@@ -13,7 +13,7 @@ use ort::environment::Environment;
 use ort::memory::MemoryInfo;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::session::{Session, SessionInputValue};
-use ort::sys::OrtValue;
+use ort::sys::{OrtStatusPtr, OrtValue};
 use ort::value::{PrimitiveTensorElementType, TensorElementType, TensorRef};
 
 use super::choice::{Choice, Dtype, Provider};
@@ -240,7 +240,17 @@ fn append(builder: &mut SessionBuilder, name: &str, options: &[(&str, String)]) 
             keys.len(),
         )
     };
-    // SAFETY: the status has just come from the library, and is nobody else's.
+    // SAFETY: the status has just come from the library.
+    unsafe { checked(status) }
+}
+
+/// What a status of the library says.
+///
+/// # Safety
+///
+/// The status has just come from the library.
+pub unsafe fn checked(status: OrtStatusPtr) -> ort::Result<()> {
+    // SAFETY: as our caller promises, and it's nobody else's.
     unsafe { ort::Error::result_from_status(status) }
 }
 
@@ -282,15 +292,15 @@ unsafe fn give(builder: &mut SessionBuilder, tensor: &Tensor) -> ort::Result<()>
             &mut value,
         )
     };
-    // SAFETY: the status has just come from the library, and is nobody else's.
-    unsafe { ort::Error::result_from_status(status) }?;
+    // SAFETY: the status has just come from the library.
+    unsafe { checked(status) }?;
     // SAFETY: name and value are whole; the library copies the one and shares the other.
     let status = unsafe {
         (ort::api().AddExternalInitializers)(builder.ptr_mut(), &name.as_ptr(), &value.cast_const(), 1)
     };
     // SAFETY: as above; and the value was made here, and is shared by the options by now, or by nobody.
     unsafe {
-        let added = ort::Error::result_from_status(status);
+        let added = checked(status);
         (ort::api().ReleaseValue)(value);
         added
     }

@@ -12,8 +12,6 @@ mod export;
 mod feed;
 mod file;
 mod flat;
-#[cfg(test)]
-mod host;
 mod library;
 mod lower;
 mod network;

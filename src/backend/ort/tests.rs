@@ -9,10 +9,10 @@ use serde_json::json;
 
 use super::device::DeviceSession;
 use super::engine::Engine;
-use super::host::Host;
 use super::lower::Dialect;
 use super::network::Networks;
 use super::*;
+use crate::backend::gpu::simulated::{Schedule, Simulated};
 use crate::backend::gpu::{Driver, Lanes, Nvidia, Transfers};
 use crate::backend::{Batch, Device, LoadRequest, Session};
 use crate::knob::{Candidate, Value};
@@ -174,7 +174,7 @@ fn every_fixture_answers_as_it_should() {
 }
 
 /// A session on the host's memory as a device, as one on a GPU would be, with the graph that a GPU gets.
-fn on_host(folder: &Path, task: Task, dtype: &str) -> DeviceSession<Host> {
+fn on_host(folder: &Path, task: Task, dtype: &str) -> DeviceSession<Simulated> {
     let request = request(folder, task, &[("dtype", dtype)]);
     let choice = Choice::of(&request.candidate, Device::Processor).unwrap();
     let libraries = Libraries::read(serde_json::Value::Null).unwrap();
@@ -182,10 +182,11 @@ fn on_host(folder: &Path, task: Task, dtype: &str) -> DeviceSession<Host> {
     let model = Model::open(folder, task).unwrap();
     let networks = Networks::open(folder, model, environment, choice, Dialect::Cuda, None)
         .unwrap_or_else(|error| panic!("{} {dtype}: {error}", folder.display()));
-    let host = Host::default();
-    let (queue, mut lanes) = (host.queue().unwrap(), Lanes::new(host.clone(), Transfers::Blocking).unwrap());
+    let device = Simulated::new(Schedule::Hosted, usize::MAX);
+    let (queue, mut lanes) =
+        (device.queue().unwrap(), Lanes::new(device.clone(), Transfers::Blocking).unwrap());
     lanes.poisons = true;
-    DeviceSession::on_host(host, queue, lanes, networks, &choice).unwrap()
+    DeviceSession::on_host(device, queue, lanes, networks, &choice).unwrap()
 }
 
 /// All that a GPU's run consists of but the GPU: each network as it's lowered for CUDA, batches of changing sizes laid out,
@@ -234,7 +235,7 @@ fn what_is_sent_to_a_device_comes_back_as_it_should() {
 }
 
 /// Answers of batches, as many under way as there is room for.
-fn through_lanes(session: &mut DeviceSession<Host>, batches: &[Batch]) -> Vec<Vec<Vec<f32>>> {
+fn through_lanes(session: &mut DeviceSession<Simulated>, batches: &[Batch]) -> Vec<Vec<Vec<f32>>> {
     let engine = session.overlapped().unwrap();
     let mut answers = Vec::new();
     for batch in batches {

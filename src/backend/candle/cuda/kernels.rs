@@ -11,6 +11,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::{CudaDevice, CudaStorageSlice, WrapErr};
 use candle_core::{DType, Result, Shape, Storage, Tensor};
 
+use crate::backend::candle::kernel::quantised::BLOCK;
 use crate::model::graph::{Activation, Pooling};
 
 const PTX: &str = include_str!(concat!(env!("OUT_DIR"), "/network.ptx"));
@@ -24,8 +25,7 @@ const PLAIN_TILE: usize = 32;
 const ATTENTION_THREADS: u32 = 128;
 /// As `POOL_GROUPS` in kernels/rows.cuh.
 const POOL_GROUPS: u32 = 8;
-/// Numbers of 8 bits that share a scale, as `BLOCK` in kernels/rows.cuh; and those that one thread widens.
-pub const BLOCK: usize = 32;
+/// Numbers of 8 bits that one thread widens.
 const WIDENED_EACH: usize = 16;
 
 /// Sizes of heads that attention is compiled for; a smaller one is filled up.

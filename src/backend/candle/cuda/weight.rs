@@ -5,7 +5,8 @@ use half::{bf16, f16};
 use rayon::prelude::*;
 
 use super::Choice;
-use super::kernels::{BLOCK, Kernels};
+use super::kernels::Kernels;
+use crate::backend::candle::kernel::quantised::BLOCK;
 use crate::model::graph::{Stack, Weight};
 use crate::model::{ModelError, Weights};
 

@@ -10,8 +10,8 @@ use candle_core::{Device, Module, Result, Tensor};
 use super::Crew;
 use super::product::Finish;
 
-/// Numbers that share a scale.
-const BLOCK: usize = 32;
+/// Numbers of 8 bits that share a scale.
+pub const BLOCK: usize = 32;
 
 /// Bytes of a block as candle keeps it: a scale in half precision, then the numbers.
 const BLOCK_BYTES: usize = 2 + BLOCK;

@@ -252,7 +252,8 @@ __device__ __forceinline__ void unit_rows(
     }
 }
 
-// Weights of 8 bits as numbers that tensor cores take. Each block of a row has a scale of its own.
+// Weights of 8 bits as numbers that tensor cores take. Each block of a row has a scale of its own; as `BLOCK` in
+// kernel/quantised.rs.
 constexpr int BLOCK = 32;
 template <class T> __device__ __forceinline__ void widen_weights(
     const int8_t* __restrict__ numbers, const half* __restrict__ scales, T* __restrict__ output, size_t count) {
