@@ -8,7 +8,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 eval "$(scripts/cuda-toolkit.sh)"
 simulator=target/simulator
-kernels=src/backend/candle/cuda/kernels
+kernels=worker/src/backend/candle/cuda/kernels
 
 # on_device COMMAND…: the toolkit's libraries stand behind the simulator's, which has its own of what talks to a driver.
 on_device() { LD_LIBRARY_PATH=$PWD/$simulator:$CUDA_HOME/lib64:$CUDA_HOME/lib SIMULATED_CUDA_STATE=$(mktemp) "$@"; }

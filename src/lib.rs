@@ -12,25 +12,15 @@
 //! Data flows one way. The only arrow back is a list of plain values handed to the search.
 //!
 //! The rooms are listed below from the one that knows nobody to the one that knows all; a room uses only rooms above
-//! it. `tests/behaviour/layers.rs` checks that.
+//! it. `tests/behaviour/layers.rs` checks that. The first seven are the package `worker/`, the measured process.
 
-pub mod units;
-
-pub mod knob;
-
-pub mod task;
-
-pub mod model;
-
-pub mod backend;
-
-pub mod pipeline;
-
-pub mod worker;
+pub use autotune_worker::{backend, knob, model, pipeline, task, units, worker};
 
 pub mod suite;
 
 pub mod target;
+
+pub mod addon;
 
 pub mod telemetry;
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from time import perf_counter as clock
 
 # A pass still belongs to the warm-up when the one after it is faster by more than this share; but after so many passes
-# an engine drifts. The tuner's own two rules, src/worker/timer.rs.
+# an engine drifts. The tuner's own two rules, worker/src/worker/timer.rs.
 SETTLED, MOST_WARMUP_PASSES = 0.05, 6
 
 

@@ -78,6 +78,11 @@ pub enum Doubt {
     PriceFromTable {
         price_per_hour: f64,
     },
+    /// Quality is judged by other answers than those of the suite's reference on the target.
+    OtherReference {
+        reference: String,
+        why: String,
+    },
 }
 
 impl Doubt {
@@ -118,6 +123,9 @@ impl Doubt {
                     versions.join(", then ")
                 )
             }
+            Doubt::OtherReference { reference, why } => format!(
+                "quality is agreement with {reference}, since the suite's reference didn't run on the target: {why}"
+            ),
             Doubt::PriceFromTable { price_per_hour } => format!(
                 "the cost is by the price from the table of GPUs, {price_per_hour:.2} an hour: put yours into the suite's \
                  `price_per_hour`"
@@ -161,6 +169,10 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     let mut doubts = Vec::new();
     if stage.candidates.iter().any(|ranked| ranked.summary.simulated) {
         doubts.push(Doubt::Simulated);
+    }
+    let instead = stage.reference.as_ref().and_then(|origin| origin.instead.clone());
+    if let Some((reference, why)) = stage.reference_label().zip(instead) {
+        doubts.push(Doubt::OtherReference { reference, why });
     }
     if stage.not_reached > 0 {
         doubts.push(Doubt::NotReached { candidates: stage.not_reached });

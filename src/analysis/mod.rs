@@ -25,8 +25,8 @@ pub use verdict::{DISTURBED, Verdict};
 
 use figures::Trials;
 
-use crate::knob::Candidate;
-use crate::runner::Recording;
+use crate::knob::{BACKEND, Candidate};
+use crate::runner::{Origin, Recording};
 use crate::search::Observation;
 use crate::store::{Entry, Run};
 use crate::suite::{Figure, Limit, Stage, Suite};
@@ -83,6 +83,8 @@ pub struct StageAnalysis {
     /// How many times the default configuration's figure the winner reaches.
     pub gain: Option<Estimate>,
     pub baseline_id: String,
+    /// Which configuration gave the answers that quality is judged by; nothing where nobody judges it.
+    pub reference: Option<Origin>,
     /// Best first; those that can't win last.
     pub candidates: Vec<Ranked>,
     /// Of those that may win, the candidates on the Pareto front of throughput, latency, memory and quality.
@@ -137,6 +139,13 @@ impl StageAnalysis {
         let first = values.next();
         // Of a single candidate nothing is shared, or it could not be named.
         self.candidates.len() > 1 && values.all(|value| Some(value) == first)
+    }
+
+    /// The configuration that quality is judged by, with its precision, and where it ran.
+    pub fn reference_label(&self) -> Option<String> {
+        let origin = self.reference.as_ref()?;
+        let shown = |knob: &str| knob == BACKEND || knob == "dtype" || !self.is_shared(knob);
+        Some(format!("{} on {}", origin.candidate.label(|knob| !shown(knob)), origin.device))
     }
 
     /// A candidate in as few words as tell it from the others.
@@ -210,6 +219,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         rounds_compared: ranking.rounds,
         gain: None,
         baseline_id: stage.baseline.id(),
+        reference: run.origins.get(&stage.name).cloned(),
         front,
         not_reached: stage.candidates.len().saturating_sub(candidates.len()),
         candidates,

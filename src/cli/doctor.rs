@@ -12,7 +12,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let findings = provision::examine();
+    let findings = provision::examine(&super::machine());
     if arguments.json {
         super::print_json(&findings)?;
         return Ok(super::exit::DONE);
@@ -20,9 +20,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut text = String::new();
     for Finding { what, state, remedy } in &findings {
         let mark = if remedy.is_some() { "✗" } else { "✓" };
-        text.push_str(&format!("{mark} {what:<14} {state}\n"));
+        text.push_str(&format!("{mark} {what:<21} {state}\n"));
         if let Some(remedy) = remedy {
-            text.push_str(&format!("  {:<14} {remedy}\n", "→"));
+            text.push_str(&format!("  {:<21} {remedy}\n", "→"));
         }
     }
     super::print(&text)?;

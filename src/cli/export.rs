@@ -44,14 +44,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let analysis = analysis::analyse(&suite, &run);
     let folder = arguments.out.clone().unwrap_or_else(|| arguments.run.join("export"));
     // What runs it is of no interest any more: only models are.
-    let supplies = provision::supplies(&suite, None, note);
+    let folders = provision::folders(&suite, &|what| note(what));
     for (stage, outcome) in suite.stages.iter().zip(&analysis.stages) {
         let Some(winner) = outcome.winner() else {
             note(&format!("{}: no candidate can win, so there is nothing to export", stage.name));
             return Ok(exit::NO_CANDIDATE);
         };
         let candidate = &winner.summary.candidate;
-        let model = match supplies.folders.get(&stage.name) {
+        let model = match folders.get(&stage.name) {
             Some(Ok(model)) => model,
             Some(Err(failure)) => anyhow::bail!("{}: {}", stage.name, failure.reason),
             None => anyhow::bail!("{}: {} runs a model of its own", stage.name, candidate.backend),

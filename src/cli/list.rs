@@ -4,14 +4,16 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::present;
+use crate::addon::AddOn;
+use crate::addon::onnxruntime::{self, OnnxRuntime};
 use crate::backend::{self, Backend, BackendError, exec, fake, ort};
 use crate::emit::env::DIALECTS;
 use crate::emit::gpus::gpus;
 use crate::knob::{Applies, KnobSpec};
 use crate::model::arch;
-use crate::provision::{models, onnxruntime, registry};
+use crate::provision::{models, registry};
 use crate::suite::{Figure, SearchKind, SuiteSource, built_in_names};
-use crate::target::cards;
+use crate::target::{Machine, cards};
 use crate::task::Task;
 use crate::{pipeline, suite};
 
@@ -146,7 +148,8 @@ fn backends() -> Vec<(String, String)> {
 
 /// With what is on this machine; nothing is fetched to make a list.
 fn open(name: &str) -> Result<Box<dyn Backend>, BackendError> {
-    let settings = if name == ort::NAME { onnxruntime::settings(onnxruntime::here) } else { Value::Null };
+    let here = |provider: &str| OnnxRuntime::of(provider, &Machine::default(), None).here();
+    let settings = if name == ort::NAME { onnxruntime::settings(here) } else { Value::Null };
     backend::open(name, settings)
 }
 

@@ -1,6 +1,5 @@
 //! `autotune memory`.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -11,18 +10,19 @@ use clap::builder::PossibleValuesParser;
 use super::exit::{self, BadUsage};
 use super::note;
 use super::present::{self, View};
+use super::progress::Narrator;
+use crate::addon::Setup;
 use crate::analysis::{self, MemoryReport, MemoryRow};
 use crate::emit;
 use crate::knob::{Applies, Candidate, Value};
 use crate::model;
 use crate::provision::models::{self, Replica};
 use crate::provision::{self, registry};
-use crate::runner::{Course, Failure, Footprint, Interrupt, Status, Stopped};
+use crate::runner::{Course, Failure, Footprint, Interrupt, Status, Stopped, Supplies};
 use crate::store::corpus_lines;
 use crate::suite::{self, ChosenBackend, Synthetic};
 use crate::target::{Machine, Provenance, Target, TargetError};
 use crate::task::Task;
-use crate::telemetry::{self, Watch};
 use crate::units::did_you_mean;
 use crate::worker::protocol::{self, Load};
 
@@ -60,6 +60,9 @@ pub struct Arguments {
     /// Make up the weights of the models, at full size
     #[arg(long)]
     replica: bool,
+    /// Provide nothing: engines that would have to be downloaded or built are left out
+    #[arg(long)]
+    no_setup: bool,
     /// Write every round to FILE, as CSV
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -70,10 +73,11 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let interrupt = Interrupt::listen()?;
     let candidates = candidates(&arguments)?;
-    let places = places(&arguments, &candidates)?;
+    let machine = super::machine();
+    let program = std::env::current_exe()?;
+    let places = places(&arguments, &machine, &program, &candidates)?;
     let mut out = arguments.out.as_deref().map(Output::create).transpose()?;
-    let program = std::env::current_exe()?.display().to_string();
-    let plan = Plan { arguments: &arguments, places, candidates, program, interrupt };
+    let plan = Plan { arguments: &arguments, machine, places, candidates, interrupt };
     let mut report = MemoryReport { batch_size: arguments.batch, rounds: arguments.rounds, rows: Vec::new() };
     let ending = plan.measure(&mut report)?;
     if let Some(out) = &mut out {
@@ -102,10 +106,10 @@ impl Arguments {
 /// All that is to be measured, and with what.
 struct Plan<'a> {
     arguments: &'a Arguments,
+    machine: Machine,
     places: Vec<Place>,
     /// Each with its backend.
     candidates: Vec<(ChosenBackend, Candidate)>,
-    program: String,
     interrupt: Interrupt,
 }
 
@@ -115,8 +119,8 @@ struct Place {
     device: String,
     /// Or why nothing can run there.
     target: Result<Target, Failure>,
-    /// What built-in backends need to be told there, by their names.
-    settings: HashMap<String, serde_json::Value>,
+    /// What built-in backends need there.
+    supplies: Supplies,
 }
 
 impl Plan<'_> {
@@ -126,7 +130,7 @@ impl Plan<'_> {
             let subject = Subject::find(name, self.arguments)?;
             for place in &self.places {
                 let device = place.target.as_ref().ok().and_then(|target| target.device.as_deref());
-                let mut watch = Watch::of(device, telemetry::open);
+                let mut watch = super::tune::watch(&self.machine, device);
                 for (backend, candidate) in &self.candidates {
                     let footprint = match self.course(&subject, place, backend, candidate) {
                         Err(failure) => Footprint { failure: Some(failure), ..Footprint::default() },
@@ -160,6 +164,10 @@ impl Plan<'_> {
             let refused = |why| Failure::new(Status::Refused, format!("{}: {why}", backend.name));
             spec.kind.parse(&candidate.word(DTYPE)).map_err(refused)?;
         }
+        let engine = place.supplies.engine(&backend.kind, target.device.as_deref());
+        let worker = engine.and_then(|engine| engine.program.clone()).transpose()?;
+        let program = worker.as_ref().map_or(&place.supplies.program, |worker| &worker.path);
+        let command = vec![program.display().to_string(), "worker".to_owned()];
         let folder = subject.folder.clone()?;
         let load = Load {
             protocol: protocol::VERSION,
@@ -171,13 +179,14 @@ impl Plan<'_> {
             device: target.device.clone(),
             device_memory: target.device_memory().map(|memory| memory.0),
             knobs: candidate.knobs.clone(),
-            settings: place.settings.get(&backend.kind).cloned().unwrap_or_default(),
+            settings: engine.and_then(|engine| engine.settings.clone()).unwrap_or_default(),
             corpus: subject.corpus.path().display().to_string(),
         };
         Ok(Course {
-            command: vec![self.program.clone(), "worker".to_owned()],
+            command,
             folder: PathBuf::from("."),
             target,
+            receipt: worker.map(|worker| worker.receipt),
             load,
             knobs: backend.knobs_of(candidate, Applies::Run),
             rounds: self.arguments.rounds,
@@ -188,23 +197,31 @@ impl Plan<'_> {
 const DTYPE: &str = "dtype";
 
 /// A name that means nothing is a slip and ends it all; what isn't here is a row with that reason.
-fn places(arguments: &Arguments, candidates: &[(ChosenBackend, Candidate)]) -> anyhow::Result<Vec<Place>> {
-    let machine = Machine::detect();
+fn places(
+    arguments: &Arguments,
+    machine: &Machine,
+    program: &Path,
+    candidates: &[(ChosenBackend, Candidate)],
+) -> anyhow::Result<Vec<Place>> {
+    let narrator = Narrator::new(arguments.view.quiet);
+    let setup = Setup { allowed: !arguments.no_setup, tell: &narrator };
     let absent = |wanted: &String, why: String| {
         let target = Err(Failure::new(Status::NotAvailable, why));
-        Ok(Place { device: wanted.clone(), target, settings: HashMap::new() })
+        Ok(Place { device: wanted.clone(), target, supplies: Supplies::default() })
     };
-    let place = |wanted: &String| match Target::resolve(wanted, &machine) {
+    let place = |wanted: &String| match Target::resolve(wanted, machine) {
         Ok(target) if target.provenance == Provenance::Predicted => absent(wanted, target.description),
         Err(TargetError::NoSuchDevice { device, here }) => {
             absent(wanted, format!("{device} is not in this machine ({here})"))
         }
         Err(error) => Err(error.into()),
         Ok(target) => {
-            let all = candidates.iter().map(|(_, candidate)| candidate);
-            let settings = provision::settings(all, target.device.as_deref(), |what| arguments.tell(what));
+            let all: Vec<&Candidate> = candidates.iter().map(|(_, candidate)| candidate).collect();
+            let engines = provision::engines(&all, machine, target.device.as_deref(), setup);
+            narrator.finish();
+            let supplies = Supplies { program: program.to_owned(), engines, ..Supplies::default() };
             let device = target.device.clone().unwrap_or_else(|| target.name.clone());
-            Ok(Place { device, target: Ok(target), settings })
+            Ok(Place { device, target: Ok(target), supplies })
         }
     };
     arguments.gpu.iter().map(place).collect()
@@ -252,10 +269,8 @@ impl Subject {
         let task = Task::ALL.into_iter().find(|task| Some(task.name()) == wanted).unwrap_or(own);
         let replica = if arguments.replica { Replica::For(task) } else { Replica::Never };
         let home = models::resolve(name, replica);
-        let folder = home
-            .as_ref()
-            .map(|home| home.folder.clone())
-            .map_err(|missing| Failure::new(Status::NotAvailable, missing.to_string()));
+        let folder =
+            home.as_ref().map(|home| home.folder.clone()).map_err(|missing| Failure::from(missing.clone()));
         let most_tokens = || model::most_tokens(folder.as_ref().ok()?, task).ok();
         let asked = arguments.max_tokens.and_then(|tokens| usize::try_from(tokens).ok());
         // No word is less than a token, so that many words are cut.

@@ -14,9 +14,12 @@ mod predict;
 mod present;
 mod progress;
 mod report;
+mod setup;
 mod tune;
 
 use clap::{Parser, Subcommand};
+
+use crate::target::Machine;
 
 pub use exit::code;
 pub use present::suite_of;
@@ -39,6 +42,8 @@ enum Verb {
     Check(check::Arguments),
     /// Show what this machine has, what is missing, and the command that mends it
     Doctor(doctor::Arguments),
+    /// Provide an add-on now, such as candle for NVIDIA GPUs; without a name show all
+    Setup(setup::Arguments),
     /// Find the best configuration for a GPU from figures of data sheets alone; needs no GPU
     Predict(predict::Arguments),
     /// Make tables, plots and the page again from a run's folder
@@ -54,6 +59,9 @@ enum Verb {
     /// The measured process; speaks docs/PROTOCOL.md
     #[command(hide = true)]
     Worker,
+    /// The process that asks NVIDIA's driver what there is
+    #[command(hide = true)]
+    Probe,
 }
 
 /// Does what the command line says. The exit code is for an outcome that is no error.
@@ -63,18 +71,28 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::List(arguments)) => list::run(&arguments),
         Some(Verb::Check(arguments)) => check::run(&arguments),
         Some(Verb::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Verb::Setup(arguments)) => setup::run(&arguments),
         Some(Verb::Predict(arguments)) => predict::run(arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
         Some(Verb::Monitor(arguments)) => monitor::run(&arguments),
         Some(Verb::Memory(arguments)) => memory::run(arguments),
         Some(Verb::Export(arguments)) => export::run(&arguments),
+        Some(Verb::Probe) => {
+            crate::target::probe::answer(std::io::stdout().lock())?;
+            Ok(exit::DONE)
+        }
         Some(Verb::Worker) => {
             let events = crate::worker::claim_stdout()?;
             crate::worker::serve(std::io::stdin().lock(), events)?;
             Ok(exit::DONE)
         }
     }
+}
+
+/// This machine, whose driver another process of this program asks.
+fn machine() -> Machine {
+    Machine::detect(std::env::current_exe().ok().as_deref())
 }
 
 /// Prints a line of data. A reader that has had enough, as `head` does, is no error.

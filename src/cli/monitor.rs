@@ -14,8 +14,8 @@ use super::{note, present};
 use crate::emit;
 use crate::monitor::{self, Options, Server, Show};
 use crate::runner::Interrupt;
-use crate::target::{Machine, Target};
-use crate::telemetry::{self, Keeper, Panel, Trouble};
+use crate::target::Target;
+use crate::telemetry::{self, Address, Keeper, Panel, Trouble};
 use crate::units::parse_duration;
 
 #[derive(Args)]
@@ -93,17 +93,22 @@ fn keepers(wanted: &str) -> anyhow::Result<Vec<Keeper>> {
     if wanted == "cpu" {
         return Err(BadUsage("--gpu cpu: only GPUs can be watched".to_owned()).into());
     }
-    let count = telemetry::count().map_err(NoCard)?;
-    if count == 0 {
+    let machine = super::machine();
+    telemetry::available(&machine).map_err(NoCard)?;
+    let all = Address::all(&machine);
+    let Some(first) = all.first().cloned() else {
         return Err(NoCard(Trouble::gone("NVIDIA's driver is here, and it sees none")).into());
-    }
-    let devices = match wanted {
-        "auto" => vec!["cuda:0".to_owned()],
-        "all" => (0..count).map(|index| format!("cuda:{index}")).collect(),
-        named => Target::resolve(named, &Machine::detect())?.device.into_iter().collect(),
     };
-    let open = |device: String| Keeper::open(move || telemetry::open(&device)).map_err(NoCard);
-    Ok(devices.into_iter().map(open).collect::<Result<_, _>>()?)
+    let addresses = match wanted {
+        "auto" => vec![first],
+        "all" => all,
+        named => {
+            let device = Target::resolve(named, &machine)?.device;
+            device.and_then(|device| Address::of(&machine, &device)).into_iter().collect()
+        }
+    };
+    let open = |address: Address| Keeper::open(move || telemetry::open(&address)).map_err(NoCard);
+    Ok(addresses.into_iter().map(open).collect::<Result<_, _>>()?)
 }
 
 fn once(arguments: &Arguments, panels: &[Panel]) -> anyhow::Result<u8> {

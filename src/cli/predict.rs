@@ -39,6 +39,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         emulate_vram: None,
         resume: None,
         measured: false,
+        no_setup: false,
         predicted: true,
     })
 }

@@ -1,9 +1,13 @@
-//! Progress bars, silent when nobody watches.
+//! Progress: of trials as a bar, of add-ons as a line; silent when nobody watches.
 
+use std::cell::Cell;
+use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::note;
+use crate::addon::Tell;
 use crate::runner::Recording;
 use crate::tune::Progress;
 use crate::units::print_duration;
@@ -64,5 +68,49 @@ impl Progress for Bars {
         self.done += 1;
         self.spent += self.last.elapsed();
         self.bar.set_position(self.done);
+    }
+}
+
+/// Shows how add-ons are provided: a line that changes in a terminal, and elsewhere one now and then.
+pub struct Narrator {
+    quiet: bool,
+    bar: ProgressBar,
+    last: Cell<Option<Instant>>,
+}
+
+/// How often a log gets a line of what is being done.
+const LOGGED_EVERY: Duration = Duration::from_secs(30);
+
+impl Narrator {
+    pub fn new(quiet: bool) -> Narrator {
+        let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
+        let style = ProgressStyle::with_template("{spinner} {wide_msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        Narrator { quiet, bar, last: Cell::new(None) }
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Tell for Narrator {
+    fn say(&self, what: &str) {
+        if !self.quiet {
+            self.bar.suspend(|| note(what));
+        }
+    }
+
+    fn step(&self, what: &str) {
+        if self.quiet {
+            return;
+        }
+        if std::io::stderr().is_terminal() {
+            self.bar.set_message(what.to_owned());
+            self.bar.tick();
+        } else if self.last.get().is_none_or(|last| last.elapsed() >= LOGGED_EVERY) {
+            self.last.set(Some(Instant::now()));
+            note(what);
+        }
     }
 }

@@ -8,7 +8,8 @@ use clap::Args;
 use super::exit::{self, BadUsage, NothingReal};
 use super::note;
 use super::present::{self, View};
-use super::progress::Bars;
+use super::progress::{Bars, Narrator};
+use crate::addon::Setup;
 use crate::backend::fake;
 use crate::emit::env;
 use crate::predict::Forecast;
@@ -18,7 +19,7 @@ use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
 use crate::target::{Card, Machine, Provenance, Target, TargetError};
 use crate::task::Document;
-use crate::telemetry::{self, Watch};
+use crate::telemetry::{Address, Watch};
 use crate::tune::{self, Ending, Expected, Tuning};
 
 /// The suite that is tuned when none is named, on the processor…
@@ -48,6 +49,9 @@ pub struct Arguments {
     /// Write the settings to FILE too
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
+    /// Provide nothing: engines that would have to be downloaded or built are left out (see `autotune setup`)
+    #[arg(long)]
+    pub no_setup: bool,
     /// Refuse anything but a measurement on the target itself
     #[arg(long)]
     pub measured: bool,
@@ -176,6 +180,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
 struct Ready {
     suite: Suite,
     target: Target,
+    machine: Machine,
     documents: Vec<Document>,
     source_folder: Folder,
     folder: RunFolder,
@@ -183,7 +188,7 @@ struct Ready {
 }
 
 fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
-    let machine = Machine::detect();
+    let machine = super::machine();
     let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or_else(|| {
         // A target that isn't one is refused below.
         let is_gpu = Target::resolve(&arguments.gpu, &machine).is_ok_and(|target| target.is_gpu());
@@ -193,6 +198,9 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
     let mut suite = suite::parse(&source, &overrides, &env::names())?;
     let documents = suite.documents(&source.folder)?;
     let mut target = target(arguments, &suite, &machine)?;
+    if arguments.gpu == "auto" && target.device.is_some() && !arguments.view.quiet {
+        note(&format!("target: {}", target.choice(&machine)));
+    }
     if suite.lacks_price() {
         target.price_per_hour = target.card().and_then(|card| card.price_per_hour);
     }
@@ -212,27 +220,27 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
         source,
         overrides,
         target,
-        machine,
+        machine: machine.clone(),
     };
     let (source_folder, target) = (header.source.folder.clone(), header.target.clone());
     suite.take_price(target.price_per_hour);
     suite.check_price(&header.source.file)?;
     let folder = RunFolder::create(&folder, header, &documents)?;
-    Ok(Ready { suite, target, documents, source_folder, folder, before: None })
+    Ok(Ready { suite, target, machine, documents, source_folder, folder, before: None })
 }
 
 fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
     let (mut folder, run) = RunFolder::resume(&std::path::absolute(folder)?)?;
     let mut suite = present::suite_of(&run)?;
     let header = &run.header;
-    if header.target.device.is_some() {
-        let here = Machine::detect();
-        if let Some(why) = header.machine.differs_from(&here) {
-            let why = format!(
-                "this run was begun on another machine: {why}. Figures of two machines make no verdict"
-            );
-            return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
-        }
+    // A run in which nothing real is measured asks no driver.
+    let machine = if header.target.device.is_some() { super::machine() } else { header.machine.clone() };
+    if header.target.device.is_some()
+        && let Some(why) = header.machine.differs_from(&machine)
+    {
+        let why =
+            format!("this run was begun on another machine: {why}. Figures of two machines make no verdict");
+        return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
     }
     let changed = arguments.changes.budget.clone();
     if let Some(budget) = changed.clone().or_else(|| run.budget.clone()) {
@@ -244,7 +252,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
         folder.append(Entry::Resumed { revision: env!("AUTOTUNE_REVISION").to_owned(), budget: changed })?;
     }
     let (target, source_folder) = (header.target.clone(), header.source.folder.clone());
-    Ok(Ready { suite, target, documents, source_folder, folder, before: Some(run) })
+    Ok(Ready { suite, target, machine, documents, source_folder, folder, before: Some(run) })
 }
 
 fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyhow::Result<Ending> {
@@ -253,11 +261,11 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         None => (Vec::new(), References::new()),
     };
     let corpus = ready.folder.corpus();
-    let mut supplies = provision::supplies(&ready.suite, ready.target.device.as_deref(), |what| {
-        if !arguments.view.quiet {
-            note(what);
-        }
-    });
+    let narrator = Narrator::new(arguments.view.quiet);
+    let setup = Setup { allowed: !arguments.no_setup, tell: &narrator };
+    let device = ready.target.device.as_deref();
+    let mut supplies = provision::supplies(&ready.suite, &ready.machine, device, setup);
+    narrator.finish();
     supplies.program = std::env::current_exe()?;
     let mut runner = Runner::new(
         &ready.suite,
@@ -268,9 +276,9 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
         &supplies,
         interrupt.clone(),
     )
-    .watching(Watch::of(ready.target.device.as_deref(), telemetry::open));
+    .watching(watch(&ready.machine, device));
     runner.remember(&recordings);
-    let on_card = ready.target.device.as_deref().is_some_and(|device| device.starts_with("cuda"));
+    let on_card = device.is_some_and(|device| device.starts_with("cuda"));
     let expected = on_card.then(|| Expected {
         forecast: Forecast::new(&ready.suite, &ready.documents, supplies.folders.clone()),
         capability: ready.target.card().and_then(Card::capability),
@@ -289,6 +297,15 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
     let ending = tuning.run();
     bars.finish();
     Ok(ending?)
+}
+
+/// Watches a card, where the target is one.
+pub fn watch(machine: &Machine, device: Option<&str>) -> Watch {
+    let address = device.and_then(|device| Address::of(machine, device));
+    match (&machine.no_nvml, address) {
+        (Some(why), Some(_)) if machine.driver_hangs => Watch::impossible(why.clone()),
+        (_, address) => Watch::of(address),
+    }
 }
 
 fn predict(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyhow::Result<Ending> {

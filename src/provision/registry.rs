@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::tokenizer::TokenizerKind;
-use super::wheel::Wheel;
+use crate::addon::wheel::Wheel;
 use crate::model::arch::Embedding;
 use crate::model::graph;
 use crate::task::Task;

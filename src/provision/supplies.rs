@@ -1,58 +1,99 @@
-//! What a suite's workers need from this machine, found or fetched before the first trial.
+//! What a suite's workers need from this machine, found or provided before the first trial.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::models::{self, Home, Replica};
-use super::{Missing, onnxruntime, registry};
-use crate::backend::ort;
+use super::{Missing, registry};
+use crate::addon::cuda::CudaWorker;
+use crate::addon::onnxruntime::{self, OnnxRuntime};
+use crate::addon::{self, AddOn, Setup};
+use crate::backend::{Device, candle, ort};
 use crate::knob::Candidate;
-use crate::runner::{Failure, Status, Supplies};
+use crate::runner::{Engine, Failure, Supplies, Worker};
 use crate::suite::{Stage, Suite};
+use crate::target::Machine;
 
-/// Finds the models and libraries of a suite. What can't be had becomes the reason of each trial that needs it.
-/// `tell` hears what is about to be fetched, which may take a while.
-/// Libraries are those for `device`: what doesn't run there is refused by the worker, and not fetched.
-pub fn supplies(suite: &Suite, device: Option<&str>, tell: impl Fn(&str)) -> Supplies {
-    let folders = folders(suite, models::resolve, &tell);
-    let settings = settings(suite.stages.iter().flat_map(candidates), device, tell);
-    Supplies { folders, settings, ..Supplies::default() }
+/// Finds or provides the engines and the models of a suite. What can't be had becomes the reason of each trial that needs it.
+/// Engines are those for `device`: what doesn't run there is refused by the worker, and not provided.
+pub fn supplies(suite: &Suite, machine: &Machine, device: Option<&str>, setup: Setup) -> Supplies {
+    let references: Vec<Candidate> = suite.stages.iter().flat_map(|stage| suite.references(stage)).collect();
+    let all: Vec<&Candidate> =
+        suite.stages.iter().flat_map(|stage| &stage.candidates).chain(&references).collect();
+    let mut engines = engines(&all, machine, device, setup);
+    if device.is_some_and(|device| device.starts_with("cuda")) {
+        // Right answers may come from the processor; what isn't here for that is provided only if nobody else has them.
+        let is_here = |engine: &Engine| engine.is_here();
+        let lacking = !engines.values().any(is_here);
+        let references: Vec<&Candidate> = references.iter().collect();
+        let setup = Setup { allowed: setup.allowed && lacking, ..setup };
+        engines.extend(self::engines(&references, machine, Some(CPU), setup));
+    }
+    let folders = folders(suite, &|what| setup.tell.say(what));
+    Supplies { folders, engines, ..Supplies::default() }
 }
 
-/// What the built-in backends of candidates need to be told, by their names: where the libraries lie that they ask for.
-pub fn settings<'a>(
-    candidates: impl Iterator<Item = &'a Candidate>,
+/// As workers call the processor.
+const CPU: &str = "cpu";
+
+/// What the built-in backends of candidates need on a device, by their names and that device.
+pub fn engines(
+    candidates: &[&Candidate],
+    machine: &Machine,
     device: Option<&str>,
-    tell: impl Fn(&str),
-) -> HashMap<String, serde_json::Value> {
-    let device = device.and_then(|device| device.parse().ok()).unwrap_or_default();
-    let of_ort: Vec<&Candidate> = candidates.filter(|candidate| candidate.backend == ort::NAME).collect();
-    if of_ort.is_empty() {
-        return HashMap::new();
+    setup: Setup,
+) -> HashMap<(String, String), Engine> {
+    let mut engines = HashMap::new();
+    let name = device.unwrap_or_default();
+    let of = |kind: &str| candidates.iter().filter(|candidate| candidate.backend == kind).copied().collect();
+    let parsed = name.parse().unwrap_or_default();
+    // candle's first: the toolkit that builds its worker has what ONNX Runtime needs.
+    let of_candle: Vec<&Candidate> = of(candle::NAME);
+    if let (false, Device::Cuda(_)) = (of_candle.is_empty(), parsed) {
+        let worker = addon::ensure(&CudaWorker::of(machine, device), setup);
+        let program = worker.map(|receipt| Worker { path: receipt.path, receipt: receipt.version });
+        let engine = Engine { program: Some(program.map_err(Failure::from)), ..Engine::default() };
+        engines.insert((candle::NAME.to_owned(), name.to_owned()), engine);
     }
-    let providers: BTreeSet<&str> =
-        of_ort.into_iter().filter_map(|candidate| ort::library_for(candidate, device)).collect();
-    let settings = onnxruntime::settings(|provider| {
-        // One that no candidate asks for isn't fetched.
-        let here = onnxruntime::here(provider);
-        if here.is_ok() || !providers.contains(provider) {
-            return here;
-        }
-        tell(&format!("getting ONNX Runtime for the provider {provider}"));
-        onnxruntime::library(provider)
-    });
-    HashMap::from([(ort::NAME.to_owned(), settings)])
+    let of_ort: Vec<&Candidate> = of(ort::NAME);
+    if !of_ort.is_empty() {
+        let providers: BTreeSet<&str> =
+            of_ort.iter().filter_map(|candidate| ort::library_for(candidate, parsed)).collect();
+        let lacks = RefCell::new(None);
+        let settings = onnxruntime::settings(|provider| {
+            let library = OnnxRuntime::of(provider, machine, device);
+            // One that no candidate asks for isn't provided.
+            if !providers.contains(provider) {
+                return library.here();
+            }
+            let found = addon::ensure(&library, setup);
+            if let Err(missing) = &found {
+                lacks.borrow_mut().get_or_insert_with(|| missing.clone());
+            }
+            found
+        });
+        let engine =
+            Engine { settings: Some(settings), lacks: lacks.into_inner().map(Failure::from), program: None };
+        engines.insert((ort::NAME.to_owned(), name.to_owned()), engine);
+    }
+    engines
 }
 
 /// Finds as much of a suite's models as a prediction reads, by the names of the stages.
 pub fn outlines(suite: &Suite, tell: impl Fn(&str)) -> HashMap<String, Result<PathBuf, Failure>> {
-    folders(suite, models::outline, &tell)
+    found(suite, models::outline, &tell)
 }
 
-fn folders(
+/// Finds or fetches a suite's models, by the names of the stages.
+pub fn folders(suite: &Suite, tell: &dyn Fn(&str)) -> HashMap<String, Result<PathBuf, Failure>> {
+    found(suite, models::resolve, tell)
+}
+
+fn found(
     suite: &Suite,
     resolve: fn(&str, Replica) -> Result<Home, Missing>,
-    tell: &impl Fn(&str),
+    tell: &dyn Fn(&str),
 ) -> HashMap<String, Result<PathBuf, Failure>> {
     let mut folders = HashMap::new();
     for stage in suite.stages.iter().filter(|stage| reads_models(suite, stage)) {
@@ -60,7 +101,7 @@ fn folders(
             tell(&format!("{}: getting the model {}", stage.name, stage.model));
         }
         let replica = if stage.replica { Replica::For(stage.task) } else { Replica::Never };
-        let folder = resolve(&stage.model, replica).map(|home| home.folder).map_err(not_available);
+        let folder = resolve(&stage.model, replica).map(|home| home.folder).map_err(Failure::from);
         folders.insert(stage.name.clone(), folder);
     }
     folders
@@ -78,8 +119,4 @@ fn candidates(stage: &Stage) -> impl Iterator<Item = &Candidate> {
 fn reads_models(suite: &Suite, stage: &Stage) -> bool {
     candidates(stage)
         .any(|candidate| suite.backend(&candidate.backend).is_some_and(|backend| backend.reads_models()))
-}
-
-fn not_available(missing: Missing) -> Failure {
-    Failure::new(Status::NotAvailable, missing.to_string())
 }

@@ -4,6 +4,7 @@ use std::process::ExitStatus;
 
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Missing;
 use crate::worker::protocol::FailureKind;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,30 +55,46 @@ impl From<FailureKind> for Status {
 pub struct Failure {
     pub status: Status,
     pub reason: String,
+    /// What to do about it, where that is known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
     /// The end of what the worker wrote to stderr.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub stderr: String,
 }
 
+impl From<Missing> for Failure {
+    fn from(missing: Missing) -> Failure {
+        Failure { remedy: missing.remedy, ..Failure::new(Status::NotAvailable, missing.why) }
+    }
+}
+
 impl Failure {
     pub fn new(status: Status, reason: impl Into<String>) -> Self {
-        Failure { status, reason: reason.into(), stderr: String::new() }
+        Failure { status, reason: reason.into(), remedy: String::new(), stderr: String::new() }
     }
 
-    /// The reason, with the last line that the worker wrote to stderr, where people look for it.
+    /// The reason, with the last line that the worker wrote to stderr, where people look for it, and the remedy.
     pub fn in_words(&self) -> String {
+        let mut words = self.reason.clone();
         let last = self.stderr.lines().map(str::trim).rfind(|line| !line.is_empty());
-        let shown = |line: &str| line.chars().take(160).collect::<String>();
-        last.map_or_else(
-            || self.reason.clone(),
-            |line| format!("{}; its last words: {}", self.reason, shown(line)),
-        )
+        if let Some(line) = last.filter(|line| !self.reason.contains(line)) {
+            words.push_str(&format!("; its last words: {}", line.chars().take(160).collect::<String>()));
+        }
+        if !self.remedy.is_empty() {
+            words.push_str(&format!(" → {}", self.remedy));
+        }
+        words
     }
 
     /// Reads the death of a worker: by memory, by a signal, or by its own choice.
     pub fn of_death(exit: ExitStatus, stderr: &str, oom_killed: bool) -> Self {
         // The kernel's count is the whole machine's: it says something of this death only if it was by SIGKILL.
         let oom_killed = oom_killed && was_killed(exit);
+        if let Some(library) = not_loaded(stderr) {
+            let remedy = "`autotune doctor` shows which libraries are found where".to_owned();
+            return Failure { remedy, ..Failure::new(Status::NotAvailable, library) };
+        }
         let status = if oom_killed || speaks_of_memory(stderr) {
             Status::OutOfMemory
         } else if was_killed(exit) {
@@ -92,7 +109,7 @@ impl Failure {
             Status::OutOfMemory => format!("the worker could not allocate memory ({exit})"),
             _ => format!("the worker ended: {exit}"),
         };
-        Failure { status, reason, stderr: stderr.to_owned() }
+        Failure { status, reason, remedy: String::new(), stderr: stderr.to_owned() }
     }
 
     /// A trial that was killed twice by nobody we know: in a container, whose kernel's counters can't be seen, that is
@@ -102,6 +119,11 @@ impl Failure {
             format!("{}, twice: most likely out of memory, which this system doesn't show", self.reason);
         Failure { status: Status::OutOfMemory, reason, ..self }
     }
+}
+
+/// What the system's loader said, where it was the one who ended a process.
+fn not_loaded(stderr: &str) -> Option<&str> {
+    stderr.lines().map(str::trim).find(|line| line.contains("error while loading shared libraries"))
 }
 
 /// What allocators say before they end a process: Rust's, C++'s, Python's, PyTorch's, CUDA's, ONNX Runtime's.
@@ -116,26 +138,18 @@ fn speaks_of_memory(stderr: &str) -> bool {
         "cannot allocate memory",
         "failed to allocate memory",
     ];
-    let stderr = stderr.to_lowercase();
+    // The loader has no place for a library's thread-local variables: a matter of the order of loading, and not of memory.
+    let stderr = stderr.to_lowercase().replace("cannot allocate memory in static tls block", "");
     PHRASES.iter().any(|phrase| stderr.contains(phrase))
 }
 
 /// By SIGKILL itself, or, where a shell stands between, by the status in which shells report it.
 fn was_killed(exit: ExitStatus) -> bool {
-    #[cfg(unix)]
-    {
-        use std::os::unix::process::ExitStatusExt;
-        exit.signal() == Some(9) || exit.code() == Some(128 + 9)
-    }
-    #[cfg(not(unix))]
-    {
-        let _ = exit;
-        false
-    }
+    use std::os::unix::process::ExitStatusExt;
+    exit.signal() == Some(9) || exit.code() == Some(128 + 9)
 }
 
 #[cfg(test)]
-#[cfg(unix)]
 mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt;
@@ -154,6 +168,24 @@ mod tests {
         assert_eq!(status(3 << 8, "giving up", false), Status::Crashed);
         assert_eq!(status(6, "memory allocation of 8 bytes failed", false), Status::OutOfMemory);
         assert_eq!(status(1 << 8, "torch.OutOfMemoryError: CUDA out of memory.", false), Status::OutOfMemory);
+    }
+
+    #[test]
+    fn what_the_loader_says_is_no_matter_of_memory() {
+        let tls = "worker: libgomp.so.1: cannot allocate memory in static TLS block";
+        assert_eq!(status(1 << 8, tls, false), Status::Crashed);
+        assert_eq!(status(1 << 8, "mmap: Cannot allocate memory", false), Status::OutOfMemory);
+        let loader =
+            "w: error while loading shared libraries: libcublas.so.13: cannot open shared object file";
+        let failure = Failure::of_death(ExitStatus::from_raw(127 << 8), loader, false);
+        assert_eq!((failure.status, failure.reason.as_str()), (Status::NotAvailable, loader));
+        assert!(failure.remedy.contains("doctor"));
+    }
+
+    #[test]
+    fn the_remedy_stands_behind_the_reason() {
+        let missing = Missing { why: "too old".into(), remedy: "update it".into() };
+        assert_eq!(Failure::from(missing).in_words(), "too old → update it");
     }
 
     #[test]

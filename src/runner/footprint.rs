@@ -41,6 +41,8 @@ pub struct Course<'a> {
     /// Where the command is started.
     pub folder: PathBuf,
     pub target: &'a Target,
+    /// What the worker must state of itself, where it's a program of ours.
+    pub receipt: Option<String>,
     pub load: Load,
     /// The knobs that apply at a run.
     pub knobs: IndexMap<String, Value>,
@@ -179,7 +181,8 @@ impl Course<'_> {
         idle: Option<&Sample>,
         interrupt: &Interrupt,
     ) -> Result<Worked, Trouble> {
-        let loaded = process.load(self.load.clone(), self.target, LOAD_TIMEOUT, interrupt)?;
+        let loaded =
+            process.load(self.load.clone(), self.target, self.receipt.as_deref(), LOAD_TIMEOUT, interrupt)?;
         let (host, card) = (memory::now(process.pid()), CardMoment::of(process, watch, idle));
         // One pass, which follows the worker's warm-up of at least another.
         let request = Measure { knobs: self.knobs.clone(), seconds: 0.0, passes: 1, seed: 0 };

@@ -9,7 +9,6 @@ pub struct Interrupt(Arc<AtomicUsize>);
 
 impl Interrupt {
     /// Catches SIGINT and SIGTERM from here on. A second one ends the program at once.
-    #[cfg(unix)]
     pub fn listen() -> std::io::Result<Interrupt> {
         use signal_hook::consts::{SIGINT, SIGTERM};
         use std::sync::atomic::AtomicBool;
@@ -22,11 +21,6 @@ impl Interrupt {
             signal_hook::flag::register_usize(signal, Arc::clone(&interrupt.0), signal as usize)?;
         }
         Ok(interrupt)
-    }
-
-    #[cfg(not(unix))]
-    pub fn listen() -> std::io::Result<Interrupt> {
-        Ok(Interrupt::default())
     }
 
     /// The number of the signal that came, if one did.

@@ -25,6 +25,9 @@ const LONGEST_LINE: u64 = 1 << 30;
 /// How long a worker may take to end once it's told to, before it's killed.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a worker that was killed may take to be gone: giving back a card's memory takes seconds.
+const REAPING: Duration = Duration::from_secs(20);
+
 /// How often a wait looks whether somebody asked us to stop.
 const INTERRUPT_CHECK: Duration = Duration::from_millis(50);
 
@@ -32,6 +35,8 @@ pub struct WorkerProcess {
     child: Child,
     /// Set once it's reaped: from then on its number may be somebody else's.
     exit: Option<ExitStatus>,
+    /// Set once it was killed and didn't end.
+    stuck: bool,
     /// What a thread of its own writes to stdin: a worker that doesn't read must not stop us.
     requests: Option<mpsc::Sender<String>>,
     lines: Receiver<Line>,
@@ -89,6 +94,7 @@ impl WorkerProcess {
             requests: child.stdin.take().map(write_lines),
             child,
             exit: None,
+            stuck: false,
             lines,
             stderr,
             stderr_reader,
@@ -152,6 +158,7 @@ impl WorkerProcess {
         &mut self,
         load: Load,
         target: &Target,
+        receipt: Option<&str>,
         timeout: Duration,
         interrupt: &Interrupt,
     ) -> Result<Loaded, Trouble> {
@@ -169,6 +176,13 @@ impl WorkerProcess {
             ),
             What::Loaded(loaded) if loaded.version.trim().is_empty() => {
                 fail(Status::Refused, "the worker states no version of what it loaded".to_owned())
+            }
+            What::Loaded(loaded) if receipt.is_some_and(|receipt| !loaded.version.contains(receipt)) => {
+                let receipt = receipt.unwrap_or_default();
+                fail(
+                    Status::Refused,
+                    format!("the worker is {:?}, where {receipt:?} was started", loaded.version),
+                )
             }
             What::Loaded(loaded) if !(0.0..=1e6).contains(&loaded.seconds) => {
                 fail(Status::Garbage, format!("a load that took {} s", loaded.seconds))
@@ -214,8 +228,10 @@ impl WorkerProcess {
             Line::Text(bytes) => match serde_json::from_slice::<Event>(&bytes) {
                 Ok(Event { id: answered, what }) if answered == id => {
                     return match what {
-                        What::Failed { kind, message } => {
-                            Err(self.with_stderr(Failure::new(kind.into(), message)))
+                        What::Failed { kind, message, remedy } => {
+                            let failure = Failure::new(kind.into(), message);
+                            let remedy = remedy.unwrap_or_default();
+                            Err(self.with_stderr(Failure { remedy, ..failure }))
                         }
                         what => Ok(what),
                     };
@@ -239,14 +255,7 @@ impl WorkerProcess {
     /// Closes its stdin, which tells it to end, and waits a while for it to do so.
     fn hang_up(&mut self) -> bool {
         self.requests = None;
-        let deadline = Instant::now() + GRACE;
-        while !has_ended(&self.child) {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
+        ends_within(&self.child, GRACE)
     }
 
     /// How it died. It's dead or about to be: its stdout is closed.
@@ -266,10 +275,15 @@ impl WorkerProcess {
 
     /// Ends the worker and all that it has started, if that wasn't done before.
     fn kill(&mut self) {
-        if self.exit.is_some() {
+        if self.exit.is_some() || self.stuck {
             return;
         }
         kill_group(&mut self.child);
+        if !ends_within(&self.child, REAPING) {
+            // Stuck in the kernel, most likely in a driver. Nothing more can be done about it, so it's left behind.
+            self.stuck = true;
+            return;
+        }
         self.exit = self.child.wait().ok();
         // Its last words may still be on their way. A process that escaped from the group may hold stderr open for
         // ever, so this wait has an end too.
@@ -282,7 +296,15 @@ impl WorkerProcess {
     }
 
     fn with_stderr(&self, failure: Failure) -> Failure {
-        Failure { stderr: self.stderr(), ..failure }
+        let reason = match self.stuck {
+            true => format!(
+                "{}; process {} was killed and doesn't end, so it's stuck in a driver and keeps its memory",
+                failure.reason,
+                self.child.id()
+            ),
+            false => failure.reason,
+        };
+        Failure { stderr: self.stderr(), reason, ..failure }
     }
 
     pub fn stderr(&self) -> String {
@@ -364,7 +386,6 @@ fn shell_word(word: &str) -> String {
 }
 
 /// A group of its own, so that Ctrl-C in a terminal reaches us and not the worker, and so that all it starts ends with it.
-#[cfg(unix)]
 fn own_group(command: &mut Command) {
     use std::os::unix::process::CommandExt;
     command.process_group(0);
@@ -385,11 +406,7 @@ fn own_group(command: &mut Command) {
     }
 }
 
-#[cfg(not(unix))]
-fn own_group(_: &mut Command) {}
-
 /// Whether the child has ended, without reaping it: as long as it isn't reaped, its number is nobody else's.
-#[cfg(unix)]
 fn has_ended(child: &Child) -> bool {
     use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
     let pid = nix::unistd::Pid::from_raw(child.id() as i32);
@@ -397,19 +414,43 @@ fn has_ended(child: &Child) -> bool {
     !matches!(waitid(Id::Pid(pid), flags), Ok(WaitStatus::StillAlive))
 }
 
-#[cfg(not(unix))]
-fn has_ended(_: &Child) -> bool {
+/// Whether the child ends before so much time has passed.
+fn ends_within(child: &Child, time: Duration) -> bool {
+    let deadline = Instant::now() + time;
+    while !has_ended(child) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
     true
 }
 
 /// Kills the group that the child leads. It must not have been reaped yet.
-#[cfg(unix)]
 fn kill_group(child: &mut Child) {
     use nix::sys::signal::{Signal, killpg};
     let _ = killpg(nix::unistd::Pid::from_raw(child.id() as i32), Signal::SIGKILL);
 }
 
-#[cfg(not(unix))]
-fn kill_group(child: &mut Child) {
-    let _ = child.kill();
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_does_not_end_is_waited_for_so_long_and_no_longer() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        assert!(!ends_within(&child, Duration::from_millis(50)));
+        child.kill().unwrap();
+        assert!(ends_within(&child, REAPING));
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn one_that_is_stuck_is_told_of() {
+        let mut process = WorkerProcess::spawn(&["sleep".into(), "60".into()], Path::new(".")).unwrap();
+        process.stuck = true;
+        let failure = process.with_stderr(Failure::new(Status::TimedOut, "no answer within 1 s"));
+        assert!(failure.reason.contains("was killed and doesn't end"), "{}", failure.reason);
+        process.stuck = false;
+    }
 }

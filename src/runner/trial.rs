@@ -166,12 +166,22 @@ pub struct Runner<'a> {
     interrupt: Interrupt,
     watch: Watch,
     worker: Option<Ready>,
+    /// The processor as a target, for right answers.
+    processor: Target,
     /// Loads that failed, by their key. A load that failed once isn't tried for each candidate that needs it.
     failed_loads: HashMap<String, Failure>,
     /// Keys of loads that worked. When such a one fails, it isn't the candidate that has changed.
     good_loads: HashSet<String>,
     /// The slowest pass seen of a candidate, by stage and id: what a measurement's time-out must allow for.
     slowest_pass: HashMap<(String, String), f64>,
+}
+
+/// Where a configuration is loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Target,
+    /// The machine's processor, by name, for right answers that the target has nobody for. Nothing is timed there.
+    Processor,
 }
 
 /// Why a trial is given up, as if it had never begun.
@@ -191,6 +201,16 @@ struct Ready {
     loaded: Loaded,
     /// The card before the process was started.
     before: Option<Sample>,
+}
+
+/// How a worker is started.
+struct Started {
+    command: Vec<String>,
+    folder: PathBuf,
+    /// What it's given at the load.
+    settings: serde_json::Value,
+    /// What it must state of itself, where it's a program of ours.
+    receipt: Option<String>,
 }
 
 impl<'a> Runner<'a> {
@@ -214,6 +234,7 @@ impl<'a> Runner<'a> {
             interrupt,
             watch: Watch::off(),
             worker: None,
+            processor: Target { device: Some("cpu".to_owned()), ..Target::default() },
             failed_loads: HashMap::new(),
             good_loads: HashSet::new(),
             slowest_pass: HashMap::new(),
@@ -265,12 +286,17 @@ impl<'a> Runner<'a> {
         self.worker.as_ref().map(|worker| worker.loaded.version.as_str())
     }
 
-    /// The answers of the stage's reference, or why there are none.
-    pub fn reference(&mut self, stage: &Stage) -> Result<Result<Vec<Answer>, Failure>, Stopped> {
-        let mut answers = self.answers(stage, &stage.reference);
+    /// What a configuration answers at a place, as right answers for its stage; or why it can't be the one that gives them.
+    pub fn right_answers(
+        &mut self,
+        stage: &Stage,
+        candidate: &Candidate,
+        place: Place,
+    ) -> Result<Result<Vec<Answer>, Failure>, Stopped> {
+        let mut answers = self.answers(stage, candidate, place);
         if matches!(&answers, Err(Trouble::Failure(failure)) if failure.status == Status::Killed) {
             self.worker = None;
-            answers = self.answers(stage, &stage.reference);
+            answers = self.answers(stage, candidate, place);
         }
         let answers = match answers {
             Ok(answers) => answers,
@@ -280,6 +306,27 @@ impl<'a> Runner<'a> {
         // Compared with itself it must agree, or else nothing can be compared with it.
         let checked = agreement(stage.metric, stage.task, self.documents, &answers, &answers);
         Ok(checked.map(|_| answers).map_err(|why| Failure::new(Status::WrongAnswers, why.to_string())))
+    }
+
+    /// As workers call a place.
+    pub fn device(&self, place: Place) -> &str {
+        self.at(place).device.as_deref().unwrap_or("simulated")
+    }
+
+    fn at(&self, place: Place) -> &Target {
+        match place {
+            Place::Target => self.target,
+            Place::Processor => &self.processor,
+        }
+    }
+
+    /// What is loaded where. Candidates with the same key can share a worker.
+    fn key(&self, stage: &Stage, candidate: &Candidate, place: Place) -> String {
+        let key = self.suite.load_key(stage, candidate);
+        match place {
+            Place::Target => key,
+            Place::Processor => key + " on the processor",
+        }
     }
 
     /// Runs a trial.
@@ -292,7 +339,7 @@ impl<'a> Runner<'a> {
             if let Some(killed) = recording.failure.take_if(|failure| failure.status == Status::Killed) {
                 let failure = killed.killed_again();
                 if recording.loaded.is_none() {
-                    let key = self.suite.load_key(trial.stage, trial.candidate);
+                    let key = self.key(trial.stage, trial.candidate, Place::Target);
                     self.failed_loads.insert(key, failure.clone());
                 }
                 recording.failure = Some(failure);
@@ -322,13 +369,15 @@ impl<'a> Runner<'a> {
         references: &References,
     ) -> Result<(), Trouble> {
         let Trial { stage, candidate, round } = *trial;
-        let reused = self.loaded_key() == Some(self.suite.load_key(stage, candidate).as_str());
+        let place = Place::Target;
+        let reused = self.loaded_key() == Some(self.key(stage, candidate, place).as_str());
         recording.fresh = !reused;
-        recording.loaded = Some(self.load(stage, candidate)?.loaded.clone());
-        if round == 0
-            && let Some(reference) = references.get(&stage.name)
-        {
-            let answers = self.answers(stage, candidate)?;
+        recording.loaded = Some(self.load(stage, candidate, place)?.loaded.clone());
+        if round == 0 {
+            let answers = self.answers(stage, candidate, place)?;
+            let unjudged =
+                || Failure::new(Status::Failed, "no configuration gives right answers to judge it by");
+            let reference = references.get(&stage.name).ok_or_else(unjudged).map_err(Trouble::Failure)?;
             let judge = |metric| agreement(metric, stage.task, self.documents, reference, &answers);
             let wrong =
                 |why: Disagreement| Trouble::Failure(Failure::new(Status::WrongAnswers, why.to_string()));
@@ -345,12 +394,12 @@ impl<'a> Runner<'a> {
             seed: self.suite.seed.wrapping_add(u64::from(round)),
         };
         let timeout = self.measure_timeout(stage, candidate);
-        let ready = self.load(stage, candidate)?;
+        let ready = self.load(stage, candidate, place)?;
         let (pid, before) = (ready.process.pid(), ready.before.clone());
         memory::reset_peak(pid);
         self.watch.begin(before, Box::new(move || memory::family(pid)));
         let asked = Instant::now();
-        let event = self.ask(stage, candidate, Ask::Measure(request), timeout);
+        let event = self.ask(stage, candidate, place, Ask::Measure(request), timeout);
         let waited = asked.elapsed();
         recording.telemetry = self.watch.end();
         let event = event?;
@@ -366,12 +415,19 @@ impl<'a> Runner<'a> {
         }
     }
 
-    fn answers(&mut self, stage: &Stage, candidate: &Candidate) -> Result<Vec<Answer>, Trouble> {
+    fn answers(
+        &mut self,
+        stage: &Stage,
+        candidate: &Candidate,
+        place: Place,
+    ) -> Result<Vec<Answer>, Trouble> {
         let knobs = self.suite.knobs_of(candidate, Applies::Run);
         let start = Instant::now();
-        match self.ask(stage, candidate, Ask::Answer { knobs }, self.suite.timeouts.answer)? {
+        match self.ask(stage, candidate, place, Ask::Answer { knobs }, self.suite.timeouts.answer)? {
             What::Answered { answers } => {
-                self.saw_pass(&stage.name, candidate, start.elapsed().as_secs_f64());
+                if place == Place::Target {
+                    self.saw_pass(&stage.name, candidate, start.elapsed().as_secs_f64());
+                }
                 Ok(answers)
             }
             event => Err(unexpected(&event, "answered")),
@@ -382,29 +438,34 @@ impl<'a> Runner<'a> {
         &mut self,
         stage: &Stage,
         candidate: &Candidate,
+        place: Place,
         ask: Ask,
         timeout: Duration,
     ) -> Result<What, Trouble> {
         let interrupt = self.interrupt.clone();
-        self.load(stage, candidate)?.process.ask(ask, timeout, &interrupt)
+        self.load(stage, candidate, place)?.process.ask(ask, timeout, &interrupt)
     }
 
     /// The worker that has `candidate` loaded: the one that is up, or a fresh one in its place.
-    fn load(&mut self, stage: &Stage, candidate: &Candidate) -> Result<&mut Ready, Trouble> {
-        let key = self.suite.load_key(stage, candidate);
+    fn load(&mut self, stage: &Stage, candidate: &Candidate, place: Place) -> Result<&mut Ready, Trouble> {
+        let key = self.key(stage, candidate, place);
         // One that ended by itself between two trials did no harm to the next one, yet.
         self.worker.take_if(|worker| worker.process.has_ended());
         if self.loaded_key() != Some(key.as_str()) {
             if let Some(failure) = self.failed_loads.get(&key) {
-                let reason = format!("{} (seen at an earlier load of the same)", failure.reason);
+                // What isn't here isn't here at any load.
+                let reason = match failure.status {
+                    Status::NotAvailable => failure.reason.clone(),
+                    _ => format!("{} (seen at an earlier load of the same)", failure.reason),
+                };
                 return Err(Trouble::Failure(Failure { reason, ..failure.clone() }));
             }
             if let Some(before) = self.worker.take() {
                 before.process.end();
             }
-            let mut started = self.start(stage, candidate, &key);
+            let mut started = self.start(stage, candidate, place, &key);
             if matches!(started, Err(Trouble::Failure(_))) && self.good_loads.contains(&key) {
-                started = self.start(stage, candidate, &key);
+                started = self.start(stage, candidate, place, &key);
             }
             match started {
                 Ok(ready) => self.worker = Some(ready),
@@ -425,12 +486,22 @@ impl<'a> Runner<'a> {
         self.worker.as_mut().ok_or_else(missing)
     }
 
-    fn start(&mut self, stage: &Stage, candidate: &Candidate, key: &str) -> Result<Ready, Trouble> {
+    fn start(
+        &mut self,
+        stage: &Stage,
+        candidate: &Candidate,
+        place: Place,
+        key: &str,
+    ) -> Result<Ready, Trouble> {
         let unknown = || Failure::new(Status::NotAvailable, format!("no backend {:?}", candidate.backend));
         let backend = self.suite.backend(&candidate.backend).ok_or_else(unknown).map_err(Trouble::Failure)?;
-        let model_folder = self.model_folder(stage, backend).map_err(Trouble::Failure)?;
-        let (command, folder, settings) = self.command(backend);
-        let before = self.watch.look();
+        let started = self.started(backend, place).map_err(Trouble::Failure)?;
+        let lacks = || self.supplies.engine(&backend.kind, self.at(place).device.as_deref())?.lacks.clone();
+        // Who lacks an engine as well hears of that first: a model alone would change nothing.
+        let model_folder = self.model_folder(stage, backend);
+        let model_folder = model_folder.map_err(|failure| Trouble::Failure(lacks().unwrap_or(failure)))?;
+        let Started { command, folder, settings, receipt } = started;
+        let before = if place == Place::Target { self.watch.look() } else { None };
         let mut process = WorkerProcess::spawn(&command, &folder).map_err(Trouble::Failure)?;
         let load = Load {
             protocol: protocol::VERSION,
@@ -439,13 +510,14 @@ impl<'a> Runner<'a> {
             task: stage.task,
             model: stage.model.clone(),
             folder: model_folder,
-            device: self.target.device.clone(),
-            device_memory: self.target.device_memory().map(|memory| memory.0),
+            device: self.at(place).device.clone(),
+            device_memory: self.at(place).device_memory().map(|memory| memory.0),
             knobs: candidate.knobs.clone(),
             settings,
             corpus: self.corpus.display().to_string(),
         };
-        let loaded = process.load(load, self.target, self.suite.timeouts.load, &self.interrupt)?;
+        let (target, timeout) = (self.at(place), self.suite.timeouts.load);
+        let loaded = process.load(load, target, receipt.as_deref(), timeout, &self.interrupt)?;
         Ok(Ready { key: key.to_owned(), process, loaded, before })
     }
 
@@ -458,15 +530,26 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// How a backend's worker is started: the command, its folder, and the settings it's told.
-    fn command(&self, backend: &ChosenBackend) -> (Vec<String>, PathBuf, serde_json::Value) {
+    /// How a backend's worker is started, or why it can't be.
+    fn started(&self, backend: &ChosenBackend, place: Place) -> Result<Started, Failure> {
         match &backend.engine {
             Engine::BuiltIn { settings } => {
-                let command = vec![self.supplies.program.display().to_string(), "worker".to_owned()];
-                let settings = self.supplies.settings.get(&backend.kind).unwrap_or(settings);
-                (command, PathBuf::from("."), settings.clone())
+                let engine = self.supplies.engine(&backend.kind, self.at(place).device.as_deref());
+                let worker = engine.and_then(|engine| engine.program.clone()).transpose()?;
+                let program = worker.as_ref().map_or(&self.supplies.program, |worker| &worker.path);
+                Ok(Started {
+                    command: vec![program.display().to_string(), "worker".to_owned()],
+                    folder: PathBuf::from("."),
+                    settings: engine.and_then(|engine| engine.settings.as_ref()).unwrap_or(settings).clone(),
+                    receipt: worker.map(|worker| worker.receipt),
+                })
             }
-            Engine::Command { command, settings } => (command.clone(), self.folder.clone(), settings.clone()),
+            Engine::Command { command, settings } => Ok(Started {
+                command: command.clone(),
+                folder: self.folder.clone(),
+                settings: settings.clone(),
+                receipt: None,
+            }),
         }
     }
 

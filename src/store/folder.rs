@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
-use crate::runner::{Recording, References};
+use crate::runner::{Origin, Recording, References};
 use crate::suite::{Suite, digest};
 use crate::task::{Answer, Document};
 use crate::worker::protocol::{Measured, implausible};
@@ -52,6 +52,8 @@ pub struct Run {
     pub recordings: Vec<Recording>,
     /// The digest of each stage's right answers.
     pub references: HashMap<String, String>,
+    /// Which configuration gave them.
+    pub origins: HashMap<String, Origin>,
     /// What a resumed run's budget was changed to, if it was.
     pub budget: Option<String>,
     pub entries: Vec<Stamped>,
@@ -158,20 +160,31 @@ impl Run {
             return Err(StoreError::NoRun(path.display().to_string()));
         };
         let mut recordings = Vec::new();
-        let mut references = HashMap::new();
+        let (mut references, mut origins) = (HashMap::new(), HashMap::new());
         let mut budget = None;
         for stamped in &entries {
             match &stamped.entry {
                 Entry::Trial(recording) => recordings.push((**recording).clone()),
-                Entry::Reference { stage, digest, .. } => {
-                    drop(references.insert(stage.clone(), digest.clone()))
+                Entry::Reference { stage, digest, origin, .. } => {
+                    references.insert(stage.clone(), digest.clone());
+                    origins.extend(origin.clone().map(|origin| (stage.clone(), origin)));
                 }
                 Entry::Resumed { budget: Some(changed), .. } => budget = Some(changed.clone()),
                 _ => {}
             }
         }
         let (header, started) = ((**header).clone(), at.clone());
-        Ok(Run { path: path.to_owned(), header, started, recordings, references, budget, entries, torn })
+        Ok(Run {
+            path: path.to_owned(),
+            header,
+            started,
+            recordings,
+            references,
+            origins,
+            budget,
+            entries,
+            torn,
+        })
     }
 
     /// The corpus that the run was begun with.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::runner::Recording;
+use crate::runner::{Origin, Recording};
 use crate::suite::{Overrides, SuiteSource};
 use crate::target::{Machine, Target};
 
@@ -24,6 +24,9 @@ pub enum Entry {
         version: String,
         digest: String,
         seconds: f64,
+        /// Older runs don't say: it was the suite's reference on the target.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        origin: Option<Origin>,
     },
     Began {
         stage: String,

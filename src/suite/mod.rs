@@ -190,6 +190,18 @@ impl Suite {
         if self.lacks_price() { Err(Problem::new(place, why)) } else { Ok(()) }
     }
 
+    /// Configurations of a stage that cost no quality: its reference, and for devices on which that one doesn't run their like
+    /// of the stage's other engines.
+    pub fn references(&self, stage: &Stage) -> Vec<Candidate> {
+        let is_used = |backend: &&ChosenBackend| {
+            stage.candidates.iter().any(|candidate| candidate.backend == backend.name)
+        };
+        let others = self.backends.iter().filter(is_used).filter(|backend| backend.reads_models());
+        let others = others.filter(|backend| backend.name != stage.reference.backend);
+        let plain = |backend| space::candidate_of(backend, |spec| spec.reference.clone());
+        std::iter::once(stage.reference.clone()).chain(others.map(plain)).collect()
+    }
+
     /// Tells two suites apart that would not give the same run.
     pub fn digest(&self) -> String {
         // Where the file lay and how its knobs are explained is not part of what it says.

@@ -41,6 +41,8 @@ pub enum FoundBy {
     NvidiaSmi,
     /// The files that NVIDIA's driver has in /proc.
     Proc,
+    /// CUDA alone: in containers that have neither NVML nor /proc.
+    Cuda,
     /// macOS, of its own processor.
     Sysctl,
 }
@@ -51,6 +53,7 @@ impl fmt::Display for FoundBy {
             FoundBy::Nvml => "NVML",
             FoundBy::NvidiaSmi => "nvidia-smi",
             FoundBy::Proc => "/proc/driver/nvidia",
+            FoundBy::Cuda => "CUDA",
             FoundBy::Sysctl => "sysctl",
         })
     }
@@ -65,6 +68,12 @@ impl Gpu {
     /// Short, for file names.
     pub fn short_name(&self) -> String {
         self.card().map_or_else(|| card::plain(&self.name), |card| card.name.clone())
+    }
+
+    /// NVIDIA's compute capability, major and minor.
+    pub fn capability(&self) -> Option<(u32, u32)> {
+        let (major, minor) = self.compute_capability.as_deref()?.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
     }
 
     /// What people call it.

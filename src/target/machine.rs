@@ -1,12 +1,16 @@
 //! What this machine is: the fingerprint beside every figure that was measured on it.
 
 use std::fs;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::apple::Processor;
+use super::driver::{Driver, OLDEST_CAPABILITY};
 use super::gpu::Gpu;
-use super::nvidia;
+use super::nvidia::{self, Found};
+use super::probe;
+use crate::backend::Missing;
 use crate::units::Bytes;
 
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -16,17 +20,37 @@ pub struct Machine {
     pub memory: Option<Bytes>,
     pub system: String,
     pub gpus: Vec<Gpu>,
+    /// NVIDIA's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver: Option<Driver>,
     /// Why NVML couldn't be asked for GPUs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub no_nvml: Option<String>,
+    /// Why nothing can be computed on NVIDIA's GPUs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_cuda: Option<Missing>,
+    /// Whether NVIDIA's driver was asked, and never answered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub driver_hangs: bool,
+    /// GPUs that are here, and hidden from programs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<String>,
 }
 
 impl Machine {
-    pub fn detect() -> Machine {
+    /// What there is here. NVIDIA's driver is asked by `program`, this program, in a process of its own; without one in
+    /// this process, which waits as long as the driver does.
+    pub fn detect(program: Option<&Path>) -> Machine {
         let apple = Processor::detect();
+        let nvidia = match apple {
+            // On a Mac nobody misses NVIDIA's library.
+            Some(_) => Found::default(),
+            None => nvidia::found(
+                program.map_or_else(probe::here, probe::ask),
+                std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref(),
+            ),
+        };
         let apple_gpu = apple.as_ref().and_then(Processor::gpu);
-        // On a Mac nobody misses NVIDIA's library.
-        let (gpus, no_nvml) = apple_gpu.map_or_else(nvidia::detect, |gpu| (vec![gpu], None));
         let (cpu, bytes) = apple.map(|processor| (processor.name, processor.memory)).unzip();
         Machine {
             cpu: field("/proc/cpuinfo", "model name")
@@ -35,8 +59,43 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory: memory().or(bytes.flatten()),
             system: system(),
-            gpus,
-            no_nvml,
+            gpus: apple_gpu.map_or(nvidia.gpus, |gpu| vec![gpu]),
+            driver: nvidia.driver,
+            no_nvml: nvidia.no_nvml,
+            no_cuda: nvidia.no_cuda,
+            driver_hangs: nvidia.hangs,
+            hidden: nvidia.hidden,
+        }
+    }
+
+    /// The GPU that workers call `device`.
+    pub fn gpu(&self, device: &str) -> Option<&Gpu> {
+        let mut gpus = self.gpus.iter().enumerate();
+        gpus.find(|(index, gpu)| gpu.device(*index) == device).map(|(_, gpu)| gpu)
+    }
+
+    /// Why no engine can run on one of NVIDIA's GPUs, if none can.
+    pub fn obstacle(&self, device: &str) -> Option<Missing> {
+        let gpu = self.gpu(device).filter(|gpu| !gpu.is_apple())?;
+        let cpu = "or tune for the processor with --gpu cpu";
+        if let Some(driver) = self.driver.as_ref().filter(|driver| !driver.can(12)) {
+            return Some(Missing {
+                why: format!("NVIDIA's {}, and the engines need CUDA 12 or later", driver.line()),
+                remedy: format!(
+                    "update NVIDIA's driver to 580 or later, with which both engines run (ONNX Runtime alone runs from 525 \
+                     on), {cpu}"
+                ),
+            });
+        }
+        match gpu.capability() {
+            Some(capability) if capability < OLDEST_CAPABILITY => Some(Missing {
+                why: format!(
+                    "{} has compute capability {}.{}, and the engines have code from 7.5 on (RTX 20, T4)",
+                    gpu.name, capability.0, capability.1
+                ),
+                remedy: format!("use a newer card, {cpu}"),
+            }),
+            _ => self.no_cuda.clone(),
         }
     }
 

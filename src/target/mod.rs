@@ -4,23 +4,21 @@
 
 mod apple;
 mod card;
+mod driver;
 mod emulation;
 mod gpu;
 mod machine;
 mod nvidia;
+pub mod probe;
 
 use serde::{Deserialize, Serialize};
 
 pub use card::{Card, cards};
+pub use driver::{CudaVersion, Driver};
 pub use gpu::{FoundBy, Gpu};
 pub use machine::Machine;
 
 use crate::units::{Bytes, did_you_mean};
-
-/// NVIDIA's GPUs in this machine, in the order in which CUDA numbers them.
-pub fn nvidia_gpus() -> Vec<Gpu> {
-    nvidia::detect().0
-}
 
 /// What the figures of a run are for.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -124,6 +122,25 @@ impl Target {
             (None, Some(card)) => Ok(Target::of_absent_card(card)),
             (None, None) => Err(TargetError::Unknown(unknown(wanted))),
         }
+    }
+
+    /// Which target `auto` has come to, and why, for people.
+    pub fn choice(&self, machine: &Machine) -> String {
+        let device = self.device.as_deref().unwrap_or_default();
+        let others = machine.gpus.len().saturating_sub(1);
+        let why = match device {
+            "cpu" if !machine.hidden.is_empty() => format!(
+                "{} is in the machine, and hidden from programs: see CUDA_VISIBLE_DEVICES",
+                machine.hidden.join(", ")
+            ),
+            "cpu" if machine.driver_hangs => {
+                "NVIDIA's driver doesn't answer, so no GPU could be found; restart the machine".to_owned()
+            }
+            "cpu" => "no NVIDIA GPU was found; `autotune doctor` shows where it looked".to_owned(),
+            _ if others > 0 => format!("the first of {} GPUs; --gpu cuda:1 names another", others + 1),
+            _ => "the GPU of this machine; --gpu cpu names the processor".to_owned(),
+        };
+        format!("{device}, {} ({why})", self.description)
     }
 
     fn of_processor(machine: &Machine) -> Target {

@@ -1,48 +1,201 @@
-//! NVIDIA's GPUs: by NVML, or else by what the driver and its programs leave for people to read.
+//! NVIDIA's GPUs: by NVML, or else by what the driver and its programs leave for people to read; and which of them CUDA
+//! shows to programs, under which numbers.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use nvml_wrapper::Nvml;
+use nvml_wrapper::device::Device;
 use nvml_wrapper::error::NvmlError;
+use serde::{Deserialize, Serialize};
 
 use super::card;
+use super::driver::{CudaVersion, Driver};
 use super::gpu::{FoundBy, Gpu};
+use super::probe::Told;
+use crate::backend::Missing;
+use crate::backend::gpu::devices::CudaDevice;
+use crate::backend::gpu::places;
 use crate::units::Bytes;
 
 /// What is asked of `nvidia-smi`, in the order in which it answers.
 const QUERY: &str = "--query-gpu=name,memory.total,driver_version,uuid,compute_cap,pci.bus_id";
 
-/// The GPUs that CUDA numbers here, in the order of their buses, and why NVML couldn't be asked.
-pub fn detect() -> (Vec<Gpu>, Option<String>) {
-    let (gpus, no_nvml) = match by_nvml() {
-        Ok(gpus) => (gpus, None),
-        Err(error) => (without_nvml(Path::new("/"), ask_smi().as_deref()), Some(error.to_string())),
-    };
-    (visible(gpus, std::env::var("CUDA_VISIBLE_DEVICES").ok().as_deref()), no_nvml)
+/// The GPUs of the machine, whether CUDA shows them or not, in the order of their buses. A card that is divided by MIG is its
+/// instances: it can't be used as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Listed {
+    pub gpus: Vec<Gpu>,
+    /// The CUDA that NVML says the driver can.
+    pub cuda: Option<CudaVersion>,
+    /// Why NVML couldn't be asked.
+    pub no_nvml: Option<String>,
 }
 
-fn by_nvml() -> Result<Vec<Gpu>, NvmlError> {
-    let nvml = Nvml::init()?;
+pub fn listed() -> Listed {
+    match by_nvml() {
+        Ok((gpus, cuda)) => Listed { gpus, cuda, no_nvml: None },
+        Err(error) => Listed {
+            gpus: without_nvml(Path::new("/"), ask_smi().as_deref()),
+            cuda: None,
+            no_nvml: Some(error.to_string()),
+        },
+    }
+}
+
+/// The GPUs as workers will see them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Found {
+    pub gpus: Vec<Gpu>,
+    pub driver: Option<Driver>,
+    pub no_nvml: Option<String>,
+    /// Why nothing can be computed on them.
+    pub no_cuda: Option<Missing>,
+    /// Whether the driver never answered.
+    pub hangs: bool,
+    /// Those that are in the machine, and not shown to programs.
+    pub hidden: Vec<String>,
+}
+
+/// Puts together what the driver told.
+pub fn found(told: Told, setting: Option<&str>) -> Found {
+    let (listed, hangs) = match told.listed {
+        Ok(listed) => (listed, None),
+        // Its files are read without it.
+        Err(why) => {
+            let gpus = by_proc(Path::new("/proc/driver/nvidia"));
+            let no_nvml = Some(format!("NVIDIA's driver doesn't answer: {why}"));
+            (Listed { gpus, cuda: None, no_nvml }, Some(why))
+        }
+    };
+    let hung = hangs.is_some();
+    let shown = match (hangs, told.shown) {
+        (None, Ok(shown)) => shown.map_err(broken),
+        (Some(why), _) | (None, Err(why)) => Err(hanging(&why)),
+    };
+    Found { hangs: hung, ..merged(listed, shown, setting) }
+}
+
+fn merged(
+    listed: Listed,
+    shown: Result<(CudaVersion, Vec<CudaDevice>), Missing>,
+    setting: Option<&str>,
+) -> Found {
+    let Listed { gpus: all, cuda: told, no_nvml } = listed;
+    let version = all.iter().map(|gpu| gpu.driver.clone()).find(|version| !version.is_empty());
+    let (gpus, cuda, no_cuda) = match shown {
+        Ok((cuda, devices)) => {
+            let gpu = |device: &CudaDevice| of_cuda(device, &all, version.as_deref().unwrap_or_default());
+            (devices.iter().map(gpu).collect(), Some(cuda), None)
+        }
+        // Without a library there is no driver, or nothing of it that computes.
+        Err(missing) => (visible(all.clone(), setting), told, (!all.is_empty()).then_some(missing)),
+    };
+    let is_shown = |gpu: &&Gpu| gpus.iter().any(|shown| same(shown, gpu));
+    let hidden = all.iter().filter(|gpu| !is_shown(gpu)).map(|gpu| gpu.name.clone()).collect();
+    let driver =
+        (version.is_some() || cuda.is_some()).then(|| Driver::new(&version.unwrap_or_default(), cuda));
+    Found { gpus, driver, no_nvml, no_cuda, hangs: false, hidden }
+}
+
+fn broken(why: String) -> Missing {
+    let remedy = "install or repair NVIDIA's driver (580 or later); start a container with --gpus all and \
+                  NVIDIA_DRIVER_CAPABILITIES=compute,utility; or tune for the processor with --gpu cpu";
+    Missing { why: format!("CUDA can't be used: {why}"), remedy: remedy.to_owned() }
+}
+
+fn hanging(why: &str) -> Missing {
+    Missing {
+        why: format!("NVIDIA's driver doesn't answer: {why}"),
+        remedy: "restart the machine (`nvidia-smi` shows whether the driver answers again), or tune for the processor with \
+                 --gpu cpu"
+            .to_owned(),
+    }
+}
+
+/// The digits of a UUID, without what says of what it is one.
+fn digits(uuid: &str) -> &str {
+    uuid.split_once('-').filter(|(kind, _)| matches!(*kind, "GPU" | "MIG")).map_or(uuid, |(_, digits)| digits)
+}
+
+/// Whether two descriptions are of the same GPU.
+fn same(left: &Gpu, right: &Gpu) -> bool {
+    match (&left.uuid, &right.uuid) {
+        (Some(left), Some(right)) => digits(left).eq_ignore_ascii_case(digits(right)),
+        _ => left.pci_bus.is_some() && bus(left) == bus(right),
+    }
+}
+
+/// Where it is, whoever wrote it: CUDA's domains have four digits, and NVML's eight.
+fn bus(gpu: &Gpu) -> Option<String> {
+    let (domain, place) = gpu.pci_bus.as_ref()?.split_once(':')?;
+    Some(format!("{:x}:{}", u32::from_str_radix(domain, 16).ok()?, place.to_ascii_lowercase()))
+}
+
+/// What CUDA shows, with what others tell of the same.
+fn of_cuda(device: &CudaDevice, listed: &[Gpu], driver: &str) -> Gpu {
+    let (major, minor) = device.capability;
+    let own = Gpu {
+        name: device.name.clone(),
+        memory: Some(Bytes(device.memory_bytes)),
+        memory_from_table: false,
+        driver: driver.to_owned(),
+        uuid: device.uuid.clone(),
+        compute_capability: Some(format!("{major}.{minor}")),
+        pci_bus: device.bus.clone(),
+        found_by: FoundBy::Cuda,
+    };
+    match listed.iter().find(|gpu| same(gpu, &own)) {
+        // What was sold is less exact than what CUDA tells.
+        Some(gpu) if gpu.memory.is_some() && !gpu.memory_from_table => {
+            Gpu { compute_capability: own.compute_capability, ..gpu.clone() }
+        }
+        Some(gpu) => Gpu { uuid: gpu.uuid.clone().or(own.uuid.clone()), ..own },
+        None => own,
+    }
+}
+
+fn by_nvml() -> Result<(Vec<Gpu>, Option<CudaVersion>), NvmlError> {
+    let nvml = places::nvml()?;
     let driver = nvml.sys_driver_version()?;
-    (0..nvml.device_count()?)
-        .map(|index| {
-            let device = nvml.device_by_index(index)?;
-            // What some cards and containers don't tell is left out: only name and memory are needed.
-            let capability = device.cuda_compute_capability().ok();
-            Ok(Gpu {
-                name: device.name()?,
-                memory: Some(Bytes(device.memory_info()?.total)),
-                memory_from_table: false,
-                driver: driver.clone(),
-                uuid: device.uuid().ok(),
-                compute_capability: capability.map(|found| format!("{}.{}", found.major, found.minor)),
-                pci_bus: device.pci_info().ok().map(|info| info.bus_id),
-                found_by: FoundBy::Nvml,
-            })
-        })
-        .collect()
+    let mut gpus = Vec::new();
+    for index in 0..nvml.device_count()? {
+        let device = nvml.device_by_index(index)?;
+        let instances = instances(&device);
+        if instances.is_empty() {
+            gpus.push(of_nvml(&device, &device, &driver)?);
+        }
+        for instance in instances {
+            gpus.push(of_nvml(&instance, &device, &driver)?);
+        }
+    }
+    // NVML's order is the buses' already.
+    Ok((gpus, nvml.sys_cuda_driver_version().ok().map(CudaVersion::of_number)))
+}
+
+/// The instances of a card that MIG divides.
+fn instances<'n>(device: &Device<'n>) -> Vec<Device<'n>> {
+    // Cards without MIG say that they don't support the question.
+    let divided = device.mig_mode().is_ok_and(|mode| mode.current == 1);
+    let most = if divided { device.mig_device_count().unwrap_or(0) } else { 0 };
+    (0..most).filter_map(|index| device.mig_device_by_index(index).ok()).collect()
+}
+
+/// A card, or an instance of one, which doesn't tell what it has in common with its card.
+fn of_nvml(device: &Device, card: &Device, driver: &str) -> Result<Gpu, NvmlError> {
+    // What some cards, containers and older drivers don't tell is left out: only the name is needed.
+    let capability = device.cuda_compute_capability().or_else(|_| card.cuda_compute_capability()).ok();
+    let bus = device.pci_info().or_else(|_| card.pci_info()).ok();
+    Ok(completed(Gpu {
+        name: device.name()?,
+        memory: device.memory_info().ok().map(|memory| Bytes(memory.total)),
+        memory_from_table: false,
+        driver: driver.to_owned(),
+        uuid: device.uuid().ok(),
+        compute_capability: capability.map(|found| format!("{}.{}", found.major, found.minor)),
+        pci_bus: bus.map(|info| info.bus_id),
+        found_by: FoundBy::Nvml,
+    }))
 }
 
 /// What `nvidia-smi` prints, if that program is there and works.
@@ -122,14 +275,15 @@ fn completed(mut gpu: Gpu) -> Gpu {
     gpu
 }
 
-/// What `CUDA_VISIBLE_DEVICES` leaves of all GPUs, in its order, so that `cuda:0` is the same here and in the workers.
-/// An entry that means nothing hides what stands behind it: CUDA C++ Programming Guide, "CUDA Environment Variables".
+/// What `CUDA_VISIBLE_DEVICES` leaves of all GPUs, in its order, so that `cuda:0` is the same here and in the workers, where
+/// CUDA itself can't be asked. An entry that means nothing hides what stands behind it: CUDA C++ Programming Guide, "CUDA Environment Variables".
 fn visible(gpus: Vec<Gpu>, setting: Option<&str>) -> Vec<Gpu> {
     let Some(setting) = setting else { return gpus };
     let meant = |entry: &str| {
         let entry = entry.trim();
         let by_uuid = |gpu: &&Gpu| {
-            entry.starts_with("GPU-") && gpu.uuid.as_ref().is_some_and(|uuid| uuid.starts_with(entry))
+            (entry.starts_with("GPU-") || entry.starts_with("MIG-"))
+                && gpu.uuid.as_ref().is_some_and(|uuid| uuid.starts_with(entry))
         };
         match entry.parse::<usize>() {
             Ok(index) => gpus.get(index),
@@ -210,6 +364,87 @@ mod tests {
         }
         let open = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  550.54.15  Release Build";
         assert_eq!(driver_version(open), Some("550.54.15"));
+    }
+
+    fn listed(gpus: &[(&str, &str, &str)]) -> Listed {
+        let gpu = |(name, uuid, bus): &(&str, &str, &str)| Gpu {
+            name: (*name).into(),
+            memory: Some(Bytes(24 << 30)),
+            driver: "580.65.06".into(),
+            uuid: Some((*uuid).into()),
+            pci_bus: Some((*bus).into()),
+            ..Gpu::default()
+        };
+        Listed { gpus: gpus.iter().map(gpu).collect(), cuda: None, no_nvml: None }
+    }
+
+    fn device(name: &str, uuid: Option<&str>, bus: &str) -> CudaDevice {
+        CudaDevice {
+            name: name.into(),
+            memory_bytes: 25 << 30,
+            capability: (8, 6),
+            uuid: uuid.map(str::to_owned),
+            bus: Some(bus.into()),
+        }
+    }
+
+    fn told(listed: Listed, version: &str, devices: Vec<CudaDevice>) -> Found {
+        merged(listed, Ok((version.parse().unwrap(), devices)), None)
+    }
+
+    #[test]
+    fn cuda_says_which_of_the_listed_there_are_and_in_which_order() {
+        let both = listed(&[("a", "GPU-01", "00000000:01:00.0"), ("b", "GPU-02", "00000000:02:00.0")]);
+        // The second alone, by its UUID or, of an older driver, by its bus.
+        for uuid in [Some("02"), None] {
+            let found = told(both.clone(), "13.0", vec![device("B", uuid, "0000:02:00.0")]);
+            let [gpu] = found.gpus.as_slice() else { panic!("{found:?}") };
+            assert_eq!((gpu.name.as_str(), gpu.uuid.as_deref()), ("b", Some("GPU-02")));
+            assert_eq!((gpu.memory, gpu.capability()), (Some(Bytes(24 << 30)), Some((8, 6))));
+            assert_eq!((found.hidden, found.no_cuda), (vec!["a".to_owned()], None));
+        }
+        let none = told(both, "13.0", vec![]);
+        assert_eq!((none.gpus.len(), none.hidden.len()), (0, 2));
+    }
+
+    #[test]
+    fn an_instance_of_mig_is_found_by_its_digits() {
+        let instances = listed(&[
+            ("A100 MIG 1g.5gb", "MIG-0a", "00000000:01:00.0"),
+            ("A100 MIG 2g.10gb", "MIG-0b", "00000000:01:00.0"),
+        ]);
+        let found = told(instances, "12.2", vec![device("A100 MIG 2g.10gb", Some("0B"), "0000:01:00.0")]);
+        assert_eq!(found.gpus[0].uuid.as_deref(), Some("MIG-0b"));
+        assert_eq!(found.hidden, ["A100 MIG 1g.5gb"]);
+        // A version by the driver's own number, and CUDA's by CUDA.
+        assert_eq!(found.driver.unwrap().line(), "driver 580.65.06, which can CUDA 12.2");
+    }
+
+    #[test]
+    fn in_a_container_without_nvml_cuda_alone_tells() {
+        let nothing = Listed { no_nvml: Some("no library".into()), ..Listed::default() };
+        let found = told(nothing.clone(), "13.0", vec![device("NVIDIA L4", Some("01"), "0000:01:00.0")]);
+        assert_eq!((found.gpus[0].found_by, found.gpus[0].memory), (FoundBy::Cuda, Some(Bytes(25 << 30))));
+        assert_eq!(found.driver.unwrap().cuda.unwrap().to_string(), "13.0");
+        // A machine without anything lacks nothing.
+        let found = merged(nothing, Err(broken("no library".into())), None);
+        assert_eq!((found.gpus.len(), found.no_cuda, found.driver), (0, None, None));
+    }
+
+    #[test]
+    fn a_driver_that_does_not_compute_or_answer_is_told_of() {
+        let one = || listed(&[("a", "GPU-01", "00000000:01:00.0")]);
+        let found = merged(one(), Err(broken("libcuda.so.1 can't be loaded".into())), None);
+        assert!(
+            found.no_cuda.as_ref().unwrap().to_string().contains("NVIDIA_DRIVER_CAPABILITIES"),
+            "{found:?}"
+        );
+        let told = Told { listed: Ok(one()), shown: Err("no answer within 30.0 s".into()) };
+        let found = super::found(told, None);
+        assert_eq!(found.gpus.len(), 1);
+        let missing = found.no_cuda.unwrap();
+        assert_eq!(missing.why, "NVIDIA's driver doesn't answer: no answer within 30.0 s");
+        assert!(missing.remedy.starts_with("restart the machine"));
     }
 
     #[test]

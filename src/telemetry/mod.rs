@@ -15,7 +15,7 @@ mod trace;
 mod trouble;
 mod watch;
 
-pub use nvml::{count, open};
+pub use nvml::{Address, available, open};
 pub use panel::{Keeper, Panel};
 pub use reader::{Reader, Sample};
 pub use reason::Reason;

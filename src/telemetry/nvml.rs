@@ -13,11 +13,12 @@ use nvml_wrapper::struct_wrappers::device::ProcessInfo;
 use super::reason::Reason;
 use super::sensor::{Card, Clocks, Load, Memory, Power, Process, Quantity, Reading, Sensor};
 use super::trouble::{Effect, Trouble};
-use crate::target;
+use crate::backend::gpu::places;
+use crate::target::{Gpu, Machine};
 
 struct NvmlSensor {
     nvml: Arc<Nvml>,
-    index: u32,
+    address: Address,
     card: Card,
     /// Until when the work of processes was told, in the driver's microseconds.
     seen: u64,
@@ -25,41 +26,70 @@ struct NvmlSensor {
     names: HashMap<u32, Option<String>>,
 }
 
-/// How many cards there are that CUDA would see.
-pub fn count() -> Result<u32, Trouble> {
-    Nvml::init().and_then(|nvml| nvml.device_count()).map_err(whole)?;
-    Ok(buses().len() as u32)
+/// A card as workers and NVML know it, which count by themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// As workers call it: `cuda:0`.
+    pub device: String,
+    uuid: Option<String>,
+    bus: Option<String>,
+    index: u32,
 }
 
-/// Where the cards are that CUDA sees, in its order: NVML has numbers of its own, and sees those that are hidden from CUDA.
-fn buses() -> Vec<Option<String>> {
-    target::nvidia_gpus().into_iter().map(|gpu| gpu.pci_bus).collect()
-}
+impl Address {
+    /// Of NVIDIA's card that workers call `device`.
+    pub fn of(machine: &Machine, device: &str) -> Option<Address> {
+        let all = Address::all(machine);
+        all.into_iter().find(|address| address.device == device)
+    }
 
-/// Opens the card `cuda:N`, as CUDA counts.
-pub fn open(device: &str) -> Result<Box<dyn Sensor>, Trouble> {
-    let index = device.strip_prefix("cuda:").and_then(|index| index.parse::<u32>().ok());
-    let index = index.ok_or_else(|| Trouble::gone(format!("{device:?} is no card such as cuda:0")))?;
-    let nvml = Arc::new(Nvml::init().map_err(whole)?);
-    let driver = nvml.sys_driver_version().unwrap_or_default();
-    let number;
-    let card = {
-        let bus = buses().into_iter().nth(index as usize).flatten();
-        let found = match bus {
-            Some(bus) => nvml.device_by_pci_bus_id(bus),
-            None => nvml.device_by_index(index),
+    /// Of every card that CUDA shows.
+    pub fn all(machine: &Machine) -> Vec<Address> {
+        let address = |(index, gpu): (usize, &Gpu)| Address {
+            device: gpu.device(index),
+            uuid: gpu.uuid.clone(),
+            bus: gpu.pci_bus.clone(),
+            index: index as u32,
         };
-        let found = found.map_err(whole)?;
-        number = found.index().map_err(whole)?;
+        machine.gpus.iter().enumerate().filter(|(_, gpu)| !gpu.is_apple()).map(address).collect()
+    }
+}
+
+/// Whether cards can be watched at all. A driver that didn't answer before isn't asked again.
+pub fn available(machine: &Machine) -> Result<(), Trouble> {
+    match &machine.no_nvml {
+        Some(why) if machine.driver_hangs => Err(Trouble::gone(why.clone())),
+        _ => places::nvml().map(|_| ()).map_err(whole),
+    }
+}
+
+/// Opens a card. An instance of MIG is found by its UUID alone: its bus is the whole card's.
+pub fn open(address: &Address) -> Result<Box<dyn Sensor>, Trouble> {
+    let nvml = Arc::new(places::nvml().map_err(whole)?);
+    let driver = nvml.sys_driver_version().unwrap_or_default();
+    let card = {
+        let found = find(&nvml, address)?;
         Card {
-            device: device.to_owned(),
+            device: address.device.clone(),
             name: found.name().map_err(whole)?,
             uuid: found.uuid().unwrap_or_default(),
             driver,
             most_sm_mhz: found.max_clock_info(Clock::SM).ok(),
         }
     };
-    Ok(Box::new(NvmlSensor { nvml, index: number, card, seen: 0, names: HashMap::new() }))
+    Ok(Box::new(NvmlSensor { nvml, address: address.clone(), card, seen: 0, names: HashMap::new() }))
+}
+
+fn find<'n>(nvml: &'n Nvml, address: &Address) -> Result<Device<'n>, Trouble> {
+    let by_uuid = address.uuid.as_ref().and_then(|uuid| nvml.device_by_uuid(uuid.as_str()).ok());
+    if let Some(device) = by_uuid {
+        return Ok(device);
+    }
+    match &address.bus {
+        Some(bus) => nvml.device_by_pci_bus_id(bus.as_str()),
+        None => nvml.device_by_index(address.index),
+    }
+    .map_err(whole)
 }
 
 /// Trouble with the card as a whole is never trouble with one quantity.
@@ -76,7 +106,7 @@ impl Sensor for NvmlSensor {
 
     fn read(&mut self, wanted: &[Quantity]) -> Result<Reading, Trouble> {
         let nvml = Arc::clone(&self.nvml);
-        let device = nvml.device_by_index(self.index).map_err(whole)?;
+        let device = find(&nvml, &self.address)?;
         let wants = |quantity| wanted.contains(&quantity);
         Ok(Reading {
             memory: wants(Quantity::Memory).then(|| memory(&device)),

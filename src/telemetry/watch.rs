@@ -6,6 +6,7 @@
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
+use super::nvml::{self, Address};
 use super::reader::{Depth, Reader, Sample};
 use super::sensor::Sensor;
 use super::trace::{BUSY_PERCENT, NEWS, Telemetry, Trace};
@@ -47,12 +48,14 @@ impl Watch {
         Watch { asks: None, problem: None }
     }
 
-    /// Watches `device` if it's a card.
-    pub fn of(device: Option<&str>, open: fn(&str) -> Result<Box<dyn Sensor>, Trouble>) -> Watch {
-        match device.filter(|device| device.starts_with("cuda")).map(str::to_owned) {
-            Some(device) => Watch::new(move || open(&device), INTERVAL),
-            None => Watch::off(),
-        }
+    /// Watches a card, if there is one to watch.
+    pub fn of(address: Option<Address>) -> Watch {
+        address.map_or_else(Watch::off, |address| Watch::new(move || nvml::open(&address), INTERVAL))
+    }
+
+    /// Where there is a card, and it can't be watched.
+    pub fn impossible(why: String) -> Watch {
+        Watch { asks: None, problem: Some(why) }
     }
 
     /// Watches what `open` opens, which is called on the thread itself when it's first needed.
@@ -376,7 +379,7 @@ mod tests {
         watch.begin(None, Box::new(Vec::new));
         let telemetry = watch.end().unwrap();
         assert!(telemetry.problem.unwrap().contains("libnvidia-ml.so.1"));
-        let mut off = Watch::of(Some("cpu"), super::super::open);
+        let mut off = Watch::of(None);
         off.begin(None, Box::new(Vec::new));
         assert_eq!((off.look(), off.end()), (None, None));
     }

@@ -4,6 +4,7 @@
 
 mod budget;
 mod predicted;
+mod reference;
 
 use std::collections::HashSet;
 
@@ -32,14 +33,7 @@ pub enum TuneError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(
-        "stage {stage:?}: the reference itself gives no answers, so nothing can be judged: {}: {}{}",
-        failure.status.name(), failure.reason,
-        if failure.stderr.is_empty() { String::new() } else { format!("\nits last words:\n{}", failure.stderr) }
-    )]
-    Reference { stage: String, failure: Failure },
-    #[error(
-        "a load that worked earlier in this run works no more, so the machine has changed: {}: {}. \
-         Mend it and go on with --resume",
+        "this model loaded earlier in the run and no longer does: {}: {}. Fix the cause, then continue with --resume",
         .0.status.name(), .0.in_words()
     )]
     LoadBroke(Failure),
@@ -117,17 +111,24 @@ impl Tuning<'_> {
         }
     }
 
-    /// Sees that the stage's right answers are there.
+    /// Sees that the stage's right answers are there, as far as any configuration gives some. Where none does, each trial is a
+    /// row with its own reason.
     fn reference(&mut self, stage: &Stage) -> Result<Option<u8>, TuneError> {
         if self.references.contains_key(&stage.name) {
             return Ok(None);
         }
-        self.progress.began(&format!("{}: the reference's answers", stage.name));
         let start = std::time::Instant::now();
-        match self.runner.reference(stage) {
+        let progress = &mut *self.progress;
+        let found = reference::find(&mut self.runner, self.suite, stage, |candidate, device| {
+            progress.began(&format!("{}: right answers of {} on {device}", stage.name, candidate.backend));
+        });
+        match found {
             Err(stopped) => self.stopped(stopped).map(Some),
-            Ok(Err(failure)) => Err(TuneError::Reference { stage: stage.name.clone(), failure }),
-            Ok(Ok(answers)) => {
+            Ok(Err(failure)) => {
+                log::info!("{}: no configuration gives right answers: {}", stage.name, failure.in_words());
+                Ok(None)
+            }
+            Ok(Ok((answers, origin))) => {
                 let digest = self.folder.keep_reference(&stage.name, &answers)?;
                 let version = self.runner.version().unwrap_or_default().to_owned();
                 let seconds = start.elapsed().as_secs_f64();
@@ -136,6 +137,7 @@ impl Tuning<'_> {
                     version,
                     digest,
                     seconds,
+                    origin: Some(origin),
                 })?;
                 self.references.insert(stage.name.clone(), answers);
                 Ok(None)

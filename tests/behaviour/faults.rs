@@ -104,13 +104,31 @@ fn memory_that_does_not_suffice_is_out_of_memory() {
 }
 
 #[test]
-fn a_reference_that_fails_ends_the_run_with_its_reason() {
-    let script = "[[backends.fake.rules]]\nwhen = { batch_size = 8 }\nfault = \"exit\"\n";
+fn where_nothing_gives_right_answers_every_candidate_is_a_row_with_its_reason() {
+    let script = "[[backends.fake.rules]]\nwhen = { batch_size = [8, 32] }\nfault = \"exit\"\n";
     let place = Place::with_suite(&suite(STAGE, script));
+    let best = place.best(&[], 4);
+    assert!(best["stages"][0]["reference"].is_null(), "{best}");
+    let rows = place.trials();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["status"] == "crashed"), "{rows:?}");
+}
+
+#[test]
+fn where_the_reference_fails_the_most_precise_that_runs_takes_its_place_and_is_named() {
+    let dtype =
+        "knobs.dtype = { applies = \"load\", default = \"fp32\", values = [\"fp32\", \"int8\", \"fp16\"] }";
+    let script = format!(
+        "batch_ms = 1\n{dtype}\n[[backends.fake.rules]]\nwhen = {{ dtype = \"fp32\" }}\nfault = \"exit\"\n"
+    );
+    let stage = format!("{STAGE}\n[stages.knobs]\ndtype = [\"fp32\", \"int8\", \"fp16\"]\n");
+    let place = Place::with_suite(&suite(&stage, &script));
     let output = place.tune(&[]);
-    assert_eq!(output.status.code(), Some(1));
-    let text = text(&output);
-    assert!(text.contains("reference") && text.contains("this worker gives up"), "{text}");
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let best = place.best_json();
+    let reference = &best["stages"][0]["reference"];
+    assert_eq!(reference["candidate"]["knobs"]["dtype"], "fp16", "{best}");
+    assert!(reference["instead"].as_str().unwrap().contains("this worker gives up"), "{reference}");
+    assert!(text(&output).contains("quality is agreement with fake dtype=fp16"), "{}", text(&output));
 }
 
 #[test]

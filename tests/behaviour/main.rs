@@ -2,6 +2,7 @@
 
 mod command_line;
 mod documents;
+mod drivers;
 mod faults;
 mod hostile;
 mod interrupt;
@@ -16,7 +17,6 @@ mod optimum;
 mod predictions;
 mod real_engines;
 mod resume;
-#[cfg(feature = "cuda")]
 mod simulated_card;
 mod support;
 mod targets;

@@ -42,8 +42,15 @@ fn course(script: Value, command: Option<&str>, rounds: u32, watch: &mut Watch) 
         settings: script,
         corpus: corpus.path().display().to_string(),
     };
-    let course =
-        Course { command, folder: PathBuf::from("."), target: &target, load, knobs: [].into(), rounds };
+    let course = Course {
+        command,
+        folder: PathBuf::from("."),
+        target: &target,
+        receipt: None,
+        load,
+        knobs: [].into(),
+        rounds,
+    };
     let mut heard = Vec::new();
     let footprint = course.run(watch, &Interrupt::default(), |done| heard.push(done)).unwrap();
     assert_eq!(heard, (1..=footprint.rounds.len() as u32).collect::<Vec<_>>());

@@ -25,14 +25,8 @@ struct Fixture {
     expected: Json,
 }
 
-/// Asked for when the tests run: they may have been built elsewhere, for a machine with a GPU and without Rust.
-fn fixtures_folder() -> PathBuf {
-    let root = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
-    Path::new(&root).join("tests/fixtures")
-}
-
 fn fixtures() -> Vec<Fixture> {
-    let root = fixtures_folder().join("models");
+    let root = engines::fixtures_folder().join("models");
     let folders = std::fs::read_dir(root).unwrap().map(|entry| entry.unwrap().path());
     let mut folders: Vec<PathBuf> = folders.collect();
     folders.sort();
@@ -209,7 +203,7 @@ fn lower_precisions_are_as_near_as_promised() {
 #[test]
 fn the_real_minilm_is_as_near_as_promised_in_every_precision() {
     let Some(folder) = engines::minilm() else { return };
-    let text = std::fs::read_to_string(fixtures_folder().join("minilm.json")).unwrap();
+    let text = std::fs::read_to_string(engines::fixtures_folder().join("minilm.json")).unwrap();
     let expected: Json = serde_json::from_str(&text).unwrap();
     let fixture = fixture(&folder, Task::Embed, &expected["outputs"], &expected);
     assert_eq!(fixture.outputs.len(), 20);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autotune::provision::onnxruntime;
+use autotune::target::Machine;
 use autotune::task::Task;
 
 use crate::support::engines;
@@ -73,10 +73,10 @@ fn every_metric_of_the_task_is_on_the_row() {
 }
 
 #[test]
-fn a_model_that_is_not_there_is_an_error_with_its_remedy() {
+fn a_model_that_is_not_there_is_a_row_with_its_remedy() {
     let place = suite("embed", Path::new("/nowhere/at/all"), "");
     let output = place.tune(&["--gpu", "cpu"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output));
     assert!(text(&output).contains("/nowhere/at/all is no folder"), "{}", text(&output));
 }
 
@@ -109,7 +109,7 @@ fn without_pip_candle_is_tuned_and_ort_is_not_available_with_the_remedy() {
     let rows = place.trials();
     let row = rows.iter().find(|row| row["backend"] == "ort").unwrap();
     assert_eq!(row["status"], "not available");
-    assert!(row["reason"].contains("pip") && row["reason"].contains("ORT_DYLIB_PATH"), "{}", row["reason"]);
+    assert!(row["reason"].contains("pip") && row["remedy"].contains("ORT_DYLIB_PATH"), "{row:?}");
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn an_exported_model_answers_as_the_one_that_was_tuned() {
 fn a_replica_is_as_large_as_the_model_and_says_what_it_is() {
     let cache = tempfile::tempdir().unwrap();
     // The libraries stay where they are; only models are made anew.
-    let library = onnxruntime::library("cpu").ok();
+    let library = crate::support::engines::library("cpu", &Machine::default()).ok();
     let suite = r#"corpus = { synthetic = { documents = 2, median_words = 4, spread = 0.1, most_words = 6 } }
 measure = { time = "10ms", passes = 1 }
 rounds = 1

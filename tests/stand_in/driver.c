@@ -1,4 +1,4 @@
-// What src/backend/gpu/nvidia.rs asks of the driver, and the one function that the provider does.
+// What worker/src/backend/gpu/nvidia.rs asks of the driver, and the one function that the provider does.
 #include "common.h"
 
 #define TOTAL ((size_t)24 << 30)

@@ -1,5 +1,6 @@
 //! What the tests share: running the program, and reading what it leaves.
 
+mod engine;
 pub mod engines;
 
 use std::path::{Path, PathBuf};

@@ -14,7 +14,7 @@ use tokenizers::{Tokenizer, TruncationParams};
 
 /// A pass still belongs to the warm-up when the one after it is faster by more than this share…
 const SETTLED: f64 = 0.05;
-/// …but after so many passes an engine drifts: the tuner's own two rules (src/worker/timer.rs).
+/// …but after so many passes an engine drifts: the tuner's own two rules (worker/src/worker/timer.rs).
 const MOST_WARMUP_PASSES: usize = 6;
 
 /// A failure with a kind of the protocol; any other error is `failed`.

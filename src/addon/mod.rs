@@ -1,0 +1,186 @@
+//! Add-ons: what the program provides at first use instead of bringing it along. ONNX Runtime's libraries, and the worker
+//! for candle on NVIDIA's GPUs.
+//!
+//! Each has a name, a receipt once it's here, and a remedy as long as it isn't. [`ensure`] is the one way to have it: it
+//! looks, states what providing takes, and provides, without a question. `setup`, `doctor` and the rows of a run use the same
+//! words. Knows nothing of runs and of what is measured.
+
+pub mod cache;
+pub mod cuda;
+mod needs;
+pub mod onnxruntime;
+pub mod pip;
+pub mod wheel;
+
+use std::path::PathBuf;
+
+pub use crate::backend::Missing;
+use crate::target::{Machine, Target};
+
+use cuda::CudaWorker;
+use onnxruntime::{OnnxRuntime, PROVIDERS};
+
+/// An add-on that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt {
+    /// The file that is loaded or started.
+    pub path: PathBuf,
+    /// What it is, as it states itself or was pinned.
+    pub version: String,
+    /// Where it comes from, for people.
+    pub origin: String,
+    /// Libraries that must be loaded before it, since the system's loader doesn't find them.
+    pub needs: Vec<PathBuf>,
+}
+
+pub trait AddOn {
+    /// As `autotune setup` takes it.
+    fn name(&self) -> &'static str;
+    /// What it is and what for, in a few words.
+    fn title(&self) -> &'static str;
+    /// The receipt, or why it isn't here. Looks only.
+    fn here(&self) -> Result<Receipt, Missing>;
+    /// Why it can't run on this machine, or be provided here, if that is so.
+    fn obstacle(&self) -> Option<Missing>;
+    /// What providing it takes, in time, download and disk.
+    fn takes(&self) -> String;
+    fn provide(&self, tell: &dyn Tell) -> Result<Receipt, Missing>;
+}
+
+/// Hears how providing goes.
+pub trait Tell {
+    /// A sentence worth keeping.
+    fn say(&self, what: &str);
+    /// What is being done at the moment.
+    fn step(&self, what: &str);
+}
+
+/// Whether anything may be provided, and who hears of it.
+#[derive(Clone, Copy)]
+pub struct Setup<'a> {
+    pub allowed: bool,
+    pub tell: &'a dyn Tell,
+}
+
+/// What is here, or is provided now.
+pub fn ensure(addon: &dyn AddOn, setup: Setup) -> Result<Receipt, Missing> {
+    if let Some(obstacle) = addon.obstacle() {
+        return Err(obstacle);
+    }
+    let missing = match addon.here() {
+        Ok(receipt) => return Ok(receipt),
+        Err(missing) => missing,
+    };
+    if !setup.allowed {
+        let why = format!("{}: {}, and --no-setup was given", addon.title(), missing.why);
+        return Err(Missing { why, remedy: command(addon.name()) });
+    }
+    setup.tell.say(&format!(
+        "{} is provided once. It takes {}; --no-setup leaves it out",
+        addon.title(),
+        addon.takes()
+    ));
+    addon.provide(setup.tell)
+}
+
+/// What a person types to have an add-on.
+pub fn command(name: &str) -> String {
+    format!("`autotune setup {name}`")
+}
+
+/// Whether an add-on has a use only where there is one of NVIDIA's GPUs.
+pub fn is_for_nvidia(name: &str) -> bool {
+    name == cuda::NAME || PROVIDERS.iter().any(|provider| provider.name == name && provider.word == "cuda")
+}
+
+/// Every add-on, as it would be for a target on this machine.
+pub fn all(machine: &Machine, target: &Target) -> Vec<Box<dyn AddOn>> {
+    let worker: Box<dyn AddOn> = Box::new(CudaWorker::of(machine, target.device.as_deref()));
+    let libraries = PROVIDERS.iter().map(|provider| -> Box<dyn AddOn> {
+        Box::new(OnnxRuntime::of(provider.word, machine, target.device.as_deref()))
+    });
+    std::iter::once(worker).chain(libraries).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use super::*;
+
+    struct Scripted {
+        here: Cell<bool>,
+        obstacle: Option<Missing>,
+    }
+
+    fn receipt() -> Receipt {
+        Receipt { path: "/a".into(), version: "thing 1".into(), origin: "made here".into(), needs: vec![] }
+    }
+
+    impl AddOn for Scripted {
+        fn name(&self) -> &'static str {
+            "thing"
+        }
+
+        fn title(&self) -> &'static str {
+            "the thing"
+        }
+
+        fn here(&self) -> Result<Receipt, Missing> {
+            let missing = || Missing { why: "not here yet".into(), remedy: command("thing") };
+            if self.here.get() { Ok(receipt()) } else { Err(missing()) }
+        }
+
+        fn obstacle(&self) -> Option<Missing> {
+            self.obstacle.clone()
+        }
+
+        fn takes(&self) -> String {
+            "a minute".into()
+        }
+
+        fn provide(&self, tell: &dyn Tell) -> Result<Receipt, Missing> {
+            tell.step("making it");
+            self.here.set(true);
+            Ok(receipt())
+        }
+    }
+
+    #[derive(Default)]
+    struct Heard(RefCell<Vec<String>>);
+
+    impl Tell for Heard {
+        fn say(&self, what: &str) {
+            self.0.borrow_mut().push(what.to_owned());
+        }
+
+        fn step(&self, what: &str) {
+            self.0.borrow_mut().push(what.to_owned());
+        }
+    }
+
+    #[test]
+    fn what_is_not_here_is_provided_once_and_its_price_is_said_first() {
+        let (addon, heard) = (Scripted { here: Cell::new(false), obstacle: None }, Heard::default());
+        let setup = Setup { allowed: true, tell: &heard };
+        assert_eq!(ensure(&addon, setup), Ok(receipt()));
+        assert_eq!(ensure(&addon, setup), Ok(receipt()));
+        assert_eq!(
+            *heard.0.borrow(),
+            ["the thing is provided once. It takes a minute; --no-setup leaves it out", "making it"]
+        );
+    }
+
+    #[test]
+    fn what_may_not_be_provided_or_cannot_run_is_told_with_what_helps() {
+        let (mut addon, heard) = (Scripted { here: Cell::new(false), obstacle: None }, Heard::default());
+        let declined = ensure(&addon, Setup { allowed: false, tell: &heard }).unwrap_err();
+        assert_eq!(declined.why, "the thing: not here yet, and --no-setup was given");
+        assert_eq!(declined.remedy, "`autotune setup thing`");
+        let obstacle = Missing { why: "too old".into(), remedy: "update".into() };
+        addon.obstacle = Some(obstacle.clone());
+        addon.here.set(true);
+        assert_eq!(ensure(&addon, Setup { allowed: true, tell: &heard }), Err(obstacle));
+        assert!(heard.0.borrow().is_empty());
+    }
+}

@@ -1,0 +1,89 @@
+//! `autotune setup [NAME…]`: provides add-ons ahead of time, or shows what there are.
+
+use clap::Args;
+
+use super::exit::{self, BadUsage};
+use super::progress::Narrator;
+use crate::addon::cuda::CudaWorker;
+use crate::addon::{self, AddOn, Missing, Setup};
+use crate::target::{Machine, Target};
+use crate::units::did_you_mean;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// What to provide; without a name all add-ons are shown
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    /// The GPU to provide it for: auto, cuda:1, or a card's name
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    gpu: String,
+    /// Build the CUDA worker for this compute capability, such as 8.6, on a machine without such a card
+    #[arg(long, value_name = "X.Y")]
+    capability: Option<String>,
+    /// No progress
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let machine = super::machine();
+    let target = Target::resolve(&arguments.gpu, &machine)?;
+    let mut addons = addon::all(&machine, &target);
+    if let Some(capability) = &arguments.capability {
+        let worker = CudaWorker::for_capability(&machine, capability);
+        let wrong = || BadUsage(format!("--capability {capability}: write one such as 8.6"));
+        let worker: Box<dyn AddOn> = Box::new(worker.ok_or_else(wrong)?);
+        addons.retain(|addon| addon.name() != worker.name());
+        addons.insert(0, worker);
+    }
+    if arguments.names.is_empty() {
+        super::print(&addons.iter().map(|addon| line(&**addon)).collect::<String>())?;
+        return Ok(exit::DONE);
+    }
+    let wanted: Result<Vec<&dyn AddOn>, BadUsage> = arguments
+        .names
+        .iter()
+        .map(|name| {
+            addons
+                .iter()
+                .map(|addon| &**addon)
+                .find(|addon| addon.name() == name)
+                .ok_or_else(|| unknown(name, &machine, &target))
+        })
+        .collect();
+    let narrator = Narrator::new(arguments.quiet);
+    for addon in wanted? {
+        let provided = addon::ensure(addon, Setup { allowed: true, tell: &narrator });
+        narrator.finish();
+        match provided {
+            Ok(receipt) => {
+                super::print(&format!(
+                    "{}: {}, {}\n",
+                    addon.name(),
+                    receipt.version,
+                    receipt.path.display()
+                ))?;
+            }
+            Err(Missing { why, remedy }) => anyhow::bail!("{}: {why}\n→ {remedy}", addon.name()),
+        }
+    }
+    Ok(exit::DONE)
+}
+
+fn unknown(name: &str, machine: &Machine, target: &Target) -> BadUsage {
+    let names: Vec<&str> = addon::all(machine, target).iter().map(|addon| addon.name()).collect();
+    let hint = did_you_mean(name, names.iter().copied());
+    BadUsage(format!("no add-on is called {name:?}; there are {}{hint}", names.join(", ")))
+}
+
+/// An add-on, and whether it's here.
+fn line(addon: &dyn AddOn) -> String {
+    let state = match (addon.obstacle(), addon.here()) {
+        (Some(missing), _) => format!("✗ {}\n  {:<21} {}", missing.why, "→", missing.remedy),
+        (None, Ok(receipt)) => format!("✓ {}, {}", receipt.version, receipt.origin),
+        (None, Err(missing)) => {
+            format!("✗ {}; takes {}\n  {:<21} {}", missing.why, addon.takes(), "→", missing.remedy)
+        }
+    };
+    format!("  {:<21} {}\n  {:<21} {state}\n", addon.name(), addon.title(), "")
+}

@@ -1,0 +1,502 @@
+//! What people meet on machines with NVIDIA's cards: old drivers, divided cards, hidden ones, containers, drivers that hang,
+//! and add-ons that can't be had. The driver is a stand-in (tests/stand_in/machine.c) that computes nothing.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::LazyLock;
+
+use autotune::addon::cuda::REVISION;
+
+use crate::support::{Place, autotune, text};
+
+const RTX_3090: &str = "NVIDIA GeForce RTX 3090,GPU-aaaaaaaa-0000-1111-2222-333344445555,24576,8.6";
+const A10G: &str = "NVIDIA A10G,GPU-bbbbbbbb-0000-1111-2222-333344445555,23028,8.6";
+const DIVIDED: &str = "NVIDIA A100-SXM4-40GB,GPU-cccccccc-0000-1111-2222-333344445555,40536,8.0;\
+                       NVIDIA A100-SXM4-40GB MIG 1g.5gb,MIG-dddddddd-0000-1111-2222-333344445555,4864,8.0;\
+                       NVIDIA A100-SXM4-40GB MIG 2g.10gb,MIG-eeeeeeee-0000-1111-2222-333344445555,9856,8.0";
+
+/// A folder with the driver's libraries, compiled once.
+static DRIVER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().unwrap().keep();
+    let source = format!("{}/tests/stand_in/machine.c", env!("CARGO_MANIFEST_DIR"));
+    for (library, define) in [("libnvidia-ml.so.1", "-DNVML"), ("libcuda.so.1", "-DCUDA")] {
+        let mut compiler = Command::new("cc");
+        compiler.args(["-shared", "-fPIC", "-O1", "-w", define, &format!("-Wl,-soname,{library}"), "-o"]);
+        assert!(compiler.arg(folder.join(library)).arg(&source).status().unwrap().success(), "{library}");
+    }
+    folder
+});
+
+/// A machine with cards and a driver, and nothing else: no compiler, no pip, an empty cache.
+struct Machine {
+    place: Place,
+    settings: Vec<(String, String)>,
+}
+
+impl Machine {
+    fn with(cards: &str, suite: &str) -> Machine {
+        let place = Place::with_suite(suite);
+        for folder in ["home", "tools"] {
+            std::fs::create_dir(place.path().join(folder)).unwrap();
+        }
+        let below = |name: &str| place.path().join(name).display().to_string();
+        let settings = [
+            ("STAND_IN_CARDS", cards.to_owned()),
+            ("LD_LIBRARY_PATH", DRIVER.display().to_string()),
+            ("PATH", below("tools")),
+            ("HOME", below("home")),
+            ("AUTOTUNE_CACHE", below("cache")),
+        ];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        Machine { place, settings }
+    }
+
+    fn set(mut self, name: &str, value: &str) -> Machine {
+        self.settings.retain(|(known, _)| known != name);
+        self.settings.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    fn driver(self, version: &str) -> Machine {
+        self.set("STAND_IN_DRIVER", version)
+    }
+
+    /// Only one of the driver's two libraries, as some containers have it.
+    fn with_only(self, library: &str) -> Machine {
+        let folder = self.place.path().join("driver");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::copy(DRIVER.join(library), folder.join(library)).unwrap();
+        let folder = folder.display().to_string();
+        self.set("LD_LIBRARY_PATH", &folder)
+    }
+
+    /// A program on its path.
+    fn tool(&self, name: &str, script: &str) {
+        program(&self.place.path().join("tools").join(name), &format!("export PATH=/usr/bin:/bin\n{script}"));
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = autotune(arguments);
+        for name in [
+            "CUDA_VISIBLE_DEVICES",
+            "CUDA_HOME",
+            "CUDA_COMPUTE_CAP",
+            "CARGO_HOME",
+            "CARGO_TARGET_DIR",
+            "AUTOTUNE_CUDA_WORKER",
+            "AUTOTUNE_CUDA_LIBRARIES",
+            "AUTOTUNE_CUDA_DYLIB_PATH",
+        ] {
+            command.env_remove(name);
+        }
+        command.current_dir(self.place.path()).envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.output().unwrap()
+    }
+
+    fn doctor(&self) -> String {
+        text(&self.run(&["doctor"]))
+    }
+
+    /// Tunes the suite, demands the exit code, and gives what was said.
+    fn tune(&self, code: i32, more: &[&str]) -> String {
+        let output = self.run(&[&["--suite", "suite.toml", "--out", "run"], more].concat());
+        let said = text(&output);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        said
+    }
+
+    /// Reason and remedy of a backend's rows, which are all alike.
+    fn row(&self, backend: &str) -> (String, String) {
+        let rows = self.place.trials();
+        let row = rows.iter().find(|row| row["backend"] == backend).unwrap();
+        assert_eq!(row["status"], "not available", "{row:?}");
+        (row["reason"].clone(), row["remedy"].clone())
+    }
+}
+
+fn program(path: &Path, script: &str) {
+    std::fs::write(path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// Both engines, on a tiny model that is here.
+fn engines(more_backends: &str, more: &str) -> String {
+    format!(
+        r#"corpus = {{ synthetic = {{ documents = 2, median_words = 10, spread = 0.1, most_words = 20 }} }}
+measure = {{ time = "1ms", passes = 1 }}
+rounds = 1
+
+[[stages]]
+task = "embed"
+model = "{}/tests/fixtures/models/bert-embed-mean"
+backends = ["candle", "ort"{more_backends}]
+knobs = {{ batch_size = [1, 2] }}
+{more}"#,
+        env!("CARGO_MANIFEST_DIR")
+    )
+}
+
+/// A worker that answers and measures on `cuda:0`, and states this version. Its vectors agree with everybody's.
+fn worker(version: &str) -> String {
+    format!(
+        r#"
+export PATH=/usr/bin:/bin
+while read request; do
+  id=${{request#*:}}; id=${{id%%,*}}
+  case $request in
+  *'"do":"load"'*) echo '{{"id":'$id',"event":"loaded","protocol":1,"version":"{version}","device":"cuda:0","seconds":0.1}}';;
+  *'"do":"answer"'*) echo '{{"id":'$id',"event":"answered","answers":[{{"vector":[1,0]}},{{"vector":[0,1]}}]}}';;
+  *'"do":"measure"'*) sleep 0.1; echo '{{"id":'$id',"event":"measured","passes":[{{"seconds":0.05,"documents":2}}]}}';;
+  *) echo '{{"id":'$id',"event":"unloaded"}}';;
+  esac
+done"#
+    )
+}
+
+#[test]
+fn a_card_and_nothing_else_gives_each_engine_a_row_with_its_reason_and_its_remedy() {
+    let machine = Machine::with(RTX_3090, "");
+    // The bare command, whose model isn't here either.
+    let output = machine.run(&["--out", "run"]);
+    let said = text(&output);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(
+        said.contains("target: cuda:0, NVIDIA GeForce RTX 3090 with 24.0 GiB (the GPU of this machine"),
+        "{said}"
+    );
+    assert!(said.contains("No candidate can win."), "{said}");
+    let (why, remedy) = machine.row("candle");
+    assert_eq!(why, "the CUDA worker is built by cargo, which isn't here");
+    assert_eq!(remedy, "install Rust 1.95 or later (https://rustup.rs); then `autotune setup cuda`");
+    let (why, remedy) = machine.row("ort");
+    assert!(why.contains("onnxruntime-gpu==1.31.1 is not here, and there is no pip to fetch it"), "{why}");
+    assert!(
+        remedy.contains("install pip") && remedy.contains("`autotune setup onnxruntime-cuda`"),
+        "{remedy}"
+    );
+    let rows = machine.place.trials();
+    assert!(rows.iter().all(|row| !row["remedy"].is_empty()), "{rows:?}");
+    let report = std::fs::read_to_string(machine.place.run_folder().join("report.html")).unwrap();
+    assert!(
+        report.contains("then `autotune setup cuda`") && report.contains("autotune setup onnxruntime-cuda")
+    );
+    assert!(machine.place.best_json()["stages"][0]["reference"].is_null());
+}
+
+#[test]
+fn the_run_ends_well_as_soon_as_one_engine_runs_through() {
+    let card =
+        format!("\n[backends.card]\nkind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{}''']\n", worker("sh 1"));
+    let suite =
+        engines(", \"card\"", &card).replace("knobs =", "reference = { backend = \"card\" }\nknobs =");
+    let machine = Machine::with(RTX_3090, &suite).set("PATH", "/usr/bin:/bin");
+    let said = machine.tune(0, &["--no-setup", "--set", "batch_size=1"]);
+    assert!(machine.row("candle").1.contains("`autotune setup cuda`"), "{said}");
+    assert_eq!(machine.row("ort").1, "`autotune setup onnxruntime-cuda`");
+    assert!(
+        machine.place.trials().iter().any(|row| row["backend"] == "card" && row["status"] == "ok"),
+        "{said}"
+    );
+}
+
+#[test]
+fn right_answers_come_from_the_processor_where_the_card_has_nobody_for_them() {
+    // candle answers on the processor; what the card's worker answers is of another width, so it's wrong, and not slower.
+    let card =
+        format!("\n[backends.card]\nkind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{}''']\n", worker("sh 1"));
+    let suite =
+        engines(", \"card\"", &card).replace("knobs =", "reference = { backend = \"candle\" }\nknobs =");
+    let machine = Machine::with(RTX_3090, &suite).set("PATH", "/usr/bin:/bin");
+    let said = machine.tune(4, &["--no-setup"]);
+    let best = machine.place.best_json();
+    let reference = &best["stages"][0]["reference"];
+    assert_eq!(
+        (&reference["device"], &reference["candidate"]["backend"]),
+        (&"cpu".into(), &"candle".into()),
+        "{best}"
+    );
+    assert!(reference["instead"].as_str().unwrap().contains("candle for NVIDIA GPUs"), "{reference}");
+    assert!(said.contains("since the suite's reference didn't run on the target"), "{said}");
+    let report = std::fs::read_to_string(machine.place.run_folder().join("report.html")).unwrap();
+    assert!(report.contains("right answers: candle") && report.contains("on cpu"));
+    let rows = machine.place.trials();
+    assert!(rows.iter().any(|row| row["backend"] == "card" && row["status"] == "wrong answers"), "{rows:?}");
+}
+
+#[test]
+fn the_driver_decides_before_anything_is_fetched() {
+    for (version, candle, ort, remedies) in [
+        (
+            "470.223.02",
+            "driver 470.223.02, which can CUDA 11.4",
+            "which can CUDA 11.4",
+            ["580 or later", "580 or later"],
+        ),
+        (
+            "535.129.03",
+            "needs driver 580 or later, or a toolkit of CUDA 12 no newer than the driver; this is driver 535.129.03, which can CUDA 12.2",
+            "ONNX Runtime for NVIDIA GPUs: not here yet, and --no-setup was given",
+            ["set CUDA_HOME to it, and `autotune setup cuda`", "`autotune setup onnxruntime-cuda`"],
+        ),
+        (
+            "580.65.06",
+            "candle for NVIDIA GPUs (the CUDA worker): not built yet, and --no-setup was given",
+            "not here yet, and --no-setup was given",
+            ["`autotune setup cuda`", "`autotune setup onnxruntime-cuda`"],
+        ),
+    ] {
+        let machine = Machine::with(RTX_3090, &engines("", "")).driver(version);
+        machine.tune(4, &["--no-setup"]);
+        for ((backend, why), remedy) in [("candle", candle), ("ort", ort)].into_iter().zip(remedies) {
+            let (reason, mended) = machine.row(backend);
+            assert!(
+                reason.contains(why) && mended.contains(remedy),
+                "{version} {backend}: {reason} → {mended}"
+            );
+        }
+        assert!(!machine.place.path().join("cache").exists(), "{version}");
+    }
+    // What would be fetched is what the driver can.
+    let setup = |version: &str| text(&Machine::with(RTX_3090, "").driver(version).run(&["setup"]));
+    assert!(
+        setup("535.129.03").contains("onnxruntime-gpu==1.26.0, nvidia-cuda-runtime-cu12"),
+        "{}",
+        setup("535.129.03")
+    );
+    assert!(
+        setup("580.65.06").contains("onnxruntime-gpu==1.31.1, nvidia-cuda-runtime=="),
+        "{}",
+        setup("580.65.06")
+    );
+    assert!(
+        Machine::with(RTX_3090, "")
+            .driver("535.129.03")
+            .doctor()
+            .contains("driver 535.129.03, which can CUDA 12.2")
+    );
+}
+
+#[test]
+fn a_card_that_is_too_old_is_refused_by_name() {
+    let machine = Machine::with("Tesla P100-PCIE-16GB,GPU-aa,16280,6.0", &engines("", ""));
+    machine.tune(4, &[]);
+    for backend in ["candle", "ort"] {
+        let (reason, remedy) = machine.row(backend);
+        assert!(reason.contains("Tesla P100-PCIE-16GB has compute capability 6.0"), "{reason}");
+        assert!(remedy.contains("--gpu cpu"), "{remedy}");
+    }
+    assert!(machine.doctor().contains("none runs on cuda:0: Tesla P100"));
+}
+
+#[test]
+fn cards_are_found_wherever_they_hide() {
+    let both = format!("{RTX_3090};{A10G}");
+    for (cards, visible, wanted) in [
+        (both.as_str(), None, "cuda:1: NVIDIA A10G with 22.5 GiB, compute capability 8.6"),
+        (&both, Some("GPU-bbbbbbbb"), "cuda:0: NVIDIA A10G with 22.5 GiB"),
+        (&both, Some("1,0"), "cuda:1: NVIDIA GeForce RTX 3090 with 24.0 GiB"),
+        (DIVIDED, None, "cuda:0: NVIDIA A100-SXM4-40GB MIG 1g.5gb with 4.75 GiB"),
+        (
+            DIVIDED,
+            Some("MIG-eeeeeeee-0000-1111-2222-333344445555"),
+            "cuda:0: NVIDIA A100-SXM4-40GB MIG 2g.10gb with 9.62 GiB, compute capability 8.0",
+        ),
+    ] {
+        let mut machine = Machine::with(cards, "");
+        if let Some(visible) = visible {
+            machine = machine.set("CUDA_VISIBLE_DEVICES", visible);
+        }
+        let shown = machine.doctor();
+        assert!(shown.contains(wanted), "{visible:?}: {shown}");
+        assert!(shown.contains("told by NVML"), "{shown}");
+    }
+    let second = Machine::with(&both, "").set("CUDA_VISIBLE_DEVICES", "GPU-bbbbbbbb").doctor();
+    assert!(second.contains("NVIDIA GeForce RTX 3090 in the machine, hidden from programs"), "{second}");
+    assert!(second.contains("target") && second.contains("cuda:0, NVIDIA A10G"), "{second}");
+    // A container without NVML.
+    let container = Machine::with(RTX_3090, "").with_only("libcuda.so.1").doctor();
+    assert!(
+        container.contains("cuda:0: NVIDIA GeForce RTX 3090 with 24.0 GiB")
+            && container.contains("told by CUDA"),
+        "{container}"
+    );
+    // One without the part that computes.
+    let machine = Machine::with(RTX_3090, &engines("", "")).with_only("libnvidia-ml.so.1");
+    machine.tune(4, &[]);
+    let (reason, remedy) = machine.row("candle");
+    assert!(reason.contains("libcuda.so.1 can't be loaded"), "{reason}");
+    assert!(remedy.contains("NVIDIA_DRIVER_CAPABILITIES=compute,utility"), "{remedy}");
+}
+
+#[test]
+fn the_processor_is_never_taken_in_silence() {
+    for (machine, why) in [
+        (
+            Machine::with(RTX_3090, &engines("", "")).set("CUDA_VISIBLE_DEVICES", "MIG-nothing"),
+            "NVIDIA GeForce RTX 3090 is in the machine, and hidden from programs: see CUDA_VISIBLE_DEVICES",
+        ),
+        (Machine::with("", &engines("", "")), "no NVIDIA GPU was found"),
+    ] {
+        let said = machine.tune(0, &["--backend", "candle"]);
+        assert!(said.contains("target: cpu, ") && said.contains(why), "{said}");
+    }
+}
+
+#[test]
+fn a_driver_that_never_answers_is_waited_for_so_long_and_told_of() {
+    let hanging = |function: &str| {
+        let machine = Machine::with(RTX_3090, &engines("", ""));
+        machine.set("STAND_IN_HANGS", function).set("AUTOTUNE_DRIVER_PATIENCE", "0.5")
+    };
+    let machine = hanging("cuInit");
+    machine.tune(4, &[]);
+    for backend in ["candle", "ort"] {
+        let (reason, remedy) = machine.row(backend);
+        assert_eq!(reason, "NVIDIA's driver doesn't answer: no answer within 500 ms");
+        assert!(remedy.starts_with("restart the machine"), "{remedy}");
+    }
+    let shown = hanging("nvmlInit_v2").doctor();
+    assert!(shown.contains("NVIDIA's driver doesn't answer, so no GPU could be found"), "{shown}");
+    assert!(shown.contains("no GPU can be watched: NVIDIA's driver doesn't answer"), "{shown}");
+}
+
+#[test]
+fn a_driver_that_fails_is_a_row() {
+    let machine = Machine::with(RTX_3090, &engines("", "")).set("STAND_IN_FAILS", "cuInit");
+    machine.tune(4, &[]);
+    let (reason, remedy) = machine.row("ort");
+    assert!(reason.contains("cuInit: an error of the stand-in (CUDA error 999)"), "{reason}");
+    assert!(remedy.contains("install or repair NVIDIA's driver"), "{remedy}");
+}
+
+/// A toolkit and compilers that are programs of a few lines.
+fn with_compilers(machine: &Machine, cargo: &str) -> String {
+    let toolkit = machine.place.path().join("toolkit");
+    for folder in ["bin", "lib64"] {
+        std::fs::create_dir_all(toolkit.join(folder)).unwrap();
+    }
+    program(&toolkit.join("bin/nvcc"), "echo 'Cuda compilation tools, release 12.9, V12.9.86'");
+    for library in ["cudart", "cublas", "curand"] {
+        std::fs::write(toolkit.join(format!("lib64/lib{library}.so")), b"").unwrap();
+    }
+    machine.tool("g++", "");
+    machine.tool("cargo", cargo);
+    toolkit.display().to_string()
+}
+
+#[test]
+fn a_build_that_fails_half_way_leaves_nothing_and_the_next_one_goes_on() {
+    let machine = Machine::with(RTX_3090, &engines("", ""));
+    let failing = "case $1 in build) echo '   Compiling one v1.0.0' >&2; echo 'error: could not compile `two`' >&2; exit 101;; esac";
+    let toolkit = with_compilers(&machine, failing);
+    let machine = machine.set("CUDA_HOME", &toolkit);
+    let said = machine.tune(4, &["--backend", "candle"]);
+    assert!(
+        said.contains("candle for NVIDIA GPUs (the CUDA worker) is provided once. It takes some "),
+        "{said}"
+    );
+    let (reason, remedy) = machine.row("candle");
+    assert!(reason.contains("building the CUDA worker failed: error: could not compile `two`"), "{reason}");
+    assert_eq!(remedy, "`autotune setup cuda`");
+    let cache = machine.place.path().join("cache");
+    let built = cache.join(format!("cuda-worker/{REVISION}-cuda12.9-sm86"));
+    assert!(!built.exists() && cache.join("build").exists());
+
+    // A cargo that makes a worker where it was asked to. It's found again, and started in place of this program.
+    let receipt = format!("autotune-cuda-worker {REVISION}, CUDA 12.9, compute capability 8.6");
+    let script = machine.place.path().join("worker.sh");
+    program(&script, &worker(&format!("candle, {receipt}")));
+    machine.tool(
+        "cargo",
+        &format!(
+            "case $1 in build) while [ $1 != --target-dir ]; do shift; done; mkdir -p $2/release
+test $CUDA_COMPUTE_CAP = 86 && test $AUTOTUNE_WORKER_REVISION = {REVISION} && test -f worker/src/main.rs &&
+cp {} $2/release/autotune-cuda-worker;; esac",
+            script.display()
+        ),
+    );
+    let output = machine.run(&["setup", "cuda"]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains(&receipt) && built.join("autotune-cuda-worker").exists());
+    assert!(
+        std::fs::read_dir(cache.join("build")).unwrap().next().is_none(),
+        "what was built on the way is gone"
+    );
+    assert!(machine.doctor().contains(&receipt));
+    std::fs::remove_dir_all(machine.place.run_folder()).unwrap();
+    machine.tune(0, &["--backend", "candle", "--no-setup"]);
+    let best = machine.place.best_json();
+    assert_eq!(best["stages"][0]["reference"]["device"], "cuda:0", "{best}");
+    assert!(machine.place.trials().iter().all(|row| row["version"].contains(&receipt)));
+}
+
+#[test]
+fn a_worker_of_another_revision_is_refused_by_name() {
+    let machine = Machine::with(RTX_3090, &engines("", ""));
+    let other = machine.place.path().join("other");
+    program(&other, "echo 'autotune-cuda-worker 0123456789ab, CUDA 13.0, compute capability 8.6'");
+    let machine = machine.set("AUTOTUNE_CUDA_WORKER", &other.display().to_string());
+    machine.tune(4, &["--backend", "candle", "--no-setup"]);
+    let (reason, _) = machine.row("candle");
+    assert!(reason.contains("it's of revision 0123456789ab, and this autotune carries"), "{reason}");
+    // One that states something else once it's started.
+    let swapped = Machine::with(RTX_3090, &engines("", ""));
+    let own = format!("autotune-cuda-worker {REVISION}, CUDA 13.0, compute capability 8.6");
+    let path = swapped.place.path().join("swapped");
+    program(&path, &format!("if [ $1 = --version ]; then echo '{own}'; exit; fi{}", worker("candle 9")));
+    let swapped =
+        swapped.set("AUTOTUNE_CUDA_WORKER", &path.display().to_string()).set("PATH", "/usr/bin:/bin");
+    swapped.tune(4, &["--backend", "candle", "--no-setup"]);
+    let rows = swapped.place.trials();
+    assert!(rows.iter().all(|row| row["status"] == "refused"), "{rows:?}");
+    assert!(
+        rows[0]["reason"].contains(&format!("the worker is \"candle 9\", where {own:?} was started")),
+        "{rows:?}"
+    );
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_a_row_that_names_it() {
+    let machine = Machine::with(RTX_3090, &engines("", "")).set("AUTOTUNE_CACHE", "/dev/null/cache");
+    let toolkit = with_compilers(&machine, "");
+    let machine = machine.set("CUDA_HOME", &toolkit);
+    machine.tool("python3", "echo pip 23.0 from here");
+    machine.tune(4, &[]);
+    for backend in ["candle", "ort"] {
+        let (reason, remedy) = machine.row(backend);
+        assert!(
+            reason.contains("the cache can't be written: ") && reason.contains("/dev/null/cache"),
+            "{reason}"
+        );
+        assert!(remedy.contains("AUTOTUNE_CACHE to a folder that can be written"), "{remedy}");
+    }
+}
+
+#[test]
+fn setup_shows_what_there_is_and_refuses_what_there_is_not() {
+    let machine = Machine::with(RTX_3090, "");
+    let shown = text(&machine.run(&["setup"]));
+    for part in [
+        "cuda ",
+        "candle for NVIDIA GPUs",
+        "onnxruntime ",
+        "onnxruntime-cuda",
+        "onnxruntime-openvino",
+        "at most 24 MB",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in {shown}");
+    }
+    let output = machine.run(&["setup", "cud"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output).contains("onnxruntime-openvino; did you mean \"cuda\"?"), "{}", text(&output));
+    let output = machine.run(&["setup", "cuda"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output).contains("\n→ install Rust 1.95 or later"), "{}", text(&output));
+    let without = Machine::with("", "");
+    let output = without.run(&["setup", "cuda"]);
+    assert!(text(&output).contains("`autotune setup cuda --capability 8.6`"), "{}", text(&output));
+    assert_eq!(without.run(&["setup", "cuda", "--capability", "new"]).status.code(), Some(2));
+    let doctor = without.doctor();
+    assert!(doctor.contains("not needed here (no NVIDIA GPU)"), "{doctor}");
+}

@@ -1,0 +1,161 @@
+//! candle: executes the graph with candle's tensors and its quantised and half-precision products, and with kernels of
+//! our own where the processor has to be worth measuring.
+
+#[cfg(feature = "cuda")]
+mod cuda;
+pub mod kernel;
+mod network;
+mod receipt;
+mod slot;
+mod weight;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{
+    Backend, BackendError, Batch, Device, DeviceMemory, Legend, LoadRequest, Output, Session, knobs,
+};
+use crate::knob::{Candidate, KnobSpec};
+use crate::model::{Cutter, Model, Tokenise};
+use network::Network;
+
+pub use receipt::Receipt;
+
+pub const NAME: &str = "candle";
+
+pub struct Candle;
+
+/// How the weights of products are held, and what they are multiplied with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    Float,
+    Half,
+    Brain,
+    Eight,
+}
+
+impl Precision {
+    /// What a candidate asks for, on whatever device.
+    pub fn of(candidate: &Candidate) -> Result<Precision, BackendError> {
+        let precision = match candidate.word(knobs::DTYPE).as_str() {
+            "fp32" | "" => Precision::Float,
+            "fp16" => Precision::Half,
+            "bf16" => Precision::Brain,
+            "int8" => Precision::Eight,
+            other => return Err(BackendError::Refused(format!("candle has no dtype {other:?}"))),
+        };
+        if knobs::tf32_of(candidate) && precision != Precision::Float {
+            return Err(BackendError::Refused(
+                "`tf32` is for `dtype` fp32: the others have no use for it".into(),
+            ));
+        }
+        Ok(precision)
+    }
+}
+
+impl Backend for Candle {
+    fn version(&self) -> Result<String, BackendError> {
+        // candle states no version of its own; it's linked in, so the lock file has it.
+        #[cfg(not(feature = "cuda"))]
+        return Ok(concat!("candle-core ", env!("CANDLE_VERSION")).to_owned());
+        #[cfg(feature = "cuda")]
+        return Ok(format!("candle-core {}, {}", env!("CANDLE_VERSION"), Receipt::own()));
+    }
+
+    fn knobs(&self) -> Vec<KnobSpec> {
+        vec![
+            knobs::dtype(
+                &["fp32", "fp16", "bf16", "int8"],
+                "precision of weights and products; bf16 on GPUs only; int8 is candle's Q8_0 on the processor, and \
+                 weights of 8 bits that are widened to fp16 on a GPU",
+            ),
+            knobs::tf32(),
+            knobs::threads(),
+            knobs::memory_fraction(),
+        ]
+    }
+
+    fn load(&self, request: &LoadRequest) -> Result<Box<dyn Session>, BackendError> {
+        let candidate = &request.candidate;
+        let precision = Precision::of(candidate)?;
+        if knobs::tf32_of(candidate) && request.device == Device::Processor {
+            return Err(BackendError::Refused("`tf32` is for GPUs: the processor's fp32 is fp32".into()));
+        }
+        match request.device {
+            Device::Processor => {}
+            Device::Cuda(number) => return on_cuda(request, number, precision),
+            Device::Apple => return Err(BackendError::Refused(NO_METAL.into())),
+        }
+        if precision == Precision::Brain {
+            return Err(BackendError::Refused(
+                "`dtype` bf16 is for GPUs: no kernel here multiplies it".into(),
+            ));
+        }
+        knobs::limit_memory(candidate)?;
+        let model = Model::open(Path::new(&request.model), request.task)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(knobs::threads_of(candidate))
+            .build()
+            // The system has no other reason to refuse a thread than the memory of its stack.
+            .map_err(|error| BackendError::OutOfMemory(format!("no room for the threads: {error}")))?;
+        let network = pool.install(|| Network::new(&model, precision)).map_err(BackendError::Failed)?;
+        let legend = Legend { labels: model.labels, special: model.tokenizer.special() };
+        Ok(Box::new(CandleSession { network, pool, tokenizer: model.tokenizer, legend }))
+    }
+}
+
+/// Metal's side of candle is compiled with the feature `metal`, and has no executor of ours yet.
+pub const NO_METAL: &str = "candle's path for Apple's GPUs isn't here yet; ort has CoreML (feature `coreml`)";
+
+#[cfg(feature = "cuda")]
+fn on_cuda(
+    request: &LoadRequest,
+    number: u32,
+    precision: Precision,
+) -> Result<Box<dyn Session>, BackendError> {
+    let model = Model::open(Path::new(&request.model), request.task)?;
+    cuda::load(request, number, precision, model)
+}
+
+#[cfg(not(feature = "cuda"))]
+fn on_cuda(_: &LoadRequest, _: u32, _: Precision) -> Result<Box<dyn Session>, BackendError> {
+    Err(BackendError::NotAvailable(
+        "this program isn't linked with CUDA; autotune starts its CUDA worker for candle on a GPU (`autotune setup cuda`)"
+            .into(),
+    ))
+}
+
+struct CandleSession {
+    network: Network,
+    pool: rayon::ThreadPool,
+    tokenizer: Cutter,
+    legend: Legend,
+}
+
+impl Session for CandleSession {
+    fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError> {
+        self.tokenizer.cut(limit).map_err(BackendError::Refused)
+    }
+
+    fn legend(&self) -> Legend {
+        self.legend.clone()
+    }
+
+    fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {
+        let rows = self.pool.install(|| self.network.run(batch));
+        let rows = rows.map_err(|error| BackendError::Failed(error.to_string()))?;
+        Ok(Output { rows, ..Output::default() })
+    }
+
+    fn configure(&mut self, candidate: &Candidate, _: u64) -> Result<(), BackendError> {
+        knobs::copies_nothing(candidate)
+    }
+
+    fn device_memory(&self) -> Option<DeviceMemory> {
+        None
+    }
+
+    fn device(&self) -> String {
+        "cpu".to_owned()
+    }
+}

@@ -1,0 +1,320 @@
+//! What runs one network: two small traits, and the registry of those that implement them.
+//!
+//! A batch is plain integers and an output plain floats: no tensor type crosses this line. A backend knows
+//! neither files of documents nor batching (`pipeline/`), nor who asks (`worker/`), nor why (`suite/`).
+
+pub mod candle;
+mod clock;
+pub mod declared;
+pub mod exec;
+pub mod fake;
+pub mod gpu;
+mod host_memory;
+mod knobs;
+#[cfg(feature = "ort")]
+pub mod ort;
+
+pub use clock::{Clock, Monotonic, VirtualClock};
+pub use gpu::{DeviceMemory, Transfers};
+pub use knobs::{TRANSFERS, coarseness, memory_fraction_of, tf32_of, transfers_of};
+
+use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::knob::{Candidate, KnobSpec};
+use crate::model::{Encoding, ModelError, Tokenise};
+use crate::task::Task;
+
+/// An engine: where a model is loaded and a session comes from.
+pub trait Backend {
+    /// The version of the library that was really loaded. It's the receipt: no version, no measurement.
+    fn version(&self) -> Result<String, BackendError>;
+    /// Whether its figures come from a script and not from a machine.
+    fn simulated(&self) -> bool {
+        false
+    }
+    /// The clock that times its sessions: the machine's, unless time itself is simulated.
+    fn clock(&self) -> Rc<dyn Clock> {
+        Rc::new(Monotonic)
+    }
+    /// The knobs of the engine itself; those of the pipeline around it are in `pipeline/`.
+    fn knobs(&self) -> Vec<KnobSpec>;
+    fn load(&self, request: &LoadRequest) -> Result<Box<dyn Session>, BackendError>;
+}
+
+/// A loaded model.
+pub trait Session {
+    /// What makes tokens of texts, cut after `limit` of them; and never more than the network reads.
+    fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError>;
+    /// What the numbers of an output stand for.
+    fn legend(&self) -> Legend;
+    /// Runs the network and returns **only when the results are on the host**.
+    fn run(&mut self, batch: &Batch) -> Result<Output, BackendError>;
+    /// Takes the values of the `Run` knobs that the engine itself understands.
+    fn configure(&mut self, candidate: &Candidate, seed: u64) -> Result<(), BackendError>;
+    /// Memory of the device, its peaks since the last [`configure`](Session::configure), where the engine can tell.
+    fn device_memory(&self) -> Option<DeviceMemory>;
+    /// The device in use, as services spell it: `cpu`, `cuda:0`.
+    fn device(&self) -> String;
+    /// The same session, where it can work on one batch while the next is prepared and copied.
+    fn overlapped(&mut self) -> Option<&mut dyn Overlapped> {
+        None
+    }
+}
+
+/// A session with room for several batches at once.
+pub trait Overlapped {
+    fn is_full(&self) -> bool;
+    /// Takes a batch on, and returns before it's worked out.
+    fn submit(&mut self, batch: &Batch) -> Result<(), BackendError>;
+    /// Waits for the output of the batch that was taken on first.
+    fn collect(&mut self) -> Result<Output, BackendError>;
+}
+
+/// Where a network runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Device {
+    #[default]
+    Processor,
+    /// One of NVIDIA's cards, by its number.
+    Cuda(u32),
+    /// The GPU of an Apple processor.
+    Apple,
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Processor => out.write_str("cpu"),
+            Device::Cuda(number) => write!(out, "cuda:{number}"),
+            Device::Apple => out.write_str("mps"),
+        }
+    }
+}
+
+impl FromStr for Device {
+    type Err = BackendError;
+
+    fn from_str(text: &str) -> Result<Self, BackendError> {
+        match text {
+            "cpu" => Ok(Device::Processor),
+            "mps" => Ok(Device::Apple),
+            "cuda" => Ok(Device::Cuda(0)),
+            other => other
+                .strip_prefix("cuda:")
+                .and_then(|number| number.parse().ok())
+                .map(Device::Cuda)
+                .ok_or_else(|| BackendError::Refused(format!("{other:?} is no device known here"))),
+        }
+    }
+}
+
+/// What `load` is told.
+#[derive(Debug, Clone)]
+pub struct LoadRequest {
+    pub task: Task,
+    /// A name, or the folder of a model.
+    pub model: String,
+    pub candidate: Candidate,
+    pub device: Device,
+    /// What the device's memory is limited to, where it stands in for a smaller one.
+    pub device_bytes: Option<u64>,
+}
+
+/// What answers are made of besides floats.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Legend {
+    /// The names of the labels, in the order in which an output scores them.
+    pub labels: Vec<String>,
+    /// Ids of tokens that stand for no text.
+    pub special: Vec<u32>,
+}
+
+/// How the rows of a batch lie in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Each row takes so many places, and those behind its tokens hold zeros.
+    Padded(usize),
+    /// One row behind the other, with nothing between.
+    Packed,
+}
+
+/// Rows of token ids.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    pub ids: Vec<u32>,
+    /// Which of two texts a token belongs to, for each id.
+    pub types: Vec<u32>,
+    /// Tokens of each row without its padding.
+    pub lengths: Vec<usize>,
+    pub layout: Layout,
+}
+
+impl Batch {
+    /// Lays encodings out.
+    pub fn new(encodings: &[Encoding], packed: bool) -> Batch {
+        let longest = encodings.iter().map(|encoding| encoding.ids.len()).max().unwrap_or(0);
+        let places = |length: usize| if packed { length } else { longest };
+        let total = encodings.iter().map(|encoding| places(encoding.ids.len())).sum();
+        let (mut ids, mut types) = (Vec::with_capacity(total), Vec::with_capacity(total));
+        for encoding in encodings {
+            let end = ids.len() + places(encoding.ids.len());
+            ids.extend_from_slice(&encoding.ids);
+            types.extend_from_slice(&encoding.types);
+            ids.resize(end, 0);
+            types.resize(end, 0);
+        }
+        let layout = if packed { Layout::Packed } else { Layout::Padded(longest) };
+        Batch { ids, types, lengths: encodings.iter().map(|encoding| encoding.ids.len()).collect(), layout }
+    }
+
+    /// The same rows in several batches, one after the other, each of at least so many places but for the last.
+    pub fn shares(&self, places: usize) -> Vec<Batch> {
+        let padded = |row: &Range<usize>| match self.layout {
+            Layout::Padded(places) => row.start..row.start + places,
+            Layout::Packed => row.clone(),
+        };
+        let mut shares: Vec<Batch> = Vec::new();
+        for (row, &length) in self.rows().zip(&self.lengths) {
+            let row = padded(&row);
+            if shares.last().is_none_or(|share| share.ids.len() >= places) {
+                let (ids, types) = (Vec::new(), Vec::new());
+                shares.push(Batch { ids, types, lengths: Vec::new(), layout: self.layout });
+            }
+            if let Some(share) = shares.last_mut() {
+                share.ids.extend_from_slice(&self.ids[row.clone()]);
+                share.types.extend_from_slice(&self.types[row]);
+                share.lengths.push(length);
+            }
+        }
+        shares
+    }
+
+    /// Where the tokens of each row lie.
+    pub fn rows(&self) -> impl Iterator<Item = Range<usize>> + '_ {
+        let mut next = 0;
+        self.lengths.iter().map(move |&length| {
+            let start = next;
+            next += match self.layout {
+                Layout::Padded(places) => places,
+                Layout::Packed => length,
+            };
+            start..start + length
+        })
+    }
+}
+
+/// A row of floats for each row of the batch, and where the engine says that the time went. For tasks that answer for
+/// each token a row holds those of its tokens, one behind the other.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Output {
+    pub rows: Vec<Vec<f32>>,
+    pub to_device: Duration,
+    pub compute: Duration,
+    pub from_device: Duration,
+}
+
+/// Why a backend couldn't do what it was asked. Each is a row in the results, so each has a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackendError {
+    #[error("{0}")]
+    OutOfMemory(String),
+    /// The library, device or model isn't there.
+    #[error("{0}")]
+    NotAvailable(String),
+    /// As above, and it's known what brings it.
+    #[error("{0}")]
+    Missing(Missing),
+    /// It's there, and doesn't do this: a precision, an architecture, a value.
+    #[error("{0}")]
+    Refused(String),
+    #[error("{0}")]
+    Failed(String),
+    /// Only the fake says this: write these bytes where an event belongs.
+    #[error("garbage")]
+    Garbage(Vec<u8>),
+}
+
+/// Something that isn't here and can't be had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{why}; {remedy}")]
+pub struct Missing {
+    pub why: String,
+    /// What to do about it, as a command where there is one.
+    pub remedy: String,
+}
+
+impl From<Missing> for BackendError {
+    fn from(missing: Missing) -> Self {
+        BackendError::Missing(missing)
+    }
+}
+
+impl From<ModelError> for BackendError {
+    /// It's there, and it's wrong or does something else.
+    fn from(error: ModelError) -> Self {
+        BackendError::Refused(error.to_string())
+    }
+}
+
+/// The kinds of backend that run inside our own worker, in the order in which people see them.
+pub const BUILT_IN: [&str; 3] = [candle::NAME, "ort", fake::NAME];
+
+/// Opens a built-in backend. `settings` is its table in the suite, already checked there.
+pub fn open(kind: &str, settings: serde_json::Value) -> Result<Box<dyn Backend>, BackendError> {
+    match kind {
+        candle::NAME => Ok(Box::new(candle::Candle)),
+        #[cfg(feature = "ort")]
+        ort::NAME => Ok(Box::new(ort::Ort::new(settings)?)),
+        fake::NAME => {
+            let script = serde_json::from_value(settings)
+                .map_err(|error| BackendError::Refused(format!("the fake's script: {error}")))?;
+            Ok(Box::new(fake::Fake::new(script)))
+        }
+        other => Err(BackendError::NotAvailable(format!(
+            "no built-in backend is called {other:?}; there are {}",
+            BUILT_IN.join(", ")
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encoding(ids: &[u32]) -> Encoding {
+        Encoding { ids: ids.to_vec(), types: vec![0; ids.len()], offsets: vec![(0, 0); ids.len()] }
+    }
+
+    #[test]
+    fn rows_are_padded_to_the_longest_or_packed() {
+        let encodings = [encoding(&[1]), encoding(&[]), encoding(&[2, 3])];
+        let batch = Batch::new(&encodings, false);
+        assert_eq!((batch.ids.as_slice(), batch.layout), (&[1, 0, 0, 0, 2, 3][..], Layout::Padded(2)));
+        assert_eq!(batch.rows().collect::<Vec<_>>(), [0..1, 2..2, 4..6]);
+        let batch = Batch::new(&encodings, true);
+        assert_eq!((batch.ids.as_slice(), batch.types.len()), (&[1, 2, 3][..], 3));
+        assert_eq!(batch.rows().collect::<Vec<_>>(), [0..1, 1..1, 1..3]);
+        assert_eq!(Batch::new(&[encoding(&[]), encoding(&[])], false).rows().count(), 2);
+    }
+
+    #[test]
+    fn shares_hold_the_same_rows() {
+        let encodings = [encoding(&[1]), encoding(&[]), encoding(&[2, 3]), encoding(&[4])];
+        for packed in [false, true] {
+            let batch = Batch::new(&encodings, packed);
+            for places in [1, 2, 3, 100] {
+                let shares = batch.shares(places);
+                let rows = shares.iter().flat_map(|share| share.rows().map(|row| share.ids[row].to_vec()));
+                assert!(rows.eq(batch.rows().map(|row| batch.ids[row].to_vec())), "{packed} {places}");
+            }
+        }
+        assert!(Batch::new(&[], true).shares(1).is_empty());
+    }
+}

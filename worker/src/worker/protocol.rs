@@ -1,0 +1,202 @@
+//! The words that harness and worker exchange. docs/PROTOCOL.md is written for people; a test holds it against this.
+
+use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
+
+use crate::backend::DeviceMemory;
+use crate::knob::Value;
+use crate::pipeline::Pass;
+use crate::task::{Answer, Task};
+
+/// Raised when a worker written for the older one would misunderstand.
+pub const VERSION: u32 = 1;
+
+/// A line from the harness.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Repeated in the event that answers it.
+    pub id: u64,
+    #[serde(flatten)]
+    pub ask: Ask,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Ask {
+    Load(Box<Load>),
+    /// Answers for every document of the corpus, in its order.
+    Answer {
+        knobs: IndexMap<String, Value>,
+    },
+    Measure(Measure),
+    Unload,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    pub protocol: u32,
+    /// The name of the backend in the suite, and its kind.
+    pub backend: String,
+    pub kind: String,
+    pub task: Task,
+    pub model: String,
+    /// Where the model lies on this machine, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Where it's to run. A worker that can't run there must refuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
+    /// How many bytes of the device's memory it may use: what there are, or fewer where a smaller card is emulated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<u64>,
+    /// Every knob of the backend. Those that apply at a run may change with each later request.
+    pub knobs: IndexMap<String, Value>,
+    /// The backend's settings, as the suite gives them.
+    pub settings: serde_json::Value,
+    /// Path of the corpus: one JSON object a line with `text`, and `query` where there is one.
+    pub corpus: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measure {
+    pub knobs: IndexMap<String, Value>,
+    /// Passes go on until so much time was measured…
+    pub seconds: f64,
+    /// …and at least so many passes were.
+    pub passes: u32,
+    /// For whatever the worker draws at random.
+    pub seed: u64,
+}
+
+/// A line from the worker.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub id: u64,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum What {
+    Loaded(Loaded),
+    Answered {
+        answers: Vec<Answer>,
+    },
+    Measured(Measured),
+    Unloaded,
+    Failed {
+        kind: FailureKind,
+        message: String,
+        /// What to do about it, where the worker knows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remedy: Option<String>,
+    },
+}
+
+impl What {
+    pub fn name(&self) -> &'static str {
+        match self {
+            What::Loaded(_) => "loaded",
+            What::Answered { .. } => "answered",
+            What::Measured(_) => "measured",
+            What::Unloaded => "unloaded",
+            What::Failed { .. } => "failed",
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Loaded {
+    pub protocol: u32,
+    /// What was really loaded, with its version. An empty one is refused.
+    pub version: String,
+    /// `cpu`, `cuda:0`: as services spell it.
+    pub device: String,
+    pub seconds: f64,
+    /// Whether the figures to come are from a script and not from a machine.
+    #[serde(default)]
+    pub simulated: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    pub passes: Vec<Pass>,
+    /// Passes that were run first and not counted.
+    #[serde(default)]
+    pub warmup_passes: u32,
+    /// Time that the worker spent on this request, warm-up included.
+    #[serde(default)]
+    pub busy_seconds: f64,
+    /// Peak device memory during this request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_vram_bytes: Option<u64>,
+    /// The same in its parts, where the worker can tell them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_memory: Option<DeviceMemory>,
+}
+
+impl Measured {
+    /// Why these figures can't be, if they can't: a worker that sends them is broken, and must not win by it.
+    pub fn implausible(&self) -> Option<String> {
+        if self.passes.is_empty() {
+            return Some("a measurement without a single pass".to_owned());
+        }
+        self.passes.iter().find_map(implausible)
+    }
+}
+
+/// Why a pass can't be, if it can't.
+pub fn implausible(pass: &Pass) -> Option<String> {
+    // Below a nanosecond nothing is timed, beyond ten days nothing is waited for.
+    const POSSIBLE: std::ops::RangeInclusive<f64> = 1e-9..=1e6;
+    // More than all text there is; sums of such counts don't overflow.
+    const MOST_TOKENS: u64 = 1 << 48;
+    let parts = pass.batch_seconds.iter().copied().chain(pass.split.parts());
+    // A percent for whoever rounds.
+    let within = |part: f64| part <= pass.seconds * 1.01;
+    if pass.documents == 0 || pass.tokens.max(pass.padded_tokens) > MOST_TOKENS {
+        Some(format!("a pass over {} documents and {} tokens", pass.documents, pass.tokens))
+    } else if !POSSIBLE.contains(&pass.seconds) {
+        Some(format!("a pass that took {} s", pass.seconds))
+    } else if let Some(part) = parts.into_iter().find(|part| !(0.0..=1e6).contains(part)) {
+        Some(format!("a part of a pass that took {part} s"))
+    } else if !within(pass.split.parts().iter().sum())
+        || !pass.batch_seconds.iter().all(|batch| within(*batch))
+    {
+        Some(format!("parts or batches that took longer than their pass of {} s", pass.seconds))
+    } else if pass.padded_tokens > 0 && pass.padded_tokens < pass.tokens {
+        Some(format!("{} tokens with padding and {} without", pass.padded_tokens, pass.tokens))
+    } else {
+        None
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailureKind {
+    OutOfMemory,
+    NotAvailable,
+    Refused,
+    Failed,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_and_events_are_lines_as_documented() {
+        let request = Request { id: 4, ask: Ask::Unload };
+        assert_eq!(serde_json::to_string(&request).unwrap(), r#"{"id":4,"do":"unload"}"#);
+        let line = r#"{"id":2,"event":"failed","kind":"out-of-memory","message":"no room"}"#;
+        let what = What::Failed { kind: FailureKind::OutOfMemory, message: "no room".into(), remedy: None };
+        let event = Event { id: 2, what };
+        assert_eq!(serde_json::to_string(&event).unwrap(), line);
+        assert_eq!(serde_json::from_str::<Event>(line).unwrap(), event);
+        let line = r#"{"id":3,"event":"measured","passes":[{"seconds":0.5,"documents":10}]}"#;
+        let event: Event = serde_json::from_str(line).unwrap();
+        let What::Measured(measured) = event.what else { panic!("{line}") };
+        assert_eq!(measured.passes[0].documents, 10);
+    }
+}
