@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Every check that needs a card, in one go and in under 8 minutes, from binaries that were built before.
+# Every check that needs a card, in one go and in under 8 minutes, of what a stranger meets: the plain program, and the CUDA
+# worker that `autotune setup cuda` provides. Both were built before.
 #
-#     scripts/gpu-acceptance.sh build FOLDER        where there is Rust: builds for CUDA_COMPUTE_CAP (90), stripped
+#     scripts/gpu-acceptance.sh build FOLDER        where there is Rust: for CUDA_COMPUTE_CAP (90), stripped and packed
 #     scripts/gpu-acceptance.sh run FOLDER OUT      where there is a card: needs neither Rust nor a network
 #     scripts/gpu-acceptance.sh keep OUT            copies what is worth committing to results/reference/CARD/
 #
@@ -9,33 +10,44 @@
 # its real weights; without them ONNX Runtime is left out, and MiniLM is a replica. Python with PyTorch and
 # sentence-transformers is measured beside ours where it's there. The card is only read, never set.
 #
-# OUT gets what each check said, the runs with their plots, `checks.tsv`, and `summary.md`. With AUTOTUNE_REHEARSAL=1 everything is run with tiny models, so that the script
-# itself can be tried on a simulated card (tests/simulator/README.md); its figures mean nothing then, and say so.
+# OUT gets what each check printed, the runs with their plots, `checks.tsv`, and `summary.md`. With AUTOTUNE_REHEARSAL=1
+# everything is run with tiny models, so that the script itself can be tried on a simulated card (tests/simulator/README.md);
+# its figures mean nothing then, and the summary says so.
 set -uo pipefail
 cd "$(dirname "$0")/.."
-usage() { sed -n '2,8s/^# \{0,1\}//p' "$0" >&2; exit 2; }
+usage() { sed -n '5,7s/^# \{0,1\}//p' "$0" >&2; exit 2; }
 
 build() { # FOLDER
     set -e
     mkdir -p "$1"
     export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-90}
+    local unpacked compiled=$PWD/target/cuda
+    unpacked=$(mktemp -d)
+    # shellcheck disable=SC2064 # The name is filled in now.
+    trap "rm -rf '$unpacked'" EXIT
+    cargo build --release --locked
+    cp target/release/autotune "$unpacked/autotune"
+    local provided worker
+    provided=$(CARGO_TARGET_DIR=$compiled target/release/autotune setup cuda --capability "$CUDA_COMPUTE_CAP")
+    worker=${provided##*, }
+    # Under the name by which the program finds it in a cache; its libraries are those of the other machine.
+    local kept="$unpacked/cache/cuda-worker/$(basename "$(dirname "$worker")")"
+    mkdir -p "$kept"
+    cp "$worker" "$kept/"
+    cp "$(test_binary --test behaviour)" "$unpacked/tests-behaviour"
     eval "$(scripts/cuda-toolkit.sh)"
-    cargo build --release --locked --features cuda
-    cp target/release/autotune "$1/autotune"
-    local test name
-    for test in lib behaviour; do
-        local which=(--test "$test")
-        test "$test" = lib && which=(--lib)
-        name=$(cargo test --release --locked --features cuda --no-run --message-format=json "${which[@]}" |
-            python3 -c 'import json, sys
-for line in sys.stdin:
-    message = json.loads(line)
-    if message.get("executable") and message.get("profile", {}).get("test"):
-        print(message["executable"])')
-        cp "$name" "$1/tests-$test"
-    done
-    strip "$1"/autotune "$1"/tests-*
+    local of_worker=(--package autotune-worker --features cuda --target-dir "$compiled")
+    cp "$(test_binary "${of_worker[@]}" --lib)" "$unpacked/tests-kernels"
+    cp "$(test_binary "${of_worker[@]}" --test card)" "$unpacked/tests-card"
+    strip "$unpacked"/autotune "$unpacked"/tests-* "$kept"/*
+    XZ_OPT=-6 tar --create --xz --directory "$unpacked" --file "$1/binaries.tar.xz" .
     ls -l "$1"
+}
+
+test_binary() { # WHICH…: the path of a test's executable
+    cargo test --release --locked --no-run --message-format=json "$@" | python3 -c 'import json, sys
+messages = map(json.loads, sys.stdin)
+print(*(m["executable"] for m in messages if m.get("executable") and m.get("profile", {}).get("test")))'
 }
 
 # check NAME SECONDS COMMAND…: runs it, keeps what it says, and notes whether it passed.
@@ -49,8 +61,10 @@ check() {
     test "$result" = pass || tail -n 5 "$out/$name.log"
 }
 
+# Tests are linked with CUDA themselves, and have nobody who puts links beside them.
 tests() { # BINARY FILTER ENGINES
     CARGO_MANIFEST_DIR=$PWD AUTOTUNE_TEST_DEVICE=cuda:0 AUTOTUNE_TEST_ENGINES=$3 AUTOTUNE_POISON_TRANSFERS=1 \
+        LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}${AUTOTUNE_CUDA_LIBRARIES:-}" \
         "$folder/tests-$1" "$2" --test-threads 2
 }
 export -f tests
@@ -59,39 +73,39 @@ export -f tests
 tune() {
     local suite=$1
     shift
-    "$folder/autotune" --gpu cuda:0 --measured --suite "$suites/$suite.toml" --out "$out/$suite" --quiet "$@"
+    "$folder/autotune" --gpu cuda:0 --measured --no-setup --suite "$suites/$suite.toml" --out "$out/$suite" --quiet "$@"
 }
 export -f tune
 
 run() { # FOLDER OUT
-    folder=$(cd "$1" && pwd) && mkdir -p "$2" && out=$(cd "$2" && pwd) || usage
+    local given scratch
+    given=$(cd "$1" && pwd) && mkdir -p "$2" && out=$(cd "$2" && pwd) || usage
     : >"$out/checks.tsv"
     # Replicas take gigabytes, which nobody wants among the results; and compiled kernels are kept from load to load.
-    local scratch
     scratch=$(mktemp -d)
     trap "rm -rf '$scratch'" EXIT
-    export AUTOTUNE_CACHE=${AUTOTUNE_CACHE:-$scratch} CUDA_CACHE_PATH=$scratch/compiled
+    folder=$scratch
+    tar --extract --xz --directory "$folder" --file "$given/binaries.tar.xz" || usage
+    export AUTOTUNE_CACHE=$scratch/cache CUDA_CACHE_PATH=$scratch/compiled
     # CUDA's libraries where the system's loader doesn't look: those that came with PyTorch.
     local wheels
     wheels=$(python3 -c 'import importlib.util as util; print(*util.find_spec("nvidia").submodule_search_locations)' 2>/dev/null)
     for place in $wheels; do
-        test -d "$place/cu13/lib" && export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$place/cu13/lib"
+        test -d "$place/cu13/lib" && export AUTOTUNE_CUDA_LIBRARIES=$place/cu13/lib
     done
     local engines=candle
-    if [ -d "$folder/onnxruntime" ]; then
+    if [ -d "$given/onnxruntime" ]; then
         engines=candle,ort
-        AUTOTUNE_CUDA_DYLIB_PATH=$(find "$folder/onnxruntime" -name 'libonnxruntime.so.*' -print -quit)
+        AUTOTUNE_CUDA_DYLIB_PATH=$(find "$given/onnxruntime" -name 'libonnxruntime.so.*' -print -quit)
         export AUTOTUNE_CUDA_DYLIB_PATH
     fi
-
-    ldd "$folder/autotune" | grep 'not found' && { echo "those libraries of CUDA 13 aren't here" >&2; exit 1; }
 
     # Suites name engines and peers that may not be here: what only they have is left out of copies.
     suites=$out/suites
     mkdir -p "$suites"
     local suite edits=(-e "s|\"\.\./peers/|\"$PWD/benches/peers/|")
-    local e5=(--replica) minilm=(--model "$folder/minilm") peers=sentence-transformers,$engines
-    test -d "$folder/minilm" || minilm=(--replica)
+    local e5=(--replica) minilm=(--model "$given/minilm") peers=sentence-transformers,$engines
+    test -d "$given/minilm" || minilm=(--replica)
     local torch=yes
     python3 -c 'import sentence_transformers, torch; assert torch.cuda.is_available()' 2>/dev/null || torch=
     test -n "$torch" || { peers=$engines; edits+=(-e '/^baseline = .*sentence-transformers/d'); }
@@ -107,14 +121,15 @@ run() { # FOLDER OUT
         sed "${edits[@]}" "$suite" >"$suites/$(basename "$suite")"
     done
     export folder out suites
-    check doctor 20 "$folder/autotune" doctor
+    check doctor 60 "$folder/autotune" doctor
+    check setup 60 "$folder/autotune" setup cuda
     check monitor 20 "$folder/autotune" monitor --once --json
-    check kernels 60 tests lib cuda:: candle
-    check parity-candle 120 tests behaviour networks candle
+    check kernels 60 tests kernels cuda:: candle
+    check parity-candle 120 tests card '' candle
     test "$engines" = candle || check parity-ort 120 tests behaviour networks ort
     test -z "$torch" || check matrix-rate 20 python3 scripts/gpu-acceptance.py rate "$out/rate.json"
     check shares 60 tune shares "${e5[@]}" --backend "$engines" --budget 25s
-    check memory 90 "$folder/autotune" memory --gpu cuda:0 "${minilm[@]}" --backend "$engines" --dtype fp16 --rounds 50
+    check memory 90 "$folder/autotune" memory --gpu cuda:0 --no-setup "${minilm[@]}" --backend "$engines" --dtype fp16 --rounds 50
     check sweep 70 tune minilm "${minilm[@]}" --backend "$engines" --budget 40s
     check e5-large 120 tune e5-large "${e5[@]}" --backend "$peers" --budget 80s
     check e5-sweep 70 tune e5-sweep "${e5[@]}" --backend "$engines" --budget 40s

@@ -59,6 +59,8 @@ pub trait Tell {
 #[derive(Clone, Copy)]
 pub struct Setup<'a> {
     pub allowed: bool,
+    /// Whether a person asked for it by its name, and needn't hear how to decline it.
+    pub named: bool,
     pub tell: &'a dyn Tell,
 }
 
@@ -75,11 +77,8 @@ pub fn ensure(addon: &dyn AddOn, setup: Setup) -> Result<Receipt, Missing> {
         let why = format!("{}: {}, and --no-setup was given", addon.title(), missing.why);
         return Err(Missing { why, remedy: command(addon.name()) });
     }
-    setup.tell.say(&format!(
-        "{} is provided once. It takes {}; --no-setup leaves it out",
-        addon.title(),
-        addon.takes()
-    ));
+    let decline = if setup.named { "" } else { "; --no-setup leaves it out" };
+    setup.tell.say(&format!("{} is provided once. It takes {}{decline}", addon.title(), addon.takes()));
     addon.provide(setup.tell)
 }
 
@@ -162,7 +161,7 @@ mod tests {
     #[test]
     fn what_is_not_here_is_provided_once_and_its_price_is_said_first() {
         let (addon, heard) = (Scripted { here: Cell::new(false), obstacle: None }, Heard::default());
-        let setup = Setup { allowed: true, tell: &heard };
+        let setup = Setup { allowed: true, named: false, tell: &heard };
         assert_eq!(ensure(&addon, setup), Ok(receipt()));
         assert_eq!(ensure(&addon, setup), Ok(receipt()));
         assert_eq!(
@@ -174,13 +173,13 @@ mod tests {
     #[test]
     fn what_may_not_be_provided_or_cannot_run_is_told_with_what_helps() {
         let (mut addon, heard) = (Scripted { here: Cell::new(false), obstacle: None }, Heard::default());
-        let declined = ensure(&addon, Setup { allowed: false, tell: &heard }).unwrap_err();
+        let declined = ensure(&addon, Setup { allowed: false, named: false, tell: &heard }).unwrap_err();
         assert_eq!(declined.why, "the thing: not here yet, and --no-setup was given");
         assert_eq!(declined.remedy, "`autotune setup thing`");
         let obstacle = Missing { why: "too old".into(), remedy: "update".into() };
         addon.obstacle = Some(obstacle.clone());
         addon.here.set(true);
-        assert_eq!(ensure(&addon, Setup { allowed: true, tell: &heard }), Err(obstacle));
+        assert_eq!(ensure(&addon, Setup { allowed: true, named: false, tell: &heard }), Err(obstacle));
         assert!(heard.0.borrow().is_empty());
     }
 }

@@ -204,7 +204,7 @@ fn places(
     candidates: &[(ChosenBackend, Candidate)],
 ) -> anyhow::Result<Vec<Place>> {
     let narrator = Narrator::new(arguments.view.quiet);
-    let setup = Setup { allowed: !arguments.no_setup, tell: &narrator };
+    let setup = Setup { allowed: !arguments.no_setup, named: false, tell: &narrator };
     let absent = |wanted: &String, why: String| {
         let target = Err(Failure::new(Status::NotAvailable, why));
         Ok(Place { device: wanted.clone(), target, supplies: Supplies::default() })

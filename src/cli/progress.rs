@@ -78,13 +78,15 @@ pub struct Narrator {
     last: Cell<Option<Instant>>,
 }
 
+const TICK: Duration = Duration::from_millis(200);
+
 /// How often a log gets a line of what is being done.
 const LOGGED_EVERY: Duration = Duration::from_secs(30);
 
 impl Narrator {
     pub fn new(quiet: bool) -> Narrator {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-        let style = ProgressStyle::with_template("{spinner} {wide_msg}");
+        let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         Narrator { quiet, bar, last: Cell::new(None) }
     }
@@ -107,7 +109,8 @@ impl Tell for Narrator {
         }
         if std::io::stderr().is_terminal() {
             self.bar.set_message(what.to_owned());
-            self.bar.tick();
+            // It moves, so that nobody takes a package that compiles for minutes for the end.
+            self.bar.enable_steady_tick(TICK);
         } else if self.last.get().is_none_or(|last| last.elapsed() >= LOGGED_EVERY) {
             self.last.set(Some(Instant::now()));
             note(what);

@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         .collect();
     let narrator = Narrator::new(arguments.quiet);
     for addon in wanted? {
-        let provided = addon::ensure(addon, Setup { allowed: true, tell: &narrator });
+        let provided = addon::ensure(addon, Setup { allowed: true, named: true, tell: &narrator });
         narrator.finish();
         match provided {
             Ok(receipt) => {

@@ -262,7 +262,7 @@ fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyho
     };
     let corpus = ready.folder.corpus();
     let narrator = Narrator::new(arguments.view.quiet);
-    let setup = Setup { allowed: !arguments.no_setup, tell: &narrator };
+    let setup = Setup { allowed: !arguments.no_setup, named: false, tell: &narrator };
     let device = ready.target.device.as_deref();
     let mut supplies = provision::supplies(&ready.suite, &ready.machine, device, setup);
     narrator.finish();

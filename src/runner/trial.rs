@@ -168,6 +168,8 @@ pub struct Runner<'a> {
     worker: Option<Ready>,
     /// The processor as a target, for right answers.
     processor: Target,
+    /// Why there are no right answers, by the names of the stages that have none.
+    unjudged: HashMap<String, Failure>,
     /// Loads that failed, by their key. A load that failed once isn't tried for each candidate that needs it.
     failed_loads: HashMap<String, Failure>,
     /// Keys of loads that worked. When such a one fails, it isn't the candidate that has changed.
@@ -235,6 +237,7 @@ impl<'a> Runner<'a> {
             watch: Watch::off(),
             worker: None,
             processor: Target { device: Some("cpu".to_owned()), ..Target::default() },
+            unjudged: HashMap::new(),
             failed_loads: HashMap::new(),
             good_loads: HashSet::new(),
             slowest_pass: HashMap::new(),
@@ -308,6 +311,11 @@ impl<'a> Runner<'a> {
         Ok(checked.map(|_| answers).map_err(|why| Failure::new(Status::WrongAnswers, why.to_string())))
     }
 
+    /// From here on nobody's answers can be judged in a stage, for this reason.
+    pub fn judges_nobody(&mut self, stage: &str, why: Failure) {
+        self.unjudged.insert(stage.to_owned(), why);
+    }
+
     /// As workers call a place.
     pub fn device(&self, place: Place) -> &str {
         self.at(place).device.as_deref().unwrap_or("simulated")
@@ -375,8 +383,7 @@ impl<'a> Runner<'a> {
         recording.loaded = Some(self.load(stage, candidate, place)?.loaded.clone());
         if round == 0 {
             let answers = self.answers(stage, candidate, place)?;
-            let unjudged =
-                || Failure::new(Status::Failed, "no configuration gives right answers to judge it by");
+            let unjudged = || unjudgeable(self.unjudged.get(&stage.name));
             let reference = references.get(&stage.name).ok_or_else(unjudged).map_err(Trouble::Failure)?;
             let judge = |metric| agreement(metric, stage.task, self.documents, reference, &answers);
             let wrong =
@@ -592,6 +599,15 @@ impl<'a> Runner<'a> {
             _ => failure,
         }
     }
+}
+
+/// What is left to say of answers where there are no right ones.
+fn unjudgeable(why: Option<&Failure>) -> Failure {
+    let why = why.map(|failure| format!(": {}", failure.in_words())).unwrap_or_default();
+    Failure::new(
+        Status::Failed,
+        format!("its answers can't be judged, since no configuration gives right ones{why}"),
+    )
 }
 
 #[cfg(test)]

@@ -125,7 +125,7 @@ impl Tuning<'_> {
         match found {
             Err(stopped) => self.stopped(stopped).map(Some),
             Ok(Err(failure)) => {
-                log::info!("{}: no configuration gives right answers: {}", stage.name, failure.in_words());
+                self.runner.judges_nobody(&stage.name, failure);
                 Ok(None)
             }
             Ok(Ok((answers, origin))) => {

@@ -1,10 +1,15 @@
-//! The whole program on the simulated card of tests/simulator: shares of memory, what runs out, and who else is there.
+//! The plain program on the simulated card of tests/simulator, on which it starts the CUDA worker for candle: right answers,
+//! shares of memory, what runs out, and who else is there.
 //!
-//! Run by scripts/simulated-gpu.sh, which builds the card and says so by `SIMULATED_CUDA_STATE`; without it these tests say
-//! that they were left out.
+//! Run by scripts/simulated-gpu.sh, which provides the worker, builds the card, and sets `SIMULATED_CUDA_STATE`; without it
+//! these tests say that they were left out.
 
 use std::collections::HashMap;
+use std::path::Path;
 
+use serde_json::Value;
+
+use crate::support::engines::fixtures_folder;
 use crate::support::{Place, text};
 
 /// A context of the simulated card takes so much, and its pools grow by steps of 2 MiB.
@@ -16,10 +21,18 @@ struct Tuned {
     rows: Vec<HashMap<String, String>>,
 }
 
+/// Whether there is a simulated card.
+fn has_card() -> bool {
+    let has = std::env::var_os("SIMULATED_CUDA_STATE").is_some();
+    if !has {
+        eprintln!("left out: no simulated card (scripts/simulated-gpu.sh)");
+    }
+    has
+}
+
 /// Tunes a tiny XLM-RoBERTa on the card, with these batch sizes and what else is said; or nothing where there is no card.
 fn tune(batch_sizes: &str, arguments: &[&str], settings: &[(&str, &str)]) -> Option<Tuned> {
-    if std::env::var_os("SIMULATED_CUDA_STATE").is_none() {
-        eprintln!("left out: no simulated card (scripts/simulated-gpu.sh)");
+    if !has_card() {
         return None;
     }
     let place = Place::with_suite(&format!(
@@ -140,12 +153,88 @@ fn nvml_that_fails_in_any_way_ends_no_run() {
     ] {
         let fail = format!("{function}:{code}");
         let Some(tuned) = tune("[1]", &[], &[("SIMULATED_NVML_FAIL", &fail)]) else { return };
-        if function == "nvmlInit_v2" {
-            // Without it nobody tells that there is a card.
-            assert_eq!(tuned.code, Some(3), "{fail}: {}", tuned.said);
-        } else {
-            assert_eq!(tuned.code, Some(0), "{fail}: {}", tuned.said);
-            assert_eq!(tuned.status("1"), "ok", "{fail}");
+        // Without it CUDA alone tells that there is a card.
+        assert_eq!(tuned.code, Some(0), "{fail}: {}", tuned.said);
+        assert_eq!(tuned.status("1"), "ok", "{fail}");
+    }
+}
+
+/// Answers of each fixture through the worker, in every precision, against what transformers say of it.
+#[test]
+fn the_worker_answers_what_transformers_say_and_says_what_it_is() {
+    if !has_card() {
+        return;
+    }
+    let folders =
+        std::fs::read_dir(fixtures_folder().join("models")).unwrap().map(|entry| entry.unwrap().path());
+    let mut seen = 0;
+    for folder in folders {
+        let expected = std::fs::read_to_string(folder.join("expected.json")).unwrap();
+        let expected: Value = serde_json::from_str(&expected).unwrap();
+        let task = expected["task"].as_str().unwrap();
+        // Of the others an answer is less than what transformers say: worker/tests/card.rs has their numbers.
+        if task != "embed" {
+            continue;
         }
+        seen += 1;
+        answers_as_expected(&folder, &expected);
+    }
+    assert!(seen >= 10, "{seen}");
+}
+
+fn answers_as_expected(folder: &Path, expected: &Value) {
+    let place = Place::with_suite(&format!(
+        r#"
+corpus = {{ file = "corpus.jsonl" }}
+rounds = 1
+measure = {{ time = "1ms", passes = 1 }}
+
+[[stages]]
+task = "embed"
+model = "{}"
+backends = ["candle"]
+knobs = {{ dtype = ["fp32", "fp16", "bf16", "int8"] }}
+"#,
+        folder.display()
+    ));
+    let texts = expected["texts"].as_array().unwrap();
+    let lines: Vec<String> =
+        texts.iter().map(|text| serde_json::json!({ "text": text }).to_string()).collect();
+    std::fs::write(place.path().join("corpus.jsonl"), lines.join("\n")).unwrap();
+    let output = place
+        .command(&["--gpu", "cuda:0", "--measured", "--quiet"])
+        .env("SIMULATED_CUDA_STATE", place.path().join("card"))
+        .output()
+        .unwrap();
+    let name = folder.display();
+    assert_eq!(output.status.code(), Some(0), "{name}: {}", text(&output));
+    let rows = place.trials();
+    assert_eq!(rows.len(), 4, "{name}");
+    for row in &rows {
+        assert_eq!(row["status"], "ok", "{name}: {row:?}");
+        assert!(
+            row["version"].contains("autotune-cuda-worker")
+                && row["version"].contains("compute capability 9.0")
+        );
+    }
+    let best = place.best_json();
+    assert_eq!(best["stages"][0]["reference"]["device"], "cuda:0", "{best}");
+    // The reference's own answers, in fp32.
+    let answers = std::fs::read_to_string(place.run_folder().join("reference-embed.json")).unwrap();
+    let answers: Vec<Value> = serde_json::from_str(&answers).unwrap();
+    for (answer, wanted) in answers.iter().zip(expected["outputs"].as_array().unwrap()) {
+        let (given, wanted) = (numbers(answer), numbers(wanted));
+        assert_eq!(given.len(), wanted.len(), "{name}");
+        let off = given.iter().zip(&wanted).map(|(given, wanted)| (given - wanted).abs()).fold(0.0, f64::max);
+        assert!(off < 1e-4, "{name}: {off}");
+    }
+}
+
+/// All numbers in a value.
+fn numbers(value: &Value) -> Vec<f64> {
+    match value {
+        Value::Array(list) => list.iter().flat_map(numbers).collect(),
+        Value::Object(fields) => fields.values().flat_map(numbers).collect(),
+        other => other.as_f64().into_iter().collect(),
     }
 }

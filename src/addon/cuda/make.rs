@@ -4,7 +4,6 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use include_dir::{Dir, include_dir};
 
@@ -14,7 +13,6 @@ use crate::addon::cache::{Cache, make_folder};
 use crate::addon::needs::CUDA_LIBRARIES;
 use crate::addon::{Missing, Tell, command};
 use crate::target::CudaVersion;
-use crate::units::print_duration;
 
 /// The worker's sources, with the lock file that its packages are pinned by.
 static SOURCES: Dir = include_dir!("$CARGO_MANIFEST_DIR/worker");
@@ -146,7 +144,9 @@ fn fill(
         }
     };
     lay_out(build).map_err(|error| failed(error.to_string()))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| build.join("target"), PathBuf::from);
+    // A person's own, as they see it from here.
+    let named = std::env::var_os("CARGO_TARGET_DIR").and_then(|folder| std::path::absolute(folder).ok());
+    let target = named.unwrap_or_else(|| build.join("target"));
     let path = std::env::join_paths(
         std::iter::once(toolkit.home.join("bin"))
             .chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
@@ -157,6 +157,8 @@ fn fill(
         .arg("--target-dir")
         .arg(&target)
         .current_dir(build)
+        // The worker runs here, whatever a person builds for otherwise.
+        .env_remove("CARGO_BUILD_TARGET")
         .env("AUTOTUNE_WORKER_REVISION", REVISION)
         .env("CUDA_HOME", &toolkit.home)
         .env("CUDA_COMPUTE_CAP", format!("{}{}", capability.0, capability.1))
@@ -165,17 +167,14 @@ fn fill(
     if let Ok(path) = path {
         build_it.env("PATH", path);
     }
-    let (start, total) = (Instant::now(), packages(build, cargo));
+    let total = packages(build, cargo);
     let mut compiled = 0;
     tell.step("building the CUDA worker");
     watched(build_it, log, |line| {
         if let Some(package) = line.trim_start().strip_prefix("Compiling ") {
             compiled += 1;
             let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-            tell.step(&format!(
-                "building the CUDA worker: package {compiled}{of}, {package}, {} so far",
-                print_duration(start.elapsed())
-            ));
+            tell.step(&format!("building the CUDA worker: package {compiled}{of}, {package}"));
         }
     })
     .map_err(failed)?;

@@ -35,7 +35,7 @@ pub fn all() -> Vec<Engine> {
 /// ONNX Runtime's library for a provider, provided if it isn't here.
 pub fn library(provider: &str, machine: &Machine) -> Result<Receipt, Missing> {
     let name = device().to_string();
-    let setup = Setup { allowed: true, tell: &Silent };
+    let setup = Setup { allowed: true, named: true, tell: &Silent };
     addon::ensure(&OnnxRuntime::of(provider, machine, Some(&name)), setup)
 }
 

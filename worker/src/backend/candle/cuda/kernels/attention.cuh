@@ -268,6 +268,8 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
         for (int at = 0; at < KEYS_EACH; ++at) {
             const int key = at * SHARE + share;
             float product = 0.0f;
+            // No further: what would be read ahead for 64 columns doesn't fit into the registers (docs/KERNELS.md).
+#pragma unroll 8
             for (int column = 0; column < DEPTH; ++column) {
                 product += query_tile[row * STRIDE + column] * key_tile[key * STRIDE + column];
             }

@@ -1,0 +1,65 @@
+"""What NVIDIA's assembler makes of the kernels: registers, shared memory, spills, for each kind of card.
+
+    kernel-registers.py            compiles and prints docs/KERNELS.md; fails if a kernel spills registers
+    kernel-registers.py --check    fails as well if docs/KERNELS.md isn't that
+
+Needs nvcc and ptxas of a CUDA toolkit: eval "$(scripts/cuda-toolkit.sh)".
+"""
+import os, re, subprocess, sys, tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+CARDS = {"75": "T4, RTX 20", "80": "A100", "86": "RTX 30, A10G", "89": "L4, RTX 40", "90": "H100", "120": "RTX 50"}
+ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "worker/src/backend/candle/cuda/kernels/network.cu"
+DOCUMENT = ROOT / "docs/KERNELS.md"
+TOOLS = Path(os.environ["CUDA_HOME"]) / "bin" if "CUDA_HOME" in os.environ else Path()
+
+
+def assembled(capability):
+    """Registers and bytes of spills of each kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        ptx = Path(folder) / "network.ptx"
+        # As worker/build.rs compiles them.
+        subprocess.run([TOOLS / "nvcc", "--ptx", "-std=c++17", "-O3", f"-arch=compute_{capability}", "-o", ptx, SOURCE], check=True)
+        done = subprocess.run([TOOLS / "ptxas", "-v", f"-arch=sm_{capability}", "-o", "/dev/null", ptx],
+                              check=True, capture_output=True, text=True)
+    kernels, name = {}, None
+    for line in done.stderr.splitlines():
+        if found := re.search(r"Compiling entry function '(\w+)'", line):
+            name = found[1]
+            kernels[name] = [0, 0]
+        elif found := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            kernels[name][1] = int(found[2]) + int(found[3])
+        elif found := re.search(r"Used (\d+) registers", line):
+            kernels[name][0] = int(found[1])
+    # Without tensor cores that take asynchronous copies their attention is compiled to nothing.
+    return {name: found for name, found in kernels.items() if int(capability) >= 80 or not re.match(r"attend_(b?f16)_", name)}
+
+
+def main():
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        by_card = dict(zip(CARDS, threads.map(assembled, CARDS)))
+    names = sorted({name for kernels in by_card.values() for name in kernels})
+    lines = ["# The CUDA kernels as they are assembled", "",
+             "Registers of a thread, by compute capability, as `ptxas -v` of CUDA 13.0 counts them; no kernel spills one. A dash:",
+             "not used on that card: attention on tensor cores begins with 8.0. Made by `scripts/kernel-registers.py`; CI makes it again",
+             "and compares.", "",
+             "| kernel | " + " | ".join(f"{c[:-1]}.{c[-1]} ({card})" for c, card in CARDS.items()) + " |",
+             "|---|" + "---|" * len(CARDS)]
+    for name in names:
+        cells = [str(by_card[c][name][0]) if name in by_card[c] else "–" for c in CARDS]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    text = "\n".join(lines) + "\n"
+    spills = [f"{name} on {c}: {kernels[name][1]} bytes" for c, kernels in by_card.items() for name in kernels if kernels[name][1]]
+    if "--check" not in sys.argv:
+        print(text, end="")
+    elif DOCUMENT.read_text() != text:
+        sys.exit(f"{DOCUMENT.name} is not what the kernels are: scripts/kernel-registers.py >docs/KERNELS.md")
+    if spills:
+        sys.exit("registers are spilled: " + ", ".join(spills))
+    count = sum(map(len, by_card.values()))
+    print(f"{count} kernels on {len(CARDS)} kinds of cards, no spills", file=sys.stderr)
+
+
+main()
