@@ -73,3 +73,5 @@ capability=${CUDA_COMPUTE_CAP:-$(nvidia-smi --query-gpu=compute_cap --format=csv
 printf 'export CUDA_HOME=%q\n' "$home"
 printf 'export PATH=%q:"$PATH"\n' "$home/bin"
 printf 'export CUDA_COMPUTE_CAP=%q\n' "${capability:-80}"
+# candle's kernels are compiled on half of the cores otherwise.
+printf 'export CUDAFORGE_THREADS=%q\n' "${CUDAFORGE_THREADS:-$(nproc)}"

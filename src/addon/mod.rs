@@ -40,8 +40,10 @@ pub trait AddOn {
     fn title(&self) -> &'static str;
     /// The receipt, or why it isn't here. Looks only.
     fn here(&self) -> Result<Receipt, Missing>;
-    /// Why it can't run on this machine, or be provided here, if that is so.
+    /// Why it can't run on this machine, if it can't.
     fn obstacle(&self) -> Option<Missing>;
+    /// What providing it needs, and isn't here.
+    fn lacks(&self) -> Option<Missing>;
     /// What providing it takes, in time, download and disk.
     fn takes(&self) -> String;
     fn provide(&self, tell: &dyn Tell) -> Result<Receipt, Missing>;
@@ -77,6 +79,9 @@ pub fn ensure(addon: &dyn AddOn, setup: Setup) -> Result<Receipt, Missing> {
         let why = format!("{}: {}, and --no-setup was given", addon.title(), missing.why);
         return Err(Missing { why, remedy: command(addon.name()) });
     }
+    if let Some(lacking) = addon.lacks() {
+        return Err(lacking);
+    }
     let decline = if setup.named { "" } else { "; --no-setup leaves it out" };
     setup.tell.say(&format!("{} is provided once. It takes {}{decline}", addon.title(), addon.takes()));
     addon.provide(setup.tell)
@@ -110,6 +115,11 @@ mod tests {
     struct Scripted {
         here: Cell<bool>,
         obstacle: Option<Missing>,
+        lacks: Option<Missing>,
+    }
+
+    fn scripted() -> Scripted {
+        Scripted { here: Cell::new(false), obstacle: None, lacks: None }
     }
 
     fn receipt() -> Receipt {
@@ -132,6 +142,10 @@ mod tests {
 
         fn obstacle(&self) -> Option<Missing> {
             self.obstacle.clone()
+        }
+
+        fn lacks(&self) -> Option<Missing> {
+            self.lacks.clone()
         }
 
         fn takes(&self) -> String {
@@ -160,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_not_here_is_provided_once_and_its_price_is_said_first() {
-        let (addon, heard) = (Scripted { here: Cell::new(false), obstacle: None }, Heard::default());
+        let (addon, heard) = (scripted(), Heard::default());
         let setup = Setup { allowed: true, named: false, tell: &heard };
         assert_eq!(ensure(&addon, setup), Ok(receipt()));
         assert_eq!(ensure(&addon, setup), Ok(receipt()));
@@ -172,14 +186,17 @@ mod tests {
 
     #[test]
     fn what_may_not_be_provided_or_cannot_run_is_told_with_what_helps() {
-        let (mut addon, heard) = (Scripted { here: Cell::new(false), obstacle: None }, Heard::default());
+        let (mut addon, heard) = (scripted(), Heard::default());
         let declined = ensure(&addon, Setup { allowed: false, named: false, tell: &heard }).unwrap_err();
         assert_eq!(declined.why, "the thing: not here yet, and --no-setup was given");
         assert_eq!(declined.remedy, "`autotune setup thing`");
+        let setup = Setup { allowed: true, named: false, tell: &heard };
+        addon.lacks = Some(Missing { why: "no compiler".into(), remedy: "install one".into() });
+        assert_eq!(ensure(&addon, setup).unwrap_err().why, "no compiler");
         let obstacle = Missing { why: "too old".into(), remedy: "update".into() };
         addon.obstacle = Some(obstacle.clone());
         addon.here.set(true);
-        assert_eq!(ensure(&addon, Setup { allowed: true, named: false, tell: &heard }), Err(obstacle));
+        assert_eq!(ensure(&addon, setup), Err(obstacle));
         assert!(heard.0.borrow().is_empty());
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::cache::Cache;
 use super::cuda::toolkit;
 use super::needs::{self, CUDA_LIBRARIES};
+use super::pip::Pip;
 use super::wheel::{Wheel, WheelError};
 use super::{AddOn, Missing, Receipt, Tell, command};
 use crate::target::{Driver, Machine};
@@ -131,6 +132,18 @@ impl OnnxRuntime {
         Ok(needs.map(|needs| Receipt { needs, ..library }))
     }
 
+    /// Why a wheel can't be had, and what helps: that, or a library of the user's.
+    fn or_set(&self, error: WheelError) -> Missing {
+        let missing = Missing::from(error);
+        let remedy = format!(
+            "{}; then {}; or {}",
+            missing.remedy,
+            command(self.provider.name),
+            self.provider.set_the_variable()
+        );
+        Missing { remedy, ..missing }
+    }
+
     fn not_yet(&self) -> Missing {
         Missing {
             why: "not here yet".to_owned(),
@@ -156,6 +169,11 @@ impl AddOn for OnnxRuntime {
         self.obstacle.clone()
     }
 
+    fn lacks(&self) -> Option<Missing> {
+        let pin = self.pin.as_ref().ok().filter(|_| Pip::find().is_none())?;
+        Some(self.or_set(WheelError::NoPip { wheel: pin.wheel.requirement() }))
+    }
+
     fn takes(&self) -> String {
         let wheels = self.pin.as_ref().map(|pin| pin.wheels().collect::<Vec<_>>()).unwrap_or_default();
         let megabytes: u64 = wheels.iter().map(|wheel| wheel.megabytes).sum();
@@ -164,23 +182,13 @@ impl AddOn for OnnxRuntime {
     }
 
     fn provide(&self, tell: &dyn Tell) -> Result<Receipt, Missing> {
-        let or_set = |error: WheelError| {
-            let missing = Missing::from(error);
-            let remedy = format!(
-                "{}; then {}; or {}",
-                missing.remedy,
-                command(self.provider.name),
-                self.provider.set_the_variable()
-            );
-            Missing { remedy, ..missing }
-        };
         let fetch = |wheel: &Wheel| {
             let placed = Cache::of_user()?.place(&key(wheel), |folder| {
                 wheel.fetch(folder, &|megabytes| {
                     tell.step(&format!("{}: {megabytes} of {} MB", wheel.requirement(), wheel.megabytes));
                 })
             });
-            placed.map(Some).map_err(or_set)
+            placed.map(Some).map_err(|error| self.or_set(error))
         };
         self.resolve(fetch)?.ok_or_else(|| self.not_yet())
     }

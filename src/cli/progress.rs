@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::note;
+use super::{note, present};
 use crate::addon::Tell;
 use crate::runner::Recording;
 use crate::tune::Progress;
@@ -99,7 +99,7 @@ impl Narrator {
 impl Tell for Narrator {
     fn say(&self, what: &str) {
         if !self.quiet {
-            self.bar.suspend(|| note(what));
+            self.bar.suspend(|| note(present::style().paragraph(what).trim_end()));
         }
     }
 

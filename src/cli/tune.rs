@@ -199,7 +199,8 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
     let documents = suite.documents(&source.folder)?;
     let mut target = target(arguments, &suite, &machine)?;
     if arguments.gpu == "auto" && target.device.is_some() && !arguments.view.quiet {
-        note(&format!("target: {}", target.choice(&machine)));
+        let choice = format!("target: {}", target.choice(&machine));
+        note(present::style().paragraph(&choice).trim_end());
     }
     if suite.lacks_price() {
         target.price_per_hour = target.card().and_then(|card| card.price_per_hour);

@@ -23,9 +23,10 @@ pub fn supplies(suite: &Suite, machine: &Machine, device: Option<&str>, setup: S
         suite.stages.iter().flat_map(|stage| &stage.candidates).chain(&references).collect();
     let mut engines = engines(&all, machine, device, setup);
     if device.is_some_and(|device| device.starts_with("cuda")) {
-        // Right answers may come from the processor; what isn't here for that is provided only if nobody else has them.
-        let is_here = |engine: &Engine| engine.is_here();
-        let lacking = !engines.values().any(is_here);
+        // Right answers may come from the processor. candle is here for that; what isn't is provided only if nobody else has
+        // them.
+        let is_here = |candidate: &Candidate| candidate.backend == candle::NAME;
+        let lacking = !engines.values().any(Engine::is_here) && !references.iter().any(is_here);
         let references: Vec<&Candidate> = references.iter().collect();
         let setup = Setup { allowed: setup.allowed && lacking, ..setup };
         engines.extend(self::engines(&references, machine, Some(CPU), setup));

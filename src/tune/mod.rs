@@ -181,10 +181,12 @@ impl Tuning<'_> {
                 return Ok(Some(signal));
             }
             self.progress.expect(&stage.name, budget.left(&self.recordings).min(order.len() - count + later));
-            // Without the one to beat there is nothing to say, so it's measured once, whatever the budget.
+            // Without the one to beat there is nothing to compare with, so it's measured once, whatever the budget. And of each
+            // engine one is tried whatever the time, so that none is left out without a row.
             let to_beat = round == 0 && *todo[index] == stage.baseline;
-            if !budget.allows(round, &self.recordings) && !to_beat {
-                break;
+            let first = round == 0 && budget.is_of_time() && !self.was_tried(stage, &todo[index].backend);
+            if !budget.allows(round, &self.recordings) && !to_beat && !first {
+                continue;
             }
             let trial = Trial { stage, candidate: todo[index], round };
             self.progress
@@ -222,6 +224,12 @@ impl Tuning<'_> {
             .map(|(id, _)| id)
             .collect();
         generation.iter().filter(|candidate| racing.contains(&candidate.id())).collect()
+    }
+
+    fn was_tried(&self, stage: &Stage, backend: &str) -> bool {
+        let own =
+            |recording: &Recording| recording.stage == stage.name && recording.candidate.backend == backend;
+        self.recordings.iter().any(own)
     }
 
     fn done(&self, stage: &Stage, round: u32) -> HashSet<String> {

@@ -3,7 +3,9 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=$1 provider=$2
-include=${CUDA_HOME:-${AUTOTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/autotune}/cuda-13.0}/include
+# Of the CUDA that the provider is built for: its structures are others in CUDA 12.
+toolkit=${CUDA_HOME:-${AUTOTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/autotune}/toolkits/cuda-13.0}/include
+include=${STAND_IN_INCLUDE:-$toolkit}
 mkdir -p "$out"
 
 # What the provider asks of a library, and isn't written in SOURCE, says that all is well.
@@ -18,13 +20,19 @@ build() { # LIBRARY SOURCE
         done
     } >"$work/all.c"
     echo "$library { global: *; };" >"$work/versions"
-    cc -w -shared -fPIC -O1 -I"$include" -Wl,-soname,"$library" -Wl,--version-script="$work/versions" \
+    cc -w -shared -fPIC -O1 -I"$include" -I"$toolkit" -Wl,-soname,"$library" -Wl,--version-script="$work/versions" \
         -o "$out/$library" "$work/all.c"
     rm -r "$work"
 }
 
-build libcudart.so.13 "$here/runtime.c"
-build libcublas.so.13 "$here/blas.c"
-build libcublasLt.so.13 "$here/blas_lt.c"
-build libcurand.so.10 /dev/null
+# By the names that the provider is linked against: those of CUDA 13, or of CUDA 12 with cuFFT and cuDNN.
+for library in $(readelf --dynamic "$provider" | sed -n 's/.*NEEDED.*\[\(libcu[^]]*\)\]/\1/p'); do
+    case $library in
+        libcudart.*) build "$library" "$here/runtime.c" ;;
+        libcublasLt.*) build "$library" "$here/blas_lt.c" ;;
+        libcublas.*) build "$library" "$here/blas.c" ;;
+        libcuda.so.1) ;;
+        *) build "$library" /dev/null ;;
+    esac
+done
 cc -w -shared -fPIC -O1 -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1" "$here/driver.c"

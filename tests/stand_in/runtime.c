@@ -7,6 +7,7 @@ static int capability(void) {
     return given ? atoi(given) : 86;
 }
 
+#undef cudaGetDeviceProperties
 int cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device) {
     struct cudaDeviceProp all = {0};
     strcpy(all.name, "Stand-in");
@@ -29,6 +30,9 @@ int cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device) {
     *properties = all;
     return 0;
 }
+
+// As CUDA 12 calls it.
+int cudaGetDeviceProperties_v2(struct cudaDeviceProp *properties, int device) { return cudaGetDeviceProperties(properties, device); }
 
 int cudaDeviceGetAttribute(int *value, int attribute, int device) {
     struct cudaDeviceProp all;

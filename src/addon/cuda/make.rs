@@ -12,6 +12,7 @@ use super::{NAME, PROGRAM, REVISION};
 use crate::addon::cache::{Cache, make_folder};
 use crate::addon::needs::CUDA_LIBRARIES;
 use crate::addon::{Missing, Tell, command};
+use crate::backend::host_memory;
 use crate::target::CudaVersion;
 
 /// The worker's sources, with the lock file that its packages are pinned by.
@@ -69,7 +70,7 @@ impl From<io::Error> for Failed {
 }
 
 /// cargo and a C++ compiler, or what brings them.
-fn compilers() -> Result<PathBuf, Missing> {
+pub fn compilers() -> Result<PathBuf, Missing> {
     let answers = |program: &Path| {
         let status =
             Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -162,6 +163,7 @@ fn fill(
         .env("AUTOTUNE_WORKER_REVISION", REVISION)
         .env("CUDA_HOME", &toolkit.home)
         .env("CUDA_COMPUTE_CAP", format!("{}{}", capability.0, capability.1))
+        .env(COMPILERS, compilers_at_once().to_string())
         .env("CARGO_TERM_COLOR", "never")
         .env("CARGO_TERM_PROGRESS_WHEN", "never");
     if let Ok(path) = path {
@@ -185,6 +187,19 @@ fn fill(
     put().map_err(|error| failed(error.to_string()))?;
     link_to(folder, toolkit.version, &toolkit.folders());
     Ok(())
+}
+
+/// How many of candle's kernels are compiled at once. cudaforge would leave half of the cores idle.
+const COMPILERS: &str = "CUDAFORGE_THREADS";
+
+/// A compiler for each core, as far as the memory goes: one takes up to 2 GiB.
+fn compilers_at_once() -> usize {
+    let named = std::env::var(COMPILERS).ok().and_then(|number| number.parse().ok());
+    named.unwrap_or_else(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let room = host_memory().map_or(1, |bytes| bytes >> 31);
+        cores.min(usize::try_from(room).unwrap_or(1)).max(1)
+    })
 }
 
 /// Writes the sources and their workspace, and takes away what an earlier revision had there.

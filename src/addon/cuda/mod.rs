@@ -174,6 +174,10 @@ impl AddOn for CudaWorker {
         })
     }
 
+    fn lacks(&self) -> Option<Missing> {
+        make::compilers().err()
+    }
+
     fn takes(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let minutes = (MINUTES_OF_TWO_CORES * 2).div_ceil(cores.max(2));

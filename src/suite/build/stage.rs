@@ -156,7 +156,17 @@ impl Builder<'_> {
         for (knob, values) in &wire.knobs {
             self.know([knob.get_ref()], backends, knob.span())?;
             let problem = |why: String| self.text.problem(values.span(), why);
-            axes.push(axis(knob.get_ref(), values.get_ref().as_slice().to_vec(), backends).map_err(problem)?);
+            let mut values = values.get_ref().as_slice().to_vec();
+            if self.overrides.backends.is_some() {
+                // What only the suite's other backends take is left out with them.
+                let fits = |value: &Value| {
+                    let mut specs = backends.iter().flat_map(|backend| &backend.knobs);
+                    specs.any(|spec| spec.name == *knob.get_ref() && spec.kind.accept(value).is_ok())
+                };
+                let fitting: Vec<Value> = values.iter().filter(|value| fits(value)).cloned().collect();
+                values = if fitting.is_empty() { values } else { fitting };
+            }
+            axes.push(axis(knob.get_ref(), values, backends).map_err(problem)?);
         }
         for (knob, texts) in &self.overrides.set {
             let knob = knob.strip_prefix(&format!("{stage}.")).unwrap_or(knob);

@@ -1,10 +1,13 @@
 // Stands in for libcublas: matrix products of float, half and bfloat16 numbers,
 // summed in float, queued on the handle's stream.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "../device/numbers.h"
@@ -72,27 +75,60 @@ std::vector<float> unpacked(const Matrix& matrix, long batch, long rows, long co
     return result;
 }
 
+// Sums of a strip of rows for a few columns, each in the order of `inner`, as wide as the processor's registers are.
+constexpr long STRIP = 64, COLUMNS = 4;
+__attribute__((target_clones("avx512f", "avx2", "default"))) void add_up(const float* a, long stride, const float* const* b,
+                                                                         long inners, float (*sums)[STRIP]) {
+    for (long inner = 0; inner < inners; ++inner)
+        for (long column = 0; column < COLUMNS; ++column) {
+            const float factor = b[column][inner];
+            for (long row = 0; row < STRIP; ++row) sums[column][row] += a[inner * stride + row] * factor;
+        }
+}
+
+// The columns from `first` to `end` of one product of a batch.
+void multiply_columns(const Product& product, long batch, const std::vector<float>& a, long stride,
+                      const std::vector<float>& b, long first, long end) {
+    for (long begin = first; begin < end; begin += COLUMNS) {
+        const float* from[COLUMNS];
+        // Of the last columns some may be worked out twice, and are kept once.
+        for (long column = 0; column < COLUMNS; ++column)
+            from[column] = &b[size_t(std::min(begin + column, end - 1) * product.k)];
+        for (long strip = 0; strip < product.m; strip += STRIP) {
+            float sums[COLUMNS][STRIP] = {};
+            if (product.k > 0) add_up(&a[size_t(strip)], stride, from, product.k, sums);
+            for (long column = begin; column < std::min(begin + COLUMNS, end); ++column)
+                for (long row = strip; row < std::min(strip + STRIP, product.m); ++row) {
+                    const size_t at = size_t(batch * product.c.stride + row + column * product.c.leading);
+                    float value = product.alpha * sums[column - begin][row - strip];
+                    // With a beta of zero the result is not read: it may be poison.
+                    if (product.beta != 0.0f) value += product.beta * element(product.c, at);
+                    store(product.c, at, value);
+                }
+        }
+    }
+}
+
 void multiply(void* data) {
     const auto& product = *static_cast<const Product*>(data);
+    // Rows are filled up to whole strips.
+    const long stride = (product.m + STRIP - 1) / STRIP * STRIP;
+    // A thread is worth it from some milliseconds of work on.
+    const bool large = double(product.m) * double(product.n) * double(product.k) > 1e7;
+    const long threads = large ? std::max(1u, std::thread::hardware_concurrency()) : 1;
     for (long batch = 0; batch < product.batch; ++batch) {
-        const auto a = unpacked(product.a, batch, product.m, product.k, false);
+        const auto plain = unpacked(product.a, batch, product.m, product.k, false);
+        std::vector<float> a(size_t(stride * std::max(product.k, 1l)));
+        for (long inner = 0; inner < product.k; ++inner)
+            std::copy_n(&plain[size_t(inner * product.m)], product.m, &a[size_t(inner * stride)]);
         const auto b = unpacked(product.b, batch, product.k, product.n, false);
-        std::vector<float> sums(static_cast<size_t>(product.m));
-        for (long column = 0; column < product.n; ++column) {
-            std::fill(sums.begin(), sums.end(), 0.0f);
-            for (long inner = 0; inner < product.k; ++inner) {
-                const float factor = b[size_t(inner + column * product.k)];
-                const float* from = &a[size_t(inner * product.m)];
-                for (long row = 0; row < product.m; ++row) sums[size_t(row)] += from[row] * factor;
-            }
-            for (long row = 0; row < product.m; ++row) {
-                const size_t at = size_t(batch * product.c.stride + row + column * product.c.leading);
-                float value = product.alpha * sums[size_t(row)];
-                // With a beta of zero the result is not read: it may be poison.
-                if (product.beta != 0.0f) value += product.beta * element(product.c, at);
-                store(product.c, at, value);
-            }
-        }
+        std::vector<std::thread> others;
+        const auto share = [&](long number) { return product.n * number / threads; };
+        for (long number = 1; number < threads; ++number)
+            others.emplace_back(multiply_columns, std::cref(product), batch, std::cref(a), stride, std::cref(b), share(number),
+                                share(number + 1));
+        multiply_columns(product, batch, a, stride, b, 0, share(1));
+        for (auto& other : others) other.join();
     }
 }
 

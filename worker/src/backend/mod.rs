@@ -16,6 +16,7 @@ pub mod ort;
 
 pub use clock::{Clock, Monotonic, VirtualClock};
 pub use gpu::{DeviceMemory, Transfers};
+pub use host_memory::total as host_memory;
 pub use knobs::{TRANSFERS, coarseness, memory_fraction_of, tf32_of, transfers_of};
 
 use std::fmt;
