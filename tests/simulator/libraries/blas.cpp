@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <functional>
 #include <memory>
 #include <string>
@@ -75,15 +76,26 @@ std::vector<float> unpacked(const Matrix& matrix, long batch, long rows, long co
     return result;
 }
 
-// Sums of a strip of rows for a few columns, each in the order of `inner`, as wide as the processor's registers are.
-constexpr long STRIP = 64, COLUMNS = 4;
+// Sums of a strip of rows for a few columns, each in the order of `inner`, in registers as wide as the processor has them.
+constexpr long STRIP = 32, COLUMNS = 6;
+typedef float Lanes __attribute__((vector_size(64)));
 __attribute__((target_clones("avx512f", "avx2", "default"))) void add_up(const float* a, long stride, const float* const* b,
                                                                          long inners, float (*sums)[STRIP]) {
-    for (long inner = 0; inner < inners; ++inner)
+    Lanes low[COLUMNS] = {}, high[COLUMNS] = {};
+    for (long inner = 0; inner < inners; ++inner) {
+        Lanes first, second;
+        std::memcpy(&first, a + inner * stride, sizeof first);
+        std::memcpy(&second, a + inner * stride + STRIP / 2, sizeof second);
+#pragma GCC unroll 6
         for (long column = 0; column < COLUMNS; ++column) {
-            const float factor = b[column][inner];
-            for (long row = 0; row < STRIP; ++row) sums[column][row] += a[inner * stride + row] * factor;
+            low[column] += first * b[column][inner];
+            high[column] += second * b[column][inner];
         }
+    }
+    for (long column = 0; column < COLUMNS; ++column) {
+        std::memcpy(sums[column], &low[column], sizeof(Lanes));
+        std::memcpy(sums[column] + STRIP / 2, &high[column], sizeof(Lanes));
+    }
 }
 
 // The columns from `first` to `end` of one product of a batch.
