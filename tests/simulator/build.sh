@@ -6,7 +6,7 @@
 #
 # With a BINARY, each symbol of CUDA that it refers to and the simulator lacks
 # becomes a stub that prints its name and aborts. CHECKED=1 also compiles a
-# check into each access of a kernel (slow).
+# check into each access of a kernel (slow); UNCHECKED=1 leaves out all checks.
 set -euo pipefail
 export LC_ALL=C
 
@@ -27,6 +27,11 @@ flags=(-std=c++17 -O2 -ftree-vectorize -fPIC -Wall -Wextra -I"$here")
 # access or an index outside of an array is not.
 kernel_flags=(-std=c++17 -O2 -ftree-vectorize -fPIC -w -DAUTOTUNE_SIMULATED -fno-strict-aliasing -fno-threadsafe-statics
     -fsanitize=alignment,bounds -fno-sanitize-recover=all -I"$here" -I"$kernels")
+# For long runs of a kernel that is known to be right: as fast as it goes.
+if [ -n "${UNCHECKED:-}" ]; then
+    kernel_flags=(-std=c++17 -O3 -march=native -ffast-math -fno-finite-math-only -fPIC -w -DAUTOTUNE_SIMULATED -fno-strict-aliasing
+        -fno-threadsafe-statics -I"$here" -I"$kernels")
+fi
 if [ -n "${CHECKED:-}" ]; then
     kernel_flags+=(-fsanitize=thread)
 fi
