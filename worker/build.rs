@@ -23,8 +23,9 @@ fn main() {
 
     // Whoever carries the sources knows their revision: cargo leaves packages out of the lock file that only others need.
     println!("cargo::rerun-if-env-changed=AUTOTUNE_WORKER_REVISION");
-    println!("cargo::rerun-if-changed=src");
-    println!("cargo::rerun-if-changed=build");
+    for path in ["src", "build", "build.rs", "Cargo.toml"] {
+        println!("cargo::rerun-if-changed={path}");
+    }
     let revision = std::env::var("AUTOTUNE_WORKER_REVISION")
         .unwrap_or_else(|_| worker_revision(Path::new("."), Path::new(LOCK)));
     println!("cargo::rustc-env=AUTOTUNE_WORKER_REVISION={revision}");
