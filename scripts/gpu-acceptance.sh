@@ -28,7 +28,7 @@ build() { # FOLDER
     cargo build --release --locked
     cp target/release/autotune "$unpacked/autotune"
     local provided worker
-    provided=$(CARGO_TARGET_DIR=$compiled target/release/autotune setup cuda --capability "$CUDA_COMPUTE_CAP")
+    provided=$(AUTOTUNE_WORKER_TARGET=$compiled target/release/autotune setup cuda --capability "$CUDA_COMPUTE_CAP")
     worker=${provided##*, }
     # Under the name by which the program finds it in a cache; its libraries are those of the other machine.
     local kept="$unpacked/cache/cuda-worker/$(basename "$(dirname "$worker")")"

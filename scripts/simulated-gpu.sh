@@ -30,7 +30,7 @@ echo "== the simulator's own tests"
 bash tests/simulator/self_test.sh
 echo "== the CUDA worker, built from the sources that the program carries"
 cargo build --release --locked
-provided=$(CARGO_TARGET_DIR=$compiled target/release/autotune setup cuda --capability "$capability")
+provided=$(AUTOTUNE_WORKER_TARGET=$compiled target/release/autotune setup cuda --capability "$capability")
 echo "$provided"
 worker=${provided##*, }
 readelf --dynamic "$worker" | grep -q '\$ORIGIN/lib'

@@ -65,7 +65,9 @@ fn cuda() {
     println!("cargo::rustc-env=CUDA_VERSION={}", release.expect("nvcc states its release"));
 
     // candle links the toolkit's libraries by their names alone. In NVIDIA's toolkits the driver's library is a stub.
-    for folder in ["lib64", "lib", "lib64/stubs", "lib/stubs"].map(|folder| home.join(folder)) {
+    for folder in ["lib64", "lib", "targets/x86_64-linux/lib", "lib64/stubs", "lib/stubs"]
+        .map(|folder| home.join(folder))
+    {
         if folder.is_dir() {
             println!("cargo::rustc-link-search=native={}", folder.display());
         }

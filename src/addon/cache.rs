@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::Missing;
 
@@ -17,6 +18,10 @@ const UNFINISHED: &str = ".unfinished";
 pub struct Cache {
     root: PathBuf,
 }
+
+/// How long a download or a build of another process is waited for, and how often it's looked at.
+const MOST_WAITING: Duration = Duration::from_secs(3600);
+const LOOK: Duration = Duration::from_millis(200);
 
 impl Cache {
     /// The user's: `$AUTOTUNE_CACHE`, `$XDG_CACHE_HOME/autotune` or `~/.cache/autotune`.
@@ -79,15 +84,25 @@ impl Cache {
         placed.map(|()| folder)
     }
 
+    /// Whether another process is filling a key at the moment.
+    pub fn is_being_filled(&self, key: &str) -> bool {
+        let lock = File::open(self.root.join(format!("{key}{LOCK}")));
+        lock.is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+    }
+
     /// Keeps other processes away from a key for as long as the file is open.
     pub fn lock(&self, key: &str) -> io::Result<File> {
         let path = self.root.join(format!("{key}{LOCK}"));
         make_folder(path.parent().unwrap_or(&self.root))?;
         let file = File::create(&path).map_err(|error| named(&path, error))?;
-        if let Err(TryLockError::WouldBlock) = file.try_lock() {
-            log::info!("another autotune is fetching {key}; waiting for it");
+        let deadline = Instant::now() + MOST_WAITING;
+        while let Err(TryLockError::WouldBlock) = file.try_lock() {
+            if Instant::now() >= deadline {
+                let why = format!("another autotune has held {} for an hour: end it", path.display());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            std::thread::sleep(LOOK);
         }
-        file.lock()?;
         Ok(file)
     }
 

@@ -42,7 +42,7 @@ pub trait AddOn {
     fn here(&self) -> Result<Receipt, Missing>;
     /// Why it can't run on this machine, if it can't.
     fn obstacle(&self) -> Option<Missing>;
-    /// What providing it needs, and isn't here.
+    /// What providing it needs and isn't here, all of it.
     fn lacks(&self) -> Option<Missing>;
     /// What providing it takes, in time, download and disk.
     fn takes(&self) -> String;
@@ -55,6 +55,10 @@ pub trait Tell {
     fn say(&self, what: &str);
     /// What is being done at the moment.
     fn step(&self, what: &str);
+    /// Whether somebody asked to stop.
+    fn is_stopped(&self) -> bool {
+        false
+    }
 }
 
 /// Whether anything may be provided, and who hears of it.
@@ -82,6 +86,9 @@ pub fn ensure(addon: &dyn AddOn, setup: Setup) -> Result<Receipt, Missing> {
     if let Some(lacking) = addon.lacks() {
         return Err(lacking);
     }
+    if setup.tell.is_stopped() {
+        return Err(Missing { why: "it was interrupted".to_owned(), remedy: command(addon.name()) });
+    }
     let decline = if setup.named { "" } else { "; --no-setup leaves it out" };
     setup.tell.say(&format!("{} is provided once. It takes {}{decline}", addon.title(), addon.takes()));
     addon.provide(setup.tell)
@@ -99,11 +106,24 @@ pub fn is_for_nvidia(name: &str) -> bool {
 
 /// Every add-on, as it would be for a target on this machine.
 pub fn all(machine: &Machine, target: &Target) -> Vec<Box<dyn AddOn>> {
-    let worker: Box<dyn AddOn> = Box::new(CudaWorker::of(machine, target.device.as_deref()));
-    let libraries = PROVIDERS.iter().map(|provider| -> Box<dyn AddOn> {
-        Box::new(OnnxRuntime::of(provider.word, machine, target.device.as_deref()))
-    });
+    let worker: Box<dyn AddOn> = Box::new(CudaWorker::of(machine, target));
+    let libraries = PROVIDERS
+        .iter()
+        .map(|provider| -> Box<dyn AddOn> { Box::new(OnnxRuntime::of(provider.word, machine, target)) });
     std::iter::once(worker).chain(libraries).collect()
+}
+
+/// Has the kernel end a program that is started with us, whatever ends us: a build without anybody who waits for it is of no use.
+fn ends_with_us(command: &mut std::process::Command) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::process::CommandExt;
+        let die_with_parent = || Ok(nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM)?);
+        // SAFETY: between fork and exec this makes one system call and allocates nothing.
+        unsafe { command.pre_exec(die_with_parent) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = command;
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::needs::{self, CUDA_LIBRARIES};
 use super::pip::Pip;
 use super::wheel::{Wheel, WheelError};
 use super::{AddOn, Missing, Receipt, Tell, command};
-use crate::target::{Driver, Machine};
+use crate::target::{Driver, Machine, Provenance, Target};
 
 /// What may run a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,21 +84,30 @@ static PINS: LazyLock<Vec<Pin>> = LazyLock::new(|| {
 
 impl OnnxRuntime {
     /// The library that has a provider, for a device of this machine.
-    pub fn of(word: &str, machine: &Machine, device: Option<&str>) -> OnnxRuntime {
+    pub fn of(word: &str, machine: &Machine, target: &Target) -> OnnxRuntime {
+        let device = target.device.as_deref();
         let provider = PROVIDERS.iter().find(|known| known.word == word).copied().unwrap_or(PROVIDERS[0]);
         let pin = pin(provider, &system(), machine.driver.as_ref());
         let gpu = device.filter(|_| provider.word == "cuda").and_then(|device| machine.gpu(device));
-        let none = || Missing {
-            why: "no NVIDIA GPU was found".to_owned(),
-            remedy: "`autotune doctor` shows where it looked; --gpu cpu tunes for the processor".to_owned(),
+        let none = || {
+            let hangs = machine.no_cuda.clone().filter(|_| machine.driver_hangs);
+            hangs.unwrap_or_else(|| Missing {
+                why: "no NVIDIA GPU was found".to_owned(),
+                remedy: "`autotune doctor` shows what was found; --gpu cpu tunes for the processor"
+                    .to_owned(),
+            })
         };
         let obstacle = match (provider.word, gpu) {
+            // For a card that isn't here it may be provided ahead of time.
+            ("cuda", None) if target.provenance == Provenance::Predicted => None,
             ("cuda", None) => Some(none()),
             ("cuda", Some(gpu)) => device.and_then(|device| machine.obstacle(device)).or_else(|| {
+                // A library of the user's has code for whatever it has.
+                std::env::var_os(provider.variable).is_none().then_some(())?;
                 let (newest, own) = (pin.as_ref().ok()?.newest_capability?, gpu.capability()?);
                 (own > newest).then(|| Missing {
                     why: format!(
-                        "{} has compute capability {}.{}, and ONNX Runtime for CUDA 12, which this driver can, has code up \
+                        "{} has compute capability {}.{}, and ONNX Runtime for CUDA 12, which is what this driver supports, has code up \
                          to {}.{}",
                         gpu.name, own.0, own.1, newest.0, newest.1
                     ),
@@ -184,9 +193,10 @@ impl AddOn for OnnxRuntime {
     fn provide(&self, tell: &dyn Tell) -> Result<Receipt, Missing> {
         let fetch = |wheel: &Wheel| {
             let placed = Cache::of_user()?.place(&key(wheel), |folder| {
-                wheel.fetch(folder, &|megabytes| {
+                let told = |megabytes: u64| {
                     tell.step(&format!("{}: {megabytes} of {} MB", wheel.requirement(), wheel.megabytes));
-                })
+                };
+                wheel.fetch(folder, &told, &|| tell.is_stopped())
             });
             placed.map(Some).map_err(|error| self.or_set(error))
         };
@@ -277,6 +287,10 @@ mod tests {
         *PROVIDERS.iter().find(|provider| provider.word == name).unwrap()
     }
 
+    fn target(device: &str) -> Target {
+        Target { device: Some(device.to_owned()), ..Target::default() }
+    }
+
     fn pin(name: &str, system: &str) -> Result<&'static Pin, Missing> {
         super::pin(provider(name), system, None)
     }
@@ -326,7 +340,7 @@ mod tests {
             ..Machine::default()
         };
         let obstacle = |capability: &str, driver: &str| {
-            OnnxRuntime::of("cuda", &machine(capability, driver), Some("cuda:0")).obstacle()
+            OnnxRuntime::of("cuda", &machine(capability, driver), &target("cuda:0")).obstacle()
         };
         for (capability, driver) in [("7.5", "535.1"), ("9.0", "570.1"), ("12.0", "580.1"), ("8.6", "580.1")]
         {
@@ -336,15 +350,15 @@ mod tests {
         for (capability, driver) in [("6.1", "580.1"), ("8.6", "470.1")] {
             assert!(obstacle(capability, driver).is_some(), "{capability} {driver}");
         }
-        assert!(OnnxRuntime::of("cuda", &Machine::default(), Some("cpu")).obstacle().is_some());
-        assert!(OnnxRuntime::of("cpu", &Machine::default(), Some("cpu")).obstacle().is_none());
+        assert!(OnnxRuntime::of("cuda", &Machine::default(), &target("cpu")).obstacle().is_some());
+        assert!(OnnxRuntime::of("cpu", &Machine::default(), &target("cpu")).obstacle().is_none());
     }
 
     #[test]
     fn a_machine_without_a_library_is_told_what_to_set() {
         let missing = pin("cpu", "plan9-mips").err().unwrap();
         assert!(missing.to_string().contains("plan9-mips") && missing.remedy.contains("ORT_DYLIB_PATH"));
-        let library = OnnxRuntime::of("openvino", &Machine::default(), None);
+        let library = OnnxRuntime::of("openvino", &Machine::default(), &target("cpu"));
         assert_eq!(library.name(), "onnxruntime-openvino");
         assert_eq!(library.takes(), "at most 84 MB to download by pip (onnxruntime-openvino==1.24.1)");
     }
@@ -411,7 +425,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             for wheel in pin.wheels() {
                 let into = folder.path().join(&wheel.package);
-                wheel.fetch(&into, &|_| ()).unwrap();
+                wheel.fetch(&into, &|_| (), &|| false).unwrap();
                 for member in wheel.members.iter().chain(&wheel.beside) {
                     assert!(into.join(member).is_file(), "{member}");
                 }

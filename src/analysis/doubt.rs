@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::StageAnalysis;
 use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
-use crate::runner::Recording;
+use crate::runner::{Recording, Status};
 use crate::suite::{Figure, Suite};
 use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
 use crate::units::Bytes;
@@ -170,11 +170,16 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     if stage.candidates.iter().any(|ranked| ranked.summary.simulated) {
         doubts.push(Doubt::Simulated);
     }
+    let judged = stage.candidates.iter().any(|ranked| ranked.summary.value(Figure::Quality).is_some());
     let instead = stage.reference.as_ref().and_then(|origin| origin.instead.clone());
-    if let Some((reference, why)) = stage.reference_label().zip(instead) {
+    if let Some((reference, why)) = stage.reference_label().zip(instead).filter(|_| judged) {
         doubts.push(Doubt::OtherReference { reference, why });
     }
-    if stage.not_reached > 0 {
+    // More of them don't help where nobody runs.
+    let nobody = stage.candidates.iter().all(|ranked| {
+        ranked.summary.failure.as_ref().is_some_and(|failure| failure.status == Status::NotAvailable)
+    });
+    if stage.not_reached > 0 && !nobody {
         doubts.push(Doubt::NotReached { candidates: stage.not_reached });
     }
     if let Some(baseline) = stage.baseline()

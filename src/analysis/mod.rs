@@ -55,6 +55,8 @@ pub enum Provenance {
     Simulated,
     /// Some backends are real and some are scripted.
     Mixed,
+    /// Nothing ran, so there are no figures.
+    Nothing,
 }
 
 impl Provenance {
@@ -64,6 +66,7 @@ impl Provenance {
             Provenance::Predicted => "predicted",
             Provenance::Simulated => "simulated",
             Provenance::Mixed => "partly simulated",
+            Provenance::Nothing => "nothing measured",
         }
     }
 }
@@ -195,7 +198,8 @@ fn provenance(recordings: &[Recording]) -> Provenance {
     match (has(target::Provenance::Simulated), has(target::Provenance::Measured)) {
         (true, true) => Provenance::Mixed,
         (true, false) => Provenance::Simulated,
-        _ => Provenance::Measured,
+        (false, true) => Provenance::Measured,
+        (false, false) => Provenance::Nothing,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use super::present;
 use crate::provision::{self, Finding};
 
 #[derive(Args)]
@@ -18,11 +19,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         return Ok(super::exit::DONE);
     }
     let mut text = String::new();
-    for Finding { what, state, remedy } in &findings {
-        let mark = if remedy.is_some() { "✗" } else { "✓" };
-        text.push_str(&format!("{mark} {what:<21} {state}\n"));
+    for Finding { what, ok, state, remedy } in &findings {
+        let mark = if *ok { "✓" } else { "✗" };
+        text.push_str(&present::entry(&format!("{mark} {what}"), state));
         if let Some(remedy) = remedy {
-            text.push_str(&format!("  {:<21} {remedy}\n", "→"));
+            text.push_str(&present::entry("  →", remedy));
         }
     }
     super::print(&text)?;

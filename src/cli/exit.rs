@@ -47,7 +47,11 @@ pub fn code(error: &anyhow::Error) -> u8 {
         Some(TargetError::Unknown(_) | TargetError::Emulation { .. } | TargetError::Unpredictable { .. }) => {
             BAD_USAGE
         }
-        Some(TargetError::NoSuchDevice { .. } | TargetError::NotMeasurable { .. }) => TARGET_ABSENT,
+        Some(
+            TargetError::NoSuchDevice { .. }
+            | TargetError::NotMeasurable { .. }
+            | TargetError::NotShown { .. },
+        ) => TARGET_ABSENT,
         None if error.is::<NothingReal>() || error.is::<NoCard>() => TARGET_ABSENT,
         None => FAILED,
     }

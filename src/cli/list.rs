@@ -13,7 +13,7 @@ use crate::knob::{Applies, KnobSpec};
 use crate::model::arch;
 use crate::provision::{models, registry};
 use crate::suite::{Figure, SearchKind, SuiteSource, built_in_names};
-use crate::target::{Machine, cards};
+use crate::target::{Machine, Target, cards};
 use crate::task::Task;
 use crate::{pipeline, suite};
 
@@ -148,7 +148,7 @@ fn backends() -> Vec<(String, String)> {
 
 /// With what is on this machine; nothing is fetched to make a list.
 fn open(name: &str) -> Result<Box<dyn Backend>, BackendError> {
-    let here = |provider: &str| OnnxRuntime::of(provider, &Machine::default(), None).here();
+    let here = |provider: &str| OnnxRuntime::of(provider, &Machine::default(), &Target::processor()).here();
     let settings = if name == ort::NAME { onnxruntime::settings(here) } else { Value::Null };
     backend::open(name, settings)
 }

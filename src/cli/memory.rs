@@ -75,7 +75,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let candidates = candidates(&arguments)?;
     let machine = super::machine();
     let program = std::env::current_exe()?;
-    let places = places(&arguments, &machine, &program, &candidates)?;
+    let places = places(&arguments, &machine, &program, &interrupt, &candidates)?;
     let mut out = arguments.out.as_deref().map(Output::create).transpose()?;
     let plan = Plan { arguments: &arguments, machine, places, candidates, interrupt };
     let mut report = MemoryReport { batch_size: arguments.batch, rounds: arguments.rounds, rows: Vec::new() };
@@ -201,9 +201,10 @@ fn places(
     arguments: &Arguments,
     machine: &Machine,
     program: &Path,
+    interrupt: &Interrupt,
     candidates: &[(ChosenBackend, Candidate)],
 ) -> anyhow::Result<Vec<Place>> {
-    let narrator = Narrator::new(arguments.view.quiet);
+    let narrator = Narrator::new(arguments.view.quiet, interrupt);
     let setup = Setup { allowed: !arguments.no_setup, named: false, tell: &narrator };
     let absent = |wanted: &String, why: String| {
         let target = Err(Failure::new(Status::NotAvailable, why));
@@ -217,7 +218,7 @@ fn places(
         Err(error) => Err(error.into()),
         Ok(target) => {
             let all: Vec<&Candidate> = candidates.iter().map(|(_, candidate)| candidate).collect();
-            let engines = provision::engines(&all, machine, target.device.as_deref(), setup);
+            let engines = provision::engines(&all, machine, &target, setup);
             narrator.finish();
             let supplies = Supplies { program: program.to_owned(), engines, ..Supplies::default() };
             let device = target.device.clone().unwrap_or_else(|| target.name.clone());

@@ -79,7 +79,8 @@ pub fn show(outcome: &Outcome, view: &View, folder: &Path) -> anyhow::Result<()>
     }
     if !view.quiet {
         note(&format!("{}", shown_path(folder).display()));
-        note("  .env.optimized  best.json  trials.csv  report.html  plots/");
+        let plots = if folder.join("plots").is_dir() { "  plots/" } else { "" };
+        note(&format!("  .env.optimized  best.json  trials.csv  report.html{plots}"));
     }
     Ok(())
 }
@@ -88,6 +89,14 @@ pub fn show(outcome: &Outcome, view: &View, folder: &Path) -> anyhow::Result<()>
 fn shown_path(path: &Path) -> &Path {
     let here = std::env::current_dir().unwrap_or_default();
     path.strip_prefix(here).unwrap_or(path)
+}
+
+/// A name, and what there is to say of it beside it, within the width.
+pub fn entry(name: &str, text: &str) -> String {
+    /// The longest name of an add-on, with its mark.
+    const COLUMN: usize = 24;
+    let padding = COLUMN.saturating_sub(name.chars().count());
+    style().indented(&format!("{name}{}", " ".repeat(padding)), &" ".repeat(COLUMN), text)
 }
 
 /// As wide as the terminal, or as a page where there is none.

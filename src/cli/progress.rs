@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{note, present};
 use crate::addon::Tell;
-use crate::runner::Recording;
+use crate::runner::{Interrupt, Recording};
 use crate::tune::Progress;
 use crate::units::print_duration;
 
@@ -74,6 +74,7 @@ impl Progress for Bars {
 /// Shows how add-ons are provided: a line that changes in a terminal, and elsewhere one now and then.
 pub struct Narrator {
     quiet: bool,
+    interrupt: Interrupt,
     bar: ProgressBar,
     last: Cell<Option<Instant>>,
 }
@@ -84,11 +85,11 @@ const TICK: Duration = Duration::from_millis(200);
 const LOGGED_EVERY: Duration = Duration::from_secs(30);
 
 impl Narrator {
-    pub fn new(quiet: bool) -> Narrator {
+    pub fn new(quiet: bool, interrupt: &Interrupt) -> Narrator {
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
         let style = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        Narrator { quiet, bar, last: Cell::new(None) }
+        Narrator { quiet, interrupt: interrupt.clone(), bar, last: Cell::new(None) }
     }
 
     pub fn finish(&self) {
@@ -103,11 +104,18 @@ impl Tell for Narrator {
         }
     }
 
+    fn is_stopped(&self) -> bool {
+        self.interrupt.signal().is_some()
+    }
+
     fn step(&self, what: &str) {
         if self.quiet {
             return;
         }
         if std::io::stderr().is_terminal() {
+            if self.bar.is_finished() {
+                self.bar.reset();
+            }
             self.bar.set_message(what.to_owned());
             // It moves, so that nobody takes a package that compiles for minutes for the end.
             self.bar.enable_steady_tick(TICK);

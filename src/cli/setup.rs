@@ -4,8 +4,10 @@ use clap::Args;
 
 use super::exit::{self, BadUsage};
 use super::progress::Narrator;
+use super::{note, present};
 use crate::addon::cuda::CudaWorker;
 use crate::addon::{self, AddOn, Missing, Setup};
+use crate::runner::Interrupt;
 use crate::target::{Machine, Target};
 use crate::units::did_you_mean;
 
@@ -31,13 +33,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut addons = addon::all(&machine, &target);
     if let Some(capability) = &arguments.capability {
         let worker = CudaWorker::for_capability(&machine, capability);
-        let wrong = || BadUsage(format!("--capability {capability}: write one such as 8.6"));
+        let wrong =
+            || BadUsage(format!("--capability {capability}: write one from 7.5 to 12.1, such as 8.6"));
         let worker: Box<dyn AddOn> = Box::new(worker.ok_or_else(wrong)?);
         addons.retain(|addon| addon.name() != worker.name());
         addons.insert(0, worker);
     }
     if arguments.names.is_empty() {
-        super::print(&addons.iter().map(|addon| line(&**addon)).collect::<String>())?;
+        super::print(&addons.iter().map(|addon| lines(&**addon)).collect::<String>())?;
         return Ok(exit::DONE);
     }
     let wanted: Result<Vec<&dyn AddOn>, BadUsage> = arguments
@@ -51,9 +54,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 .ok_or_else(|| unknown(name, &machine, &target))
         })
         .collect();
-    let narrator = Narrator::new(arguments.quiet);
+    let interrupt = Interrupt::listen()?;
+    let narrator = Narrator::new(arguments.quiet, &interrupt);
+    let setup = Setup { allowed: true, named: true, tell: &narrator };
+    let mut lacking = Vec::new();
     for addon in wanted? {
-        let provided = addon::ensure(addon, Setup { allowed: true, named: true, tell: &narrator });
+        let provided = addon::ensure(addon, setup);
         narrator.finish();
         match provided {
             Ok(receipt) => {
@@ -64,10 +70,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                     receipt.path.display()
                 ))?;
             }
-            Err(Missing { why, remedy }) => anyhow::bail!("{}: {why}\n→ {remedy}", addon.name()),
+            Err(missing) => {
+                note(present::entry(addon.name(), &missing.why).trim_end());
+                note(present::entry("  →", &missing.remedy).trim_end());
+                lacking.push(addon.name());
+            }
         }
     }
-    Ok(exit::DONE)
+    if lacking.is_empty() {
+        return Ok(exit::DONE);
+    }
+    anyhow::bail!("not provided: {}", lacking.join(", "))
 }
 
 fn unknown(name: &str, machine: &Machine, target: &Target) -> BadUsage {
@@ -77,13 +90,21 @@ fn unknown(name: &str, machine: &Machine, target: &Target) -> BadUsage {
 }
 
 /// An add-on, and whether it's here.
-fn line(addon: &dyn AddOn) -> String {
-    let state = match (addon.obstacle(), addon.here()) {
-        (Some(missing), _) => format!("✗ {}\n  {:<21} {}", missing.why, "→", missing.remedy),
-        (None, Ok(receipt)) => format!("✓ {}, {}", receipt.version, receipt.origin),
-        (None, Err(missing)) => {
-            format!("✗ {}; takes {}\n  {:<21} {}", missing.why, addon.takes(), "→", missing.remedy)
-        }
+fn lines(addon: &dyn AddOn) -> String {
+    let heading = present::entry(addon.name(), addon.title());
+    let missing = |missing: Missing| {
+        present::entry("", &format!("✗ {}", missing.why)) + &present::entry("  →", &missing.remedy)
     };
-    format!("  {:<21} {}\n  {:<21} {state}\n", addon.name(), addon.title(), "")
+    heading
+        + &match (addon.obstacle(), addon.here()) {
+            (Some(obstacle), _) => missing(obstacle),
+            (None, Ok(receipt)) => present::entry("", &format!("✓ {}, {}", receipt.version, receipt.origin)),
+            (None, Err(absent)) => match addon.lacks() {
+                Some(lacking) => missing(lacking),
+                None => {
+                    let why = format!("{}; takes {}", absent.why, addon.takes());
+                    missing(Missing { why, ..absent })
+                }
+            },
+        }
 }

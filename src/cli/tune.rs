@@ -14,7 +14,7 @@ use crate::backend::fake;
 use crate::emit::env;
 use crate::predict::Forecast;
 use crate::provision;
-use crate::runner::{Interrupt, References, Runner};
+use crate::runner::{Interrupt, Recording, References, Runner};
 use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
 use crate::target::{Card, Machine, Provenance, Target, TargetError};
@@ -144,7 +144,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
             torn.line
         ));
     }
-    let nothing_left = ready.before.as_ref().is_some_and(Run::finished) && arguments.changes.budget.is_none();
+    // What wasn't available is tried again: the remedy may have been followed.
+    let nothing_left =
+        ready.before.as_ref().is_some_and(|run| !has_more(run)) && arguments.changes.budget.is_none();
     let ending = match ready.target.provenance {
         _ if nothing_left => Ok(Ending::Finished),
         Provenance::Predicted => predict(&arguments, &mut ready, interrupt),
@@ -187,6 +189,12 @@ struct Ready {
     before: Option<Run>,
 }
 
+/// Whether there is anything left to try of a run: it was broken off, or something wasn't available then.
+fn has_more(run: &Run) -> bool {
+    let lacked = || run.recordings.iter().any(Recording::was_not_available);
+    !run.finished() || (run.header.target.device.is_some() && lacked())
+}
+
 fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
     let machine = super::machine();
     let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or_else(|| {
@@ -198,8 +206,12 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
     let mut suite = suite::parse(&source, &overrides, &env::names())?;
     let documents = suite.documents(&source.folder)?;
     let mut target = target(arguments, &suite, &machine)?;
-    if arguments.gpu == "auto" && target.device.is_some() && !arguments.view.quiet {
-        let choice = format!("target: {}", target.choice(&machine));
+    if target.device.is_some() && !arguments.view.quiet {
+        let choice = match arguments.gpu.as_str() {
+            "auto" => target.choice(&machine),
+            _ => format!("{}, {}", target.device.as_deref().unwrap_or_default(), target.description),
+        };
+        let choice = format!("target: {choice}");
         note(present::style().paragraph(&choice).trim_end());
     }
     if suite.lacks_price() {
@@ -249,7 +261,7 @@ fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
         suite.budget = suite::parse(&header.source, &overrides, &env::names())?.budget;
     }
     let documents = run.documents()?;
-    if !run.finished() || changed.is_some() {
+    if has_more(&run) || changed.is_some() {
         folder.append(Entry::Resumed { revision: env!("AUTOTUNE_REVISION").to_owned(), budget: changed })?;
     }
     let (target, source_folder) = (header.target.clone(), header.source.folder.clone());
@@ -258,15 +270,24 @@ fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
 
 fn tune(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> anyhow::Result<Ending> {
     let (recordings, references) = match &ready.before {
-        Some(run) => (run.recordings.clone(), ready.folder.references(run)),
+        Some(run) => {
+            let mut recordings = run.recordings.clone();
+            recordings.retain(|recording| !recording.was_not_available());
+            (recordings, ready.folder.references(run))
+        }
         None => (Vec::new(), References::new()),
     };
     let corpus = ready.folder.corpus();
-    let narrator = Narrator::new(arguments.view.quiet);
+    let narrator = Narrator::new(arguments.view.quiet, &interrupt);
     let setup = Setup { allowed: !arguments.no_setup, named: false, tell: &narrator };
     let device = ready.target.device.as_deref();
-    let mut supplies = provision::supplies(&ready.suite, &ready.machine, device, setup);
+    let mut supplies = provision::supplies(&ready.suite, &ready.machine, &ready.target, setup);
     narrator.finish();
+    if let Some(signal) = interrupt.signal() {
+        // While something was provided: nothing was tried, and nothing is to blame.
+        ready.folder.append(Entry::Interrupted { signal })?;
+        return Ok(Ending::Interrupted { signal });
+    }
     supplies.program = std::env::current_exe()?;
     let mut runner = Runner::new(
         &ready.suite,
@@ -333,7 +354,10 @@ fn predict(arguments: &Arguments, ready: &mut Ready, interrupt: Interrupt) -> an
 /// The target of a new run. A suite that measures nothing real needs no GPU, and gets no name of a real one but as a label.
 fn target(arguments: &Arguments, suite: &Suite, machine: &Machine) -> anyhow::Result<Target> {
     if arguments.predicted {
-        return Ok(Target::resolve(&arguments.gpu, machine)?.to_predict()?);
+        // A card that is hidden can be predicted like any other.
+        let gpus = machine.gpus.iter().filter(|gpu| !gpu.name.contains(" MIG ")).cloned().collect();
+        let machine = Machine { hidden: Vec::new(), gpus, ..machine.clone() };
+        return Ok(Target::resolve(&arguments.gpu, &machine)?.to_predict()?);
     }
     let target = any_target(arguments, suite, machine)?;
     Ok(match &arguments.emulate_vram {

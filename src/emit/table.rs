@@ -23,9 +23,24 @@ pub struct Style {
 impl Style {
     /// A paragraph that fits, its later lines indented.
     pub fn paragraph(self, text: &str) -> String {
-        let options =
-            textwrap::Options::new(usize::from(self.width)).subsequent_indent("  ").break_words(false);
-        textwrap::fill(text, options) + "\n"
+        self.indented("", "  ", text)
+    }
+
+    /// A paragraph that fits, behind an indent of its own in its first line. Commands in backquotes stay in one piece, and no
+    /// word is broken at a hyphen: people copy them.
+    pub fn indented(self, first: &str, later: &str, text: &str) -> String {
+        const KEPT: &str = "\u{a0}";
+        let parts = text.split('`').enumerate();
+        let whole: Vec<String> = parts
+            .map(|(place, part)| if place % 2 == 1 { part.replace(' ', KEPT) } else { part.to_owned() })
+            .collect();
+        let options = textwrap::Options::new(usize::from(self.width))
+            .initial_indent(first)
+            .subsequent_indent(later)
+            .word_separator(textwrap::WordSeparator::AsciiSpace)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation)
+            .break_words(false);
+        textwrap::fill(&whole.join("`"), options).replace(KEPT, " ") + "\n"
     }
 
     pub fn bold(self, text: &str) -> String {
@@ -237,8 +252,9 @@ fn excluded_lines(stage: &StageAnalysis) -> Vec<String> {
             reasons.entry((status, &candidate.backend)).or_insert_with(|| (0, example())).0 += 1;
         }
     }
-    let reasons =
-        reasons.iter().map(|((status, _), (count, example))| format!("{count} {status}, as {example}"));
+    let reasons = reasons
+        .iter()
+        .map(|((status, _), (count, example))| format!("{count} {status}, for example {example}"));
     let left_out =
         stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because));
     reasons.chain(left_out).collect()

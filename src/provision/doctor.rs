@@ -20,6 +20,8 @@ use crate::units::Bytes;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     pub what: &'static str,
+    /// Whether nothing is missing.
+    pub ok: bool,
     pub state: String,
     /// What to do, if something is missing.
     pub remedy: Option<String>,
@@ -93,7 +95,7 @@ fn addons(machine: &Machine) -> Vec<Finding> {
                 let place = format!("{} ({})", receipt.path.display(), receipt.origin);
                 match version(
                     "ort",
-                    onnxruntime::settings(|name| OnnxRuntime::of(name, machine, None).here()),
+                    onnxruntime::settings(|name| OnnxRuntime::of(name, machine, &target).here()),
                 ) {
                     Ok(version) => found(what, format!("{version}, {place}")),
                     Err(why) => missing(what, format!("{place} can't be loaded"), why),
@@ -102,11 +104,11 @@ fn addons(machine: &Machine) -> Vec<Finding> {
             Ok(receipt) => {
                 found(what, format!("{}, {} ({})", receipt.version, receipt.path.display(), receipt.origin))
             }
-            Err(_) if !on_nvidia && addon::is_for_nvidia(what) => {
+            Err(_) if !on_nvidia && !machine.driver_hangs && addon::is_for_nvidia(what) => {
                 found(what, "not needed here (no NVIDIA GPU)".to_owned())
             }
             Err(why) => {
-                let why = addon.obstacle().unwrap_or(why);
+                let why = addon.obstacle().or_else(|| addon.lacks()).unwrap_or(why);
                 missing(what, format!("{}: {}", addon.title(), why.why), why.remedy)
             }
         }
@@ -120,12 +122,24 @@ fn gpus(machine: &Machine) -> Vec<Finding> {
         machine.gpus.iter().enumerate().map(|(index, gpu)| found("GPU", gpu.details(index))).collect();
     if !machine.hidden.is_empty() {
         let state = format!("{} in the machine, hidden from programs", machine.hidden.join(", "));
-        findings.push(missing("GPU", state, "unset CUDA_VISIBLE_DEVICES, or name them in it"));
+        let divided = machine.hidden.iter().any(|name| name.contains(" MIG "));
+        let remedy = match divided {
+            true => {
+                "CUDA shows a program one instance of MIG: name the UUID of another in CUDA_VISIBLE_DEVICES"
+            }
+            false => "unset CUDA_VISIBLE_DEVICES, or name them in it",
+        };
+        findings.push(missing("GPU", state, remedy));
+    }
+    if let Some(missing) = machine.no_cuda.as_ref().filter(|_| machine.gpus.is_empty()) {
+        findings.push(self::missing("GPU", missing.why.clone(), missing.remedy.clone()));
     }
     let nothing = findings.is_empty();
     findings.extend(match &machine.no_nvml {
         None if nothing => Some(found("GPU", "NVIDIA's driver is here, and it sees none".to_owned())),
         None => None,
+        // It's on the list already.
+        Some(_) if machine.driver_hangs => None,
         Some(why) if nothing => Some(missing(
             "GPU",
             format!("none found: {why}"),
@@ -201,16 +215,21 @@ fn cached() -> Vec<Finding> {
 }
 
 fn found(what: &'static str, state: String) -> Finding {
-    Finding { what, state, remedy: None }
+    Finding { what, ok: true, state, remedy: None }
 }
 
 fn missing(what: &'static str, state: String, remedy: impl Into<String>) -> Finding {
-    Finding { what, state, remedy: Some(remedy.into()) }
+    Finding { what, ok: false, state, remedy: Some(remedy.into()) }
 }
 
 /// Whether a folder could be made here and written. Leaves nothing behind that wasn't there.
 fn try_to_write(folder: &Path) -> std::io::Result<()> {
-    let existing = folder.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("."));
+    // Of a path that is relative the last of them is empty, and means here.
+    let here = |folder: &&Path| !folder.as_os_str().is_empty() && folder.exists();
+    let existing = folder.ancestors().find(here).unwrap_or(Path::new("."));
+    if !existing.is_dir() {
+        return Err(std::io::ErrorKind::NotADirectory.into());
+    }
     let probe = existing.join(format!(".autotune-doctor-{}", std::process::id()));
     std::fs::write(&probe, b"")?;
     std::fs::remove_file(&probe)

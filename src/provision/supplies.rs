@@ -12,47 +12,56 @@ use crate::addon::{self, AddOn, Setup};
 use crate::backend::{Device, candle, ort};
 use crate::knob::Candidate;
 use crate::runner::{Engine, Failure, Supplies, Worker};
-use crate::suite::{Stage, Suite};
-use crate::target::Machine;
+use crate::suite::{ChosenBackend, Stage, Suite};
+use crate::target::{Machine, Target};
 
 /// Finds or provides the engines and the models of a suite. What can't be had becomes the reason of each trial that needs it.
-/// Engines are those for `device`: what doesn't run there is refused by the worker, and not provided.
-pub fn supplies(suite: &Suite, machine: &Machine, device: Option<&str>, setup: Setup) -> Supplies {
+/// Engines are those for the target: what doesn't run there is refused by the worker, and not provided.
+pub fn supplies(suite: &Suite, machine: &Machine, target: &Target, setup: Setup) -> Supplies {
     let references: Vec<Candidate> = suite.stages.iter().flat_map(|stage| suite.references(stage)).collect();
     let all: Vec<&Candidate> =
         suite.stages.iter().flat_map(|stage| &stage.candidates).chain(&references).collect();
-    let mut engines = engines(&all, machine, device, setup);
-    if device.is_some_and(|device| device.starts_with("cuda")) {
+    let mut engines = engines(&all, machine, target, setup);
+    let on_card = target.device.as_deref().is_some_and(|device| device.starts_with("cuda"));
+    if on_card && !can_run(suite, &engines) {
+        // Without an engine a model is of no use, and nor are right answers.
+        return Supplies { engines, ..Supplies::default() };
+    }
+    if on_card {
         // Right answers may come from the processor. candle is here for that; what isn't is provided only if nobody else has
         // them.
         let is_here = |candidate: &Candidate| candidate.backend == candle::NAME;
-        let lacking = !engines.values().any(Engine::is_here) && !references.iter().any(is_here);
+        let lacking = !references.iter().any(is_here);
         let references: Vec<&Candidate> = references.iter().collect();
         let setup = Setup { allowed: setup.allowed && lacking, ..setup };
-        engines.extend(self::engines(&references, machine, Some(CPU), setup));
+        engines.extend(self::engines(&references, machine, &Target::processor(), setup));
     }
     let folders = folders(suite, &|what| setup.tell.say(what));
     Supplies { folders, engines, ..Supplies::default() }
 }
 
-/// As workers call the processor.
-const CPU: &str = "cpu";
+/// Whether there is anybody who may run: an engine that is here, or a program of the suite's own.
+fn can_run(suite: &Suite, engines: &HashMap<(String, String), Engine>) -> bool {
+    let is_own = |backend: &ChosenBackend| !backend.reads_models();
+    engines.values().any(Engine::is_here) || suite.backends.iter().any(is_own)
+}
 
 /// What the built-in backends of candidates need on a device, by their names and that device.
 pub fn engines(
     candidates: &[&Candidate],
     machine: &Machine,
-    device: Option<&str>,
+    target: &Target,
     setup: Setup,
 ) -> HashMap<(String, String), Engine> {
     let mut engines = HashMap::new();
+    let device = target.device.as_deref();
     let name = device.unwrap_or_default();
     let of = |kind: &str| candidates.iter().filter(|candidate| candidate.backend == kind).copied().collect();
     let parsed = name.parse().unwrap_or_default();
     // candle's first: the toolkit that builds its worker has what ONNX Runtime needs.
     let of_candle: Vec<&Candidate> = of(candle::NAME);
     if let (false, Device::Cuda(_)) = (of_candle.is_empty(), parsed) {
-        let worker = addon::ensure(&CudaWorker::of(machine, device), setup);
+        let worker = addon::ensure(&CudaWorker::of(machine, target), setup);
         let program = worker.map(|receipt| Worker { path: receipt.path, receipt: receipt.version });
         let engine = Engine { program: Some(program.map_err(Failure::from)), ..Engine::default() };
         engines.insert((candle::NAME.to_owned(), name.to_owned()), engine);
@@ -63,7 +72,7 @@ pub fn engines(
             of_ort.iter().filter_map(|candidate| ort::library_for(candidate, parsed)).collect();
         let lacks = RefCell::new(None);
         let settings = onnxruntime::settings(|provider| {
-            let library = OnnxRuntime::of(provider, machine, device);
+            let library = OnnxRuntime::of(provider, machine, target);
             // One that no candidate asks for isn't provided.
             if !providers.contains(provider) {
                 return library.here();

@@ -91,9 +91,11 @@ impl Failure {
     pub fn of_death(exit: ExitStatus, stderr: &str, oom_killed: bool) -> Self {
         // The kernel's count is the whole machine's: it says something of this death only if it was by SIGKILL.
         let oom_killed = oom_killed && was_killed(exit);
-        if let Some(library) = not_loaded(stderr) {
+        // The status by which the system's loader ends a program.
+        if let Some(library) = not_loaded(stderr).filter(|_| exit.code() == Some(127)) {
             let remedy = "`autotune doctor` shows which libraries are found where".to_owned();
-            return Failure { remedy, ..Failure::new(Status::NotAvailable, library) };
+            let failure = Failure::new(Status::NotAvailable, library);
+            return Failure { remedy, stderr: stderr.to_owned(), ..failure };
         }
         let status = if oom_killed || speaks_of_memory(stderr) {
             Status::OutOfMemory
@@ -180,6 +182,7 @@ mod tests {
         let failure = Failure::of_death(ExitStatus::from_raw(127 << 8), loader, false);
         assert_eq!((failure.status, failure.reason.as_str()), (Status::NotAvailable, loader));
         assert!(failure.remedy.contains("doctor"));
+        assert_eq!(status(9, loader, true), Status::OutOfMemory);
     }
 
     #[test]

@@ -282,6 +282,7 @@ impl WorkerProcess {
         if !ends_within(&self.child, REAPING) {
             // Stuck in the kernel, most likely in a driver. Nothing more can be done about it, so it's left behind.
             self.stuck = true;
+            log::error!("{}", self.stuck_in_words());
             return;
         }
         self.exit = self.child.wait().ok();
@@ -295,13 +296,14 @@ impl WorkerProcess {
         }
     }
 
+    fn stuck_in_words(&self) -> String {
+        let pid = self.child.id();
+        format!("process {pid} was killed and doesn't end, so it's stuck in a driver and keeps its memory")
+    }
+
     fn with_stderr(&self, failure: Failure) -> Failure {
         let reason = match self.stuck {
-            true => format!(
-                "{}; process {} was killed and doesn't end, so it's stuck in a driver and keeps its memory",
-                failure.reason,
-                self.child.id()
-            ),
+            true => format!("{}; {}", failure.reason, self.stuck_in_words()),
             false => failure.reason,
         };
         Failure { stderr: self.stderr(), reason, ..failure }

@@ -89,6 +89,11 @@ impl Recording {
         }
     }
 
+    /// Whether it has failed for want of an engine or a model, which may be here another time.
+    pub fn was_not_available(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.status == Status::NotAvailable)
+    }
+
     /// The passes that figures come from, measured or predicted.
     pub fn passes(&self) -> &[Pass] {
         let predicted = || self.predicted.as_ref()?.pass.as_ref().map(std::slice::from_ref);
@@ -236,7 +241,7 @@ impl<'a> Runner<'a> {
             interrupt,
             watch: Watch::off(),
             worker: None,
-            processor: Target { device: Some("cpu".to_owned()), ..Target::default() },
+            processor: Target::processor(),
             unjudged: HashMap::new(),
             failed_loads: HashMap::new(),
             good_loads: HashSet::new(),
@@ -304,6 +309,11 @@ impl<'a> Runner<'a> {
         let answers = match answers {
             Ok(answers) => answers,
             Err(Trouble::Failure(failure)) => return Ok(Err(self.lose_worker(failure))),
+            // It has answered nothing yet, and no trial is to blame.
+            Err(Trouble::Stopped(Stopped::LoadBroke(failure))) => {
+                self.good_loads.remove(&self.key(stage, candidate, place));
+                return Ok(Err(failure));
+            }
             Err(Trouble::Stopped(stopped)) => return Err(stopped),
         };
         // Compared with itself it must agree, or else nothing can be compared with it.
@@ -314,6 +324,15 @@ impl<'a> Runner<'a> {
     /// From here on nobody's answers can be judged in a stage, for this reason.
     pub fn judges_nobody(&mut self, stage: &str, why: Failure) {
         self.unjudged.insert(stage.to_owned(), why);
+    }
+
+    /// Whether a configuration's engine is here for the target, as far as that is known without starting it.
+    pub fn has_engine(&self, candidate: &Candidate) -> bool {
+        let engine = self
+            .suite
+            .backend(&candidate.backend)
+            .and_then(|backend| self.supplies.engine(&backend.kind, self.target.device.as_deref()));
+        engine.is_none_or(|engine| engine.is_here())
     }
 
     /// As workers call a place.
@@ -476,7 +495,10 @@ impl<'a> Runner<'a> {
             }
             match started {
                 Ok(ready) => self.worker = Some(ready),
-                Err(Trouble::Failure(failure)) if self.good_loads.contains(&key) => {
+                // What isn't available is tried again by a resume, and has its remedy.
+                Err(Trouble::Failure(failure))
+                    if self.good_loads.contains(&key) && failure.status != Status::NotAvailable =>
+                {
                     return Err(Trouble::Stopped(Stopped::LoadBroke(failure)));
                 }
                 Err(Trouble::Failure(failure)) => {

@@ -164,7 +164,7 @@ impl Run {
         let mut budget = None;
         for stamped in &entries {
             match &stamped.entry {
-                Entry::Trial(recording) => recordings.push((**recording).clone()),
+                Entry::Trial(recording) => add(&mut recordings, recording),
                 Entry::Reference { stage, digest, origin, .. } => {
                     references.insert(stage.clone(), digest.clone());
                     origins.extend(origin.clone().map(|origin| (stage.clone(), origin)));
@@ -208,9 +208,17 @@ impl Run {
         for stage in &suite.stages {
             known.extend(stage.candidates.iter().map(|candidate| (stage.name.as_str(), candidate.id())));
         }
-        let mut seen = HashSet::new();
+        let (mut seen, mut lacking) = (HashSet::new(), HashSet::new());
         for stamped in &self.entries {
             let Entry::Trial(recording) = &stamped.entry else { continue };
+            // What wasn't available may be tried again by a later process.
+            let key = (&recording.stage, &recording.id, recording.round);
+            let again = lacking.contains(&key);
+            if recording.was_not_available() {
+                lacking.insert(key);
+            } else {
+                lacking.remove(&key);
+            }
             let predicted = recording.predicted.as_ref().and_then(|predicted| predicted.pass.as_ref());
             let implausible = recording.measured.as_ref().and_then(Measured::implausible);
             let implausible = implausible.or_else(|| predicted.and_then(self::implausible));
@@ -220,7 +228,7 @@ impl Run {
                 "a trial whose id is not its candidate's".to_owned()
             } else if recording.round >= suite.rounds {
                 format!("a trial of round {}, where there are {}", recording.round, suite.rounds)
-            } else if !seen.insert((&recording.stage, &recording.id, recording.round)) {
+            } else if !seen.insert((&recording.stage, &recording.id, recording.round)) && !again {
                 "a trial that was recorded before".to_owned()
             } else if let Some(why) = implausible {
                 why
@@ -248,6 +256,18 @@ impl Run {
 pub fn corpus_lines(documents: &[Document]) -> String {
     let line = |document: &Document| serde_json::to_string(document).unwrap_or_default() + "\n";
     documents.iter().map(line).collect()
+}
+
+/// Takes a recording in, in place of one of the same trial whose engine or model wasn't available then.
+fn add(recordings: &mut Vec<Recording>, recording: &Recording) {
+    let same = |other: &&mut Recording| {
+        other.was_not_available()
+            && (&other.stage, &other.id, other.round) == (&recording.stage, &recording.id, recording.round)
+    };
+    match recordings.iter_mut().find(same) {
+        Some(before) => *before = recording.clone(),
+        None => recordings.push(recording.clone()),
+    }
 }
 
 fn reference_path(folder: &Path, stage: &str) -> PathBuf {

@@ -52,11 +52,11 @@ impl Driver {
         Driver { version: version.to_owned(), cuda: told.or(of_version) }
     }
 
-    /// For people: `driver 535.129.03, which can CUDA 12.2`.
+    /// For people: `driver 535.129.03, which supports CUDA 12.2`.
     pub fn line(&self) -> String {
         let version = if self.version.is_empty() { "of unknown version" } else { &self.version };
         match self.cuda {
-            Some(cuda) => format!("driver {version}, which can CUDA {cuda}"),
+            Some(cuda) => format!("driver {version}, which supports CUDA {cuda}"),
             None => format!("driver {version}"),
         }
     }
@@ -90,7 +90,7 @@ mod tests {
         }
         // CUDA's compatibility package: a newer library over an older driver.
         let over = Driver::new("535.129.03", Some(cuda(13, 0)));
-        assert!(over.can(13) && over.line().ends_with("535.129.03, which can CUDA 13.0"));
+        assert!(over.can(13) && over.line().ends_with("535.129.03, which supports CUDA 13.0"));
         assert!(Driver::new("", None).can(13) && Driver::new("N/A", None).cuda.is_none());
         assert_eq!(Driver::new("390.157", None).cuda, None);
     }

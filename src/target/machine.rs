@@ -117,10 +117,15 @@ impl Machine {
     }
 
     pub fn gpu_line(&self) -> String {
-        if self.gpus.is_empty() {
-            return "no GPU".to_owned();
+        if self.gpus.is_empty() && self.driver_hangs {
+            return "no GPU found: NVIDIA's driver doesn't answer".to_owned();
         }
-        self.gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(", ")
+        let shown = self.gpus.iter().map(|gpu| gpu.name.as_str()).collect::<Vec<_>>().join(", ");
+        let shown = if shown.is_empty() { "no GPU".to_owned() } else { shown };
+        match self.hidden.as_slice() {
+            [] => shown,
+            hidden => format!("{shown}; hidden from programs: {}", hidden.join(", ")),
+        }
     }
 }
 

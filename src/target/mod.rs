@@ -88,6 +88,12 @@ pub enum TargetError {
          without being here"
     )]
     NoSuchDevice { device: String, here: String },
+    /// It's in the machine, and programs can't have it as it is.
+    #[error(
+        "--gpu {wanted}: {name} is in this machine, and CUDA doesn't show it to programs as that card ({here}); see \
+         CUDA_VISIBLE_DEVICES, or name what is shown, such as cuda:0"
+    )]
+    NotShown { wanted: String, name: String, here: String },
     #[error("--emulate-vram {wanted}: {why}")]
     Emulation { wanted: String, why: String },
 }
@@ -99,8 +105,14 @@ impl Target {
         let here = |index: usize| machine.gpus.get(index).map(|gpu| Target::of_gpu(gpu, index));
         if wanted == "auto" {
             // No engine of ours runs on Apple's GPUs, and on their processors all of them do.
-            let first = machine.gpus.iter().position(|gpu| !gpu.is_apple());
-            return Ok(first.and_then(here).unwrap_or_else(|| Target::of_processor(machine)));
+            let mut usable = machine.gpus.iter().enumerate().filter(|(_, gpu)| !gpu.is_apple());
+            let first = usable.clone().next();
+            // One that no engine can use is taken only where there's no other.
+            let fit = usable.find(|(index, gpu)| machine.obstacle(&gpu.device(*index)).is_none());
+            return Ok(fit
+                .or(first)
+                .and_then(|(index, _)| here(index))
+                .unwrap_or_else(|| Target::of_processor(machine)));
         }
         if wanted == "cpu" {
             return Ok(Target::of_processor(machine));
@@ -111,13 +123,33 @@ impl Target {
             let place = machine.gpus.iter().enumerate().position(|(index, gpu)| gpu.device(index) == wanted);
             return place.and_then(here).ok_or_else(absent);
         }
+        if wanted.starts_with("GPU-") || wanted.starts_with("MIG-") {
+            let is_it = |gpu: &Gpu| gpu.uuid.as_ref().is_some_and(|uuid| uuid.starts_with(wanted));
+            let absent = || TargetError::NoSuchDevice { device: wanted.to_owned(), here: machine.gpu_line() };
+            return machine.gpus.iter().position(is_it).and_then(here).ok_or_else(absent);
+        }
         let meant = card::meant_by(wanted);
         let plain = card::plain(wanted);
         let named = |gpu: &Gpu| match gpu.card() {
             Some(card) => meant.contains(&card),
             None => !plain.is_empty() && card::plain(&gpu.name) == plain,
         };
-        match (machine.gpus.iter().position(named).and_then(here), meant.first()) {
+        let found = machine.gpus.iter().position(named).and_then(here);
+        // What is in the machine isn't predicted because programs don't see it, or see a part of it.
+        let is_meant = |name: &&String| {
+            let whole = name.split(" MIG ").next().unwrap_or_default();
+            card::of_driver(whole, None).is_some_and(|card| meant.contains(&card))
+        };
+        let names = machine.gpus.iter().map(|gpu| gpu.name.clone());
+        let parts: Vec<String> = names.filter(|name| name.contains(" MIG ")).collect();
+        if let Some(name) = machine.hidden.iter().chain(&parts).find(is_meant).filter(|_| found.is_none()) {
+            return Err(TargetError::NotShown {
+                wanted: wanted.to_owned(),
+                name: name.clone(),
+                here: machine.gpu_line(),
+            });
+        }
+        match (found, meant.first()) {
             (Some(target), _) => Ok(target),
             (None, Some(card)) => Ok(Target::of_absent_card(card)),
             (None, None) => Err(TargetError::Unknown(unknown(wanted))),
@@ -128,19 +160,40 @@ impl Target {
     pub fn choice(&self, machine: &Machine) -> String {
         let device = self.device.as_deref().unwrap_or_default();
         let others = machine.gpus.len().saturating_sub(1);
+        let setting = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
         let why = match device {
+            "cpu" if !machine.hidden.is_empty() && setting.is_empty() => {
+                format!(
+                    "CUDA shows programs no GPU of this machine, which has: {}",
+                    machine.hidden.join(", ")
+                )
+            }
             "cpu" if !machine.hidden.is_empty() => format!(
-                "{} is in the machine, and hidden from programs: see CUDA_VISIBLE_DEVICES",
+                "CUDA_VISIBLE_DEVICES={setting} shows programs no GPU of this machine, which has: {}",
                 machine.hidden.join(", ")
             ),
+            "cpu" if machine.no_cuda.is_some() => {
+                machine.no_cuda.as_ref().map(|missing| missing.to_string()).unwrap_or_default()
+            }
             "cpu" if machine.driver_hangs => {
                 "NVIDIA's driver doesn't answer, so no GPU could be found; restart the machine".to_owned()
             }
             "cpu" => "no NVIDIA GPU was found; `autotune doctor` shows where it looked".to_owned(),
+            _ if others > 0 && device != "cuda:0" => {
+                format!("the first of {} GPUs that an engine can use", others + 1)
+            }
             _ if others > 0 => format!("the first of {} GPUs; --gpu cuda:1 names another", others + 1),
+            _ if !machine.hidden.is_empty() => {
+                format!("the GPU that programs are shown; hidden: {}", machine.hidden.join(", "))
+            }
             _ => "the GPU of this machine; --gpu cpu names the processor".to_owned(),
         };
         format!("{device}, {} ({why})", self.description)
+    }
+
+    /// The processor, for those who only run there and measure nothing.
+    pub fn processor() -> Target {
+        Target { name: "cpu".to_owned(), device: Some("cpu".to_owned()), ..Target::default() }
     }
 
     fn of_processor(machine: &Machine) -> Target {

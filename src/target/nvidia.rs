@@ -14,7 +14,7 @@ use super::driver::{CudaVersion, Driver};
 use super::gpu::{FoundBy, Gpu};
 use super::probe::Told;
 use crate::backend::Missing;
-use crate::backend::gpu::devices::CudaDevice;
+use crate::backend::gpu::devices::{CudaDevice, NoCuda};
 use crate::backend::gpu::places;
 use crate::units::Bytes;
 
@@ -38,8 +38,18 @@ pub fn listed() -> Listed {
         Err(error) => Listed {
             gpus: without_nvml(Path::new("/"), ask_smi().as_deref()),
             cuda: None,
-            no_nvml: Some(error.to_string()),
+            no_nvml: Some(said(&error)),
         },
+    }
+}
+
+/// Why NVML can't be asked. What the loader says of a library that isn't here is no news.
+fn said(error: &NvmlError) -> String {
+    match error {
+        NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound => {
+            "NVIDIA's library libnvidia-ml.so.1 isn't on this machine, or can't be loaded".to_owned()
+        }
+        other => other.to_string(),
     }
 }
 
@@ -68,17 +78,21 @@ pub fn found(told: Told, setting: Option<&str>) -> Found {
             (Listed { gpus, cuda: None, no_nvml }, Some(why))
         }
     };
-    let hung = hangs.is_some();
+    let hung = hangs.is_some() || told.shown.is_err();
     let shown = match (hangs, told.shown) {
-        (None, Ok(shown)) => shown.map_err(broken),
-        (Some(why), _) | (None, Err(why)) => Err(hanging(&why)),
+        (None, Ok(shown)) => shown.map_err(|no| match no {
+            // Where nobody lists a card either there is just no driver, which nothing lacks.
+            NoCuda::NoLibrary(_) if listed.gpus.is_empty() => None,
+            NoCuda::NoLibrary(why) | NoCuda::Fails(why) => Some(broken(why)),
+        }),
+        (Some(why), _) | (None, Err(why)) => Err(Some(hanging(&why))),
     };
     Found { hangs: hung, ..merged(listed, shown, setting) }
 }
 
 fn merged(
     listed: Listed,
-    shown: Result<(CudaVersion, Vec<CudaDevice>), Missing>,
+    shown: Result<(CudaVersion, Vec<CudaDevice>), Option<Missing>>,
     setting: Option<&str>,
 ) -> Found {
     let Listed { gpus: all, cuda: told, no_nvml } = listed;
@@ -88,8 +102,7 @@ fn merged(
             let gpu = |device: &CudaDevice| of_cuda(device, &all, version.as_deref().unwrap_or_default());
             (devices.iter().map(gpu).collect(), Some(cuda), None)
         }
-        // Without a library there is no driver, or nothing of it that computes.
-        Err(missing) => (visible(all.clone(), setting), told, (!all.is_empty()).then_some(missing)),
+        Err(missing) => (visible(all.clone(), setting), told, missing),
     };
     let is_shown = |gpu: &&Gpu| gpus.iter().any(|shown| same(shown, gpu));
     let hidden = all.iter().filter(|gpu| !is_shown(gpu)).map(|gpu| gpu.name.clone()).collect();
@@ -140,7 +153,10 @@ fn of_cuda(device: &CudaDevice, listed: &[Gpu], driver: &str) -> Gpu {
         memory: Some(Bytes(device.memory_bytes)),
         memory_from_table: false,
         driver: driver.to_owned(),
-        uuid: device.uuid.clone(),
+        uuid: device.uuid.as_ref().map(|digits| {
+            let kind = if device.name.contains(" MIG ") { "MIG" } else { "GPU" };
+            format!("{kind}-{digits}")
+        }),
         compute_capability: Some(format!("{major}.{minor}")),
         pci_bus: device.bus.clone(),
         found_by: FoundBy::Cuda,
@@ -417,7 +433,7 @@ mod tests {
         assert_eq!(found.gpus[0].uuid.as_deref(), Some("MIG-0b"));
         assert_eq!(found.hidden, ["A100 MIG 1g.5gb"]);
         // A version by the driver's own number, and CUDA's by CUDA.
-        assert_eq!(found.driver.unwrap().line(), "driver 580.65.06, which can CUDA 12.2");
+        assert_eq!(found.driver.unwrap().line(), "driver 580.65.06, which supports CUDA 12.2");
     }
 
     #[test]
@@ -427,14 +443,20 @@ mod tests {
         assert_eq!((found.gpus[0].found_by, found.gpus[0].memory), (FoundBy::Cuda, Some(Bytes(25 << 30))));
         assert_eq!(found.driver.unwrap().cuda.unwrap().to_string(), "13.0");
         // A machine without anything lacks nothing.
-        let found = merged(nothing, Err(broken("no library".into())), None);
+        let found = merged(nothing, Err(None), None);
         assert_eq!((found.gpus.len(), found.no_cuda, found.driver), (0, None, None));
     }
 
     #[test]
     fn a_driver_that_does_not_compute_or_answer_is_told_of() {
         let one = || listed(&[("a", "GPU-01", "00000000:01:00.0")]);
-        let found = merged(one(), Err(broken("libcuda.so.1 can't be loaded".into())), None);
+        let found = super::found(
+            Told {
+                listed: Ok(one()),
+                shown: Ok(Err(NoCuda::NoLibrary("libcuda.so.1 can't be loaded".into()))),
+            },
+            None,
+        );
         assert!(
             found.no_cuda.as_ref().unwrap().to_string().contains("NVIDIA_DRIVER_CAPABILITIES"),
             "{found:?}"
@@ -445,6 +467,9 @@ mod tests {
         let missing = found.no_cuda.unwrap();
         assert_eq!(missing.why, "NVIDIA's driver doesn't answer: no answer within 30.0 s");
         assert!(missing.remedy.starts_with("restart the machine"));
+        // A container in which CUDA alone could tell, and fails: never as if there were nothing.
+        let told = Told { listed: Ok(Listed::default()), shown: Ok(Err(NoCuda::Fails("cuInit: x".into()))) };
+        assert!(super::found(told, None).no_cuda.unwrap().why.contains("cuInit: x"));
     }
 
     #[test]

@@ -14,11 +14,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::driver::CudaVersion;
 use super::nvidia::{self, Listed};
-use crate::backend::gpu::devices::{self, CudaDevice};
+use crate::backend::gpu::devices::{self, CudaDevice, NoCuda};
 use crate::units::print_duration;
 
 /// What CUDA shows: the version that the driver can, and its devices; or why it can't be asked.
-pub type Shown = Result<(CudaVersion, Vec<CudaDevice>), String>;
+pub type Shown = Result<(CudaVersion, Vec<CudaDevice>), NoCuda>;
 
 /// Both, or why the driver doesn't answer.
 #[derive(Debug, Clone, PartialEq, Eq)]

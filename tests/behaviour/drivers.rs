@@ -1,6 +1,7 @@
 //! What people meet on machines with NVIDIA's cards: old drivers, divided cards, hidden ones, containers, drivers that hang,
 //! and add-ons that can't be had. The driver is a stand-in (tests/stand_in/machine.c) that computes nothing.
 
+use std::collections::HashMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,13 +9,18 @@ use std::sync::LazyLock;
 
 use autotune::addon::cuda::REVISION;
 
-use crate::support::{Place, autotune, text};
+use crate::support::{self, Place, autotune};
 
 const RTX_3090: &str = "NVIDIA GeForce RTX 3090,GPU-aaaaaaaa-0000-1111-2222-333344445555,24576,8.6";
 const A10G: &str = "NVIDIA A10G,GPU-bbbbbbbb-0000-1111-2222-333344445555,23028,8.6";
 const DIVIDED: &str = "NVIDIA A100-SXM4-40GB,GPU-cccccccc-0000-1111-2222-333344445555,40536,8.0;\
                        NVIDIA A100-SXM4-40GB MIG 1g.5gb,MIG-dddddddd-0000-1111-2222-333344445555,4864,8.0;\
                        NVIDIA A100-SXM4-40GB MIG 2g.10gb,MIG-eeeeeeee-0000-1111-2222-333344445555,9856,8.0";
+
+/// What was printed, as one line: where a terminal's lines end is no matter here.
+fn text(output: &Output) -> String {
+    support::text(output).split_whitespace().collect::<Vec<_>>().join(" ")
+}
 
 /// A folder with the driver's libraries, compiled once.
 static DRIVER: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -168,8 +174,15 @@ fn a_card_and_nothing_else_gives_each_engine_a_row_with_its_reason_and_its_remed
     );
     assert!(said.contains("No candidate can win."), "{said}");
     let (why, remedy) = machine.row("candle");
-    assert_eq!(why, "the CUDA worker is built by cargo, which isn't here");
-    assert_eq!(remedy, "install Rust 1.95 or later (https://rustup.rs); then `autotune setup cuda`");
+    assert_eq!(
+        why,
+        "the CUDA worker isn't built yet, and building it needs what isn't here: cargo, g++, bash, python3 with pip"
+    );
+    assert!(remedy.starts_with("install Rust 1.95 or later (https://rustup.rs), install g++"), "{remedy}");
+    assert!(remedy.ends_with("; then `autotune setup cuda`"), "{remedy}");
+    // Nothing ran, so nothing is called measured, and a model would be of no use.
+    assert!(!said.contains("getting the model") && !said.contains("--resume"), "{said}");
+    assert_eq!(machine.place.best_json()["provenance"], "nothing");
     let (why, remedy) = machine.row("ort");
     assert!(why.contains("onnxruntime-gpu==1.31.1 is not here, and there is no pip to fetch it"), "{why}");
     assert!(
@@ -177,7 +190,8 @@ fn a_card_and_nothing_else_gives_each_engine_a_row_with_its_reason_and_its_remed
         "{remedy}"
     );
     let rows = machine.place.trials();
-    assert!(rows.iter().all(|row| !row["remedy"].is_empty()), "{rows:?}");
+    let lacking = |row: &&HashMap<String, String>| row["status"] == "not available";
+    assert!(rows.iter().filter(lacking).all(|row| !row["remedy"].is_empty()), "{rows:?}");
     let report = std::fs::read_to_string(machine.place.run_folder().join("report.html")).unwrap();
     assert!(
         report.contains("then `autotune setup cuda`") && report.contains("autotune setup onnxruntime-cuda")
@@ -209,7 +223,7 @@ fn right_answers_come_from_the_processor_where_the_card_has_nobody_for_them() {
     let suite =
         engines(", \"card\"", &card).replace("knobs =", "reference = { backend = \"candle\" }\nknobs =");
     let machine = Machine::with(RTX_3090, &suite).set("PATH", "/usr/bin:/bin");
-    let said = machine.tune(4, &["--no-setup"]);
+    machine.tune(4, &["--no-setup"]);
     let best = machine.place.best_json();
     let reference = &best["stages"][0]["reference"];
     assert_eq!(
@@ -218,7 +232,6 @@ fn right_answers_come_from_the_processor_where_the_card_has_nobody_for_them() {
         "{best}"
     );
     assert!(reference["instead"].as_str().unwrap().contains("candle for NVIDIA GPUs"), "{reference}");
-    assert!(said.contains("since the suite's reference didn't run on the target"), "{said}");
     let report = std::fs::read_to_string(machine.place.run_folder().join("report.html")).unwrap();
     assert!(report.contains("right answers: candle") && report.contains("on cpu"));
     let rows = machine.place.trials();
@@ -230,13 +243,13 @@ fn the_driver_decides_before_anything_is_fetched() {
     for (version, candle, ort, remedies) in [
         (
             "470.223.02",
-            "driver 470.223.02, which can CUDA 11.4",
-            "which can CUDA 11.4",
+            "driver 470.223.02, which supports CUDA 11.4",
+            "which supports CUDA 11.4",
             ["580 or later", "580 or later"],
         ),
         (
             "535.129.03",
-            "needs driver 580 or later, or a toolkit of CUDA 12 no newer than the driver; this is driver 535.129.03, which can CUDA 12.2",
+            "needs driver 580 or later, or a toolkit of CUDA 12 no newer than the driver; this is driver 535.129.03, which supports CUDA 12.2",
             "ONNX Runtime for NVIDIA GPUs: not here yet, and --no-setup was given",
             ["set CUDA_HOME to it, and `autotune setup cuda`", "`autotune setup onnxruntime-cuda`"],
         ),
@@ -259,7 +272,11 @@ fn the_driver_decides_before_anything_is_fetched() {
         assert!(!machine.place.path().join("cache").exists(), "{version}");
     }
     // What would be fetched is what the driver can.
-    let setup = |version: &str| text(&Machine::with(RTX_3090, "").driver(version).run(&["setup"]));
+    let setup = |version: &str| {
+        let machine = Machine::with(RTX_3090, "").driver(version);
+        machine.tool("python3", "echo pip 23.0 from here");
+        text(&machine.run(&["setup"]))
+    };
     assert!(
         setup("535.129.03").contains("onnxruntime-gpu==1.26.0, nvidia-cuda-runtime-cu12"),
         "{}",
@@ -274,7 +291,7 @@ fn the_driver_decides_before_anything_is_fetched() {
         Machine::with(RTX_3090, "")
             .driver("535.129.03")
             .doctor()
-            .contains("driver 535.129.03, which can CUDA 12.2")
+            .contains("driver 535.129.03, which supports CUDA 12.2")
     );
 }
 
@@ -335,13 +352,11 @@ fn the_processor_is_never_taken_in_silence() {
     for (machine, why) in [
         (
             Machine::with(RTX_3090, &engines("", "")).set("CUDA_VISIBLE_DEVICES", "MIG-nothing"),
-            "NVIDIA GeForce RTX 3090 is in the machine, and hidden from programs: see CUDA_VISIBLE_DEVICES",
+            "CUDA_VISIBLE_DEVICES=MIG-nothing shows programs no GPU of this machine, which has: NVIDIA GeForce RTX 3090",
         ),
         (Machine::with("", &engines("", "")), "no NVIDIA GPU was found"),
     ] {
         let said = machine.tune(0, &["--backend", "candle"]);
-        // As wide as a terminal: a sentence may go on in the next line.
-        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(said.contains("target: cpu, ") && said.contains(why), "{said}");
     }
 }
@@ -360,7 +375,11 @@ fn a_driver_that_never_answers_is_waited_for_so_long_and_told_of() {
         assert!(remedy.starts_with("restart the machine"), "{remedy}");
     }
     let shown = hanging("nvmlInit_v2").doctor();
-    assert!(shown.contains("NVIDIA's driver doesn't answer, so no GPU could be found"), "{shown}");
+    assert!(
+        shown.contains("✗ GPU NVIDIA's driver doesn't answer: no answer within 500 ms → restart"),
+        "{shown}"
+    );
+    assert!(shown.contains("✓ target cpu, ") && !shown.contains("not needed here"), "{shown}");
     assert!(shown.contains("no GPU can be watched: NVIDIA's driver doesn't answer"), "{shown}");
 }
 
@@ -380,8 +399,10 @@ fn with_compilers(machine: &Machine, cargo: &str) -> String {
         std::fs::create_dir_all(toolkit.join(folder)).unwrap();
     }
     program(&toolkit.join("bin/nvcc"), "echo 'Cuda compilation tools, release 12.9, V12.9.86'");
-    for library in ["cudart", "cublas", "curand"] {
-        std::fs::write(toolkit.join(format!("lib64/lib{library}.so")), b"").unwrap();
+    let linked = ["libcudart.so", "libcublas.so", "libcurand.so"];
+    let loaded = ["libcudart.so.12", "libcublas.so.12", "libcublasLt.so.12", "libcurand.so.10"];
+    for library in linked.into_iter().chain(loaded) {
+        std::fs::write(toolkit.join("lib64").join(library), b"").unwrap();
     }
     machine.tool("g++", "");
     machine.tool("cargo", cargo);
@@ -479,6 +500,7 @@ fn a_cache_that_cannot_be_written_is_a_row_that_names_it() {
 #[test]
 fn setup_shows_what_there_is_and_refuses_what_there_is_not() {
     let machine = Machine::with(RTX_3090, "");
+    machine.tool("python3", "echo pip 23.0 from here");
     let shown = text(&machine.run(&["setup"]));
     for part in [
         "cuda ",
@@ -495,11 +517,74 @@ fn setup_shows_what_there_is_and_refuses_what_there_is_not() {
     assert!(text(&output).contains("onnxruntime-openvino; did you mean \"cuda\"?"), "{}", text(&output));
     let output = machine.run(&["setup", "cuda"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output).contains("\n→ install Rust 1.95 or later"), "{}", text(&output));
+    assert!(text(&output).contains("→ install Rust 1.95 or later"), "{}", text(&output));
+    assert!(text(&output).ends_with("error: not provided: cuda"), "{}", text(&output));
     let without = Machine::with("", "");
     let output = without.run(&["setup", "cuda"]);
     assert!(text(&output).contains("`autotune setup cuda --capability 8.6`"), "{}", text(&output));
     assert_eq!(without.run(&["setup", "cuda", "--capability", "new"]).status.code(), Some(2));
     let doctor = without.doctor();
     assert!(doctor.contains("not needed here (no NVIDIA GPU)"), "{doctor}");
+}
+
+#[test]
+fn a_resume_tries_again_what_was_not_available() {
+    let card =
+        format!("\n[backends.card]\nkind = \"exec\"\ncommand = [\"sh\", \"-c\", '''{}''']\n", worker("sh 1"));
+    let suite =
+        engines(", \"card\"", &card).replace("knobs =", "reference = { backend = \"card\" }\nknobs =");
+    let machine = Machine::with(RTX_3090, &suite).driver("535.129.03").set("PATH", "/usr/bin:/bin");
+    let toolkit = with_compilers(&machine, "exit 1");
+    machine.tune(0, &["--backend", "candle,card"]);
+    assert!(machine.row("candle").1.contains("update NVIDIA's driver"));
+    let rows = machine.place.trials().len();
+
+    // The remedy is followed: a newer driver, a toolkit, and a worker.
+    let receipt = format!("autotune-cuda-worker {REVISION}, CUDA 12.9, compute capability 8.6");
+    let path = machine.place.path().join("own-worker");
+    program(&path, &format!("if [ $1 = --version ]; then echo '{receipt}'; exit; fi{}", worker(&receipt)));
+    let machine = machine
+        .driver("580.65.06")
+        .set("CUDA_HOME", &toolkit)
+        .set("AUTOTUNE_CUDA_WORKER", &path.display().to_string());
+    let output = machine.run(&["--resume", "run"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let after = machine.place.trials();
+    assert_eq!(after.len(), rows, "each once, in place of what it was before");
+    assert!(after.iter().all(|row| row["status"] == "ok"), "{after:?}");
+    let report = machine.run(&["report", "run"]);
+    assert_eq!(report.status.code(), Some(0), "{}", text(&report));
+}
+
+#[test]
+fn the_first_card_that_an_engine_can_use_is_taken_and_what_is_hidden_is_not_predicted() {
+    let old_and_new = format!("NVIDIA GeForce GTX 1080 Ti,GPU-99999999,11172,6.1;{RTX_3090}");
+    let shown = Machine::with(&old_and_new, "").doctor();
+    assert!(shown.contains("cuda:1, NVIDIA GeForce RTX 3090"), "{shown}");
+    let both = format!("{RTX_3090};{A10G}");
+    let hidden = || Machine::with(&both, &engines("", "")).set("CUDA_VISIBLE_DEVICES", "GPU-bbbbbbbb");
+    for wanted in ["rtx3090", "cuda:1"] {
+        let said = hidden().tune(3, &["--gpu", wanted]);
+        assert!(said.contains("hidden from programs: NVIDIA GeForce RTX 3090"), "{wanted}: {said}");
+    }
+    let divided = Machine::with(DIVIDED, &engines("", ""));
+    let said = divided.tune(3, &["--gpu", "a100"]);
+    assert!(said.contains("is in this machine, and CUDA doesn't show it to programs as that card"), "{said}");
+    let by_uuid = Machine::with(&both, &engines("", "")).tune(4, &["--gpu", "GPU-bbbbbbbb", "--no-setup"]);
+    assert!(by_uuid.contains("target: cuda:1, NVIDIA A10G"), "{by_uuid}");
+}
+
+#[test]
+fn a_worker_is_built_ahead_of_time_for_a_card_that_is_not_here() {
+    let machine = Machine::with("", "");
+    for (arguments, capability) in [(["--gpu", "t4"], "75"), (["--capability", "9.0"], "90")] {
+        let made = format!("build/{REVISION}-cuda13.0-sm{capability}");
+        machine.tool("cargo", "case $1 in build) echo 'error: no' >&2; exit 101;; esac");
+        machine.tool("g++", "");
+        machine.tool("bash", "mkdir -p $AUTOTUNE_CACHE/toolkits/cuda-13.0/bin; touch $AUTOTUNE_CACHE/toolkits/cuda-13.0/bin/nvcc");
+        machine.tool("python3", "echo pip 23.0 from here");
+        let output = machine.run(&[&["setup", "cuda"], &arguments[..]].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert!(machine.place.path().join("cache").join(made).exists(), "{}", text(&output));
+    }
 }

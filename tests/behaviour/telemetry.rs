@@ -169,7 +169,7 @@ fn where_every_trial_was_disturbed_nobody_wins_and_it_is_said_why() {
         assert!(why.contains("every one of its 3 rounds") && why.contains("game 7 with 4.00 GiB"), "{why}");
     }
     let text = table::render(&outcome.analysis, table::Style { width: 200, colour: false });
-    assert!(text.contains("2 disturbed, as") && text.contains("the card was shared"), "{text}");
+    assert!(text.contains("2 disturbed, for example") && text.contains("the card was shared"), "{text}");
 }
 
 #[test]

@@ -177,7 +177,8 @@ int cuDeviceGet(int *device, int number) {
     return OK;
 }
 int cuDeviceGetName(char *to, int room, int device) { snprintf(to, room, "%s", devices[device].name); return OK; }
-int cuDeviceGetUuid(unsigned char *to, int device) {
+// The first version tells of an instance the UUID of its card.
+int cuDeviceGetUuid_v2(unsigned char *to, int device) {
     const char *text = strchr(devices[device].uuid, '-');
     unsigned byte;
     for (int place = 0; place < 16; place++) {
@@ -187,6 +188,7 @@ int cuDeviceGetUuid(unsigned char *to, int device) {
     }
     return OK;
 }
+int cuDeviceGetUuid(unsigned char *to, int device) { return cuDeviceGetUuid_v2(to, devices[device].card); }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     int capability[2] = {0, 0};
     sscanf(devices[device].capability, "%d.%d", &capability[0], &capability[1]);

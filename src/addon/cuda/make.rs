@@ -10,8 +10,9 @@ use include_dir::{Dir, include_dir};
 use super::toolkit::{self, Toolkit};
 use super::{NAME, PROGRAM, REVISION};
 use crate::addon::cache::{Cache, make_folder};
-use crate::addon::needs::CUDA_LIBRARIES;
-use crate::addon::{Missing, Tell, command};
+use crate::addon::needs::{self, CUDA_LIBRARIES};
+use crate::addon::pip::Pip;
+use crate::addon::{Missing, Tell, command, ends_with_us};
 use crate::backend::host_memory;
 use crate::target::CudaVersion;
 
@@ -31,25 +32,24 @@ pub fn worker(
     capability: (u32, u32),
     tell: &dyn Tell,
 ) -> Result<(), Missing> {
-    let cargo = compilers()?;
+    let cargo = cargo().unwrap_or_else(|| PathBuf::from("cargo"));
     let build = cache.root().join("build").join(key.rsplit('/').next().unwrap_or(key));
-    let made = || -> Result<(), Failed> {
+    if cache.is_being_filled(key) {
+        tell.say("another autotune is building the CUDA worker; waiting for it");
+    }
+    let made = cache.place(key, |folder| -> Result<(), Failed> {
         make_folder(&build)?;
         let log = build.join("build.log");
         fs::write(&log, b"")?;
         if toolkit.to_make {
             make_toolkit(cache, &build, &log, tell).map_err(Failed::Making)?;
         }
-        cache.place(key, |folder| -> Result<(), Failed> {
-            fill(folder, &build, &log, &cargo, toolkit, capability, tell).map_err(Failed::Making)
-        })?;
+        fill(folder, &build, &log, &cargo, toolkit, capability, tell).map_err(Failed::Making)?;
+        let _ = fs::remove_dir_all(&build);
         Ok(())
-    };
-    match made() {
-        Ok(()) => {
-            let _ = fs::remove_dir_all(&build);
-            Ok(())
-        }
+    });
+    match made {
+        Ok(_) => Ok(()),
         Err(Failed::Making(missing)) => Err(missing),
         Err(Failed::Writing(error)) => Err(Missing {
             why: format!("the cache can't be written: {error}"),
@@ -69,28 +69,39 @@ impl From<io::Error> for Failed {
     }
 }
 
-/// cargo and a C++ compiler, or what brings them.
-pub fn compilers() -> Result<PathBuf, Missing> {
-    let answers = |program: &Path| {
-        let status =
-            Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    };
-    let lacking = |what: &str, remedy: &str| Missing {
-        why: format!("the CUDA worker is built by {what}, which isn't here"),
-        remedy: format!("{remedy}; then {}", command(NAME)),
-    };
-    // rustup's own place is on the path of login shells only.
+/// What building needs and isn't here, all of it at once.
+pub fn lacks(makes_toolkit: bool) -> Option<Missing> {
+    let needs = [
+        ("cargo", cargo().is_some(), "install Rust 1.95 or later (https://rustup.rs)"),
+        // nvcc hands the host's part of its input to it.
+        ("g++", answers(Path::new("g++")), "install g++ (`apt-get install g++` on Debian and Ubuntu)"),
+        ("bash", !makes_toolkit || answers(Path::new("bash")), "install bash"),
+        (
+            "python3 with pip",
+            !makes_toolkit || Pip::find().is_some(),
+            "install python3 with pip (`apt-get install python3-pip` on Debian and Ubuntu)",
+        ),
+    ];
+    let lacking: Vec<_> = needs.iter().filter(|(_, is_here, _)| !is_here).collect();
+    let names = lacking.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
+    let remedies = lacking.iter().map(|(_, _, remedy)| *remedy).collect::<Vec<_>>().join(", ");
+    (!lacking.is_empty()).then(|| Missing {
+        why: format!("the CUDA worker isn't built yet, and building it needs what isn't here: {names}"),
+        remedy: format!("{remedies}; then {}", command(NAME)),
+    })
+}
+
+fn answers(program: &Path) -> bool {
+    let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// rustup's own place is on the path of login shells only.
+fn cargo() -> Option<PathBuf> {
     let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")));
     let places = [Some(PathBuf::from("cargo")), home.map(|home| home.join("bin/cargo"))];
-    let cargo = places.into_iter().flatten().find(|cargo| answers(cargo));
-    let cargo = cargo.ok_or_else(|| lacking("cargo", "install Rust 1.95 or later (https://rustup.rs)"))?;
-    // nvcc hands the host's part of its input to it.
-    if !answers(Path::new("g++")) {
-        return Err(lacking("g++", "install g++ (`apt-get install g++` on Debian and Ubuntu)"));
-    }
-    Ok(cargo)
+    places.into_iter().flatten().find(|cargo| answers(cargo))
 }
 
 /// Runs the carried script.
@@ -113,6 +124,8 @@ fn make_toolkit(cache: &Cache, build: &Path, log: &Path, tell: &dyn Tell) -> Res
     let mut bash = Command::new("bash");
     // An installed one that the driver is too old for isn't wanted.
     bash.arg(script).env("AUTOTUNE_CACHE", cache.root()).env("AUTOTUNE_MAKE_TOOLKIT", "1");
+    // Nothing is installed, so a person's wish to install into virtual environments only doesn't apply.
+    bash.env("PIP_REQUIRE_VIRTUALENV", "0");
     let said = watched(bash, log, |line| {
         if line.starts_with("CUDA toolkit, part") {
             tell.step(line);
@@ -133,7 +146,7 @@ fn fill(
 ) -> Result<(), Missing> {
     let failed = |why: String| {
         // Without a network cargo says so in many ways.
-        let unreached = ["failed to download", "Could not resolve host", "failed to get", "network"];
+        let unreached = ["failed to download", "Could not resolve host", "failed to get `"];
         let online = if unreached.iter().any(|words| why.contains(words)) {
             " where crates.io can be reached"
         } else {
@@ -145,8 +158,9 @@ fn fill(
         }
     };
     lay_out(build).map_err(|error| failed(error.to_string()))?;
-    // A person's own, as they see it from here.
-    let named = std::env::var_os("CARGO_TARGET_DIR").and_then(|folder| std::path::absolute(folder).ok());
+    // A folder of its own: in one that is shared cargo would take what was compiled with another toolkit. The project's own tests
+    // share theirs, which have one toolkit and one card.
+    let named = std::env::var_os(TARGET_VARIABLE).and_then(|folder| std::path::absolute(folder).ok());
     let target = named.unwrap_or_else(|| build.join("target"));
     let path = std::env::join_paths(
         std::iter::once(toolkit.home.join("bin"))
@@ -160,6 +174,8 @@ fn fill(
         .current_dir(build)
         // The worker runs here, whatever a person builds for otherwise.
         .env_remove("CARGO_BUILD_TARGET")
+        .env_remove("NVCC")
+        .env_remove("CUDARC_CUDA_VERSION")
         .env("AUTOTUNE_WORKER_REVISION", REVISION)
         .env("CUDA_HOME", &toolkit.home)
         .env("CUDA_COMPUTE_CAP", format!("{}{}", capability.0, capability.1))
@@ -169,6 +185,7 @@ fn fill(
     if let Ok(path) = path {
         build_it.env("PATH", path);
     }
+    tell.step("building the CUDA worker: finding its packages");
     let total = packages(build, cargo);
     let mut compiled = 0;
     tell.step("building the CUDA worker");
@@ -188,6 +205,9 @@ fn fill(
     link_to(folder, toolkit.version, &toolkit.folders());
     Ok(())
 }
+
+/// Names a folder for what cargo compiles on the way.
+const TARGET_VARIABLE: &str = "AUTOTUNE_WORKER_TARGET";
 
 /// How many of candle's kernels are compiled at once. cudaforge would leave half of the cores idle.
 const COMPILERS: &str = "CUDAFORGE_THREADS";
@@ -245,12 +265,14 @@ fn packages(build: &Path, cargo: &Path) -> Option<usize> {
 fn watched(mut command: Command, log: &Path, mut heard: impl FnMut(&str)) -> Result<(), String> {
     let name = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    ends_with_us(&mut command);
     let mut child = command.spawn().map_err(|error| format!("{name} can't be started: {error}"))?;
     let mut log = File::options().append(true).create(true).open(log).ok();
     let mut lines: Vec<String> = Vec::new();
-    for line in
-        child.stderr.take().map(BufReader::new).into_iter().flat_map(BufRead::lines).map_while(Result::ok)
-    {
+    let stderr = child.stderr.take().map(BufReader::new).into_iter();
+    for line in stderr.flat_map(|stderr| stderr.split(b'\n')).map_while(Result::ok) {
+        // Compilers print whatever is in a source.
+        let line = String::from_utf8_lossy(&line).into_owned();
         if let Some(log) = &mut log {
             let _ = writeln!(log, "{line}");
         }
@@ -281,7 +303,7 @@ fn gist(lines: &[String]) -> Option<String> {
 }
 
 /// The libraries that the worker is linked against, by the generation of their CUDA.
-fn libraries(version: CudaVersion) -> Vec<String> {
+pub fn libraries(version: CudaVersion) -> Vec<String> {
     let major = version.major;
     let mut names: Vec<String> =
         ["libcudart", "libcublas", "libcublasLt"].iter().map(|name| format!("{name}.so.{major}")).collect();
@@ -289,13 +311,16 @@ fn libraries(version: CudaVersion) -> Vec<String> {
     names
 }
 
-/// Sees that the links beside a worker lead somewhere: toolkits may be taken away, and caches moved.
-pub fn link_libraries(folder: &Path, version: CudaVersion) {
+/// Sees that the links beside a worker lead somewhere: toolkits may be taken away, and caches moved. What is found nowhere, not
+/// even by the system's loader, is named.
+pub fn link_libraries(folder: &Path, version: CudaVersion) -> Vec<String> {
     let named = std::env::var_os(CUDA_LIBRARIES).map(PathBuf::from);
     let wheels =
         Cache::of_user().map(|cache| super::super::onnxruntime::library_folders(&cache)).unwrap_or_default();
     let places: Vec<PathBuf> = named.into_iter().chain(toolkit::library_folders()).chain(wheels).collect();
     link_to(folder, version, &places);
+    let is_found = |name: &String| folder.join("lib").join(name).exists() || needs::loads(name);
+    libraries(version).into_iter().filter(|name| !is_found(name)).collect()
 }
 
 fn link_to(folder: &Path, version: CudaVersion, places: &[PathBuf]) {

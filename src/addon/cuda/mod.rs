@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::cache::Cache;
 use super::{AddOn, Missing, Receipt, Tell, command};
 use crate::backend::candle;
-use crate::target::{CudaVersion, Driver, Machine};
+use crate::target::{Card, CudaVersion, Driver, Machine, Target};
 use toolkit::Toolkit;
 
 /// The revision of the sources that the program carries.
@@ -26,6 +26,9 @@ const PROGRAM: &str = "autotune-cuda-worker";
 const VARIABLE: &str = "AUTOTUNE_CUDA_WORKER";
 /// Names a compute capability, such as 86, where there is no card to ask.
 const CAPABILITY_VARIABLE: &str = "CUDA_COMPUTE_CAP";
+
+/// From Turing to Blackwell, as NVIDIA has made them: others are slips.
+const KNOWN_CAPABILITIES: [u32; 12] = [75, 80, 86, 87, 88, 89, 90, 100, 103, 110, 120, 121];
 
 /// What building takes, measured with two cores (results/README.md).
 const MINUTES_OF_TWO_CORES: usize = 8;
@@ -40,15 +43,19 @@ pub struct CudaWorker {
 
 impl CudaWorker {
     /// For a device of this machine, or without one for the capability that the environment names.
-    pub fn of(machine: &Machine, device: Option<&str>) -> CudaWorker {
+    pub fn of(machine: &Machine, target: &Target) -> CudaWorker {
+        let device = target.device.as_deref();
         let gpu = device.and_then(|device| machine.gpu(device));
         let obstacle = match gpu.and(device) {
             Some(device) => machine.obstacle(device),
             None => None,
         };
         let named = || parse_capability(&std::env::var(CAPABILITY_VARIABLE).ok()?);
-        let capability = gpu.and_then(|gpu| gpu.capability()).or_else(named);
-        CudaWorker { driver: machine.driver.clone(), capability, obstacle }
+        // Of a card that isn't here it's the table's: the worker may be built ahead of time.
+        let of_table = || target.card().filter(|_| gpu.is_none()).and_then(Card::capability);
+        let capability = gpu.and_then(|gpu| gpu.capability()).or_else(of_table).or_else(named);
+        let hangs = (gpu.is_none() && machine.driver_hangs).then(|| machine.no_cuda.clone()).flatten();
+        CudaWorker { driver: machine.driver.clone(), capability, obstacle: obstacle.or(hangs) }
     }
 
     /// Without a card at hand: for one of this compute capability.
@@ -65,6 +72,10 @@ impl CudaWorker {
                 "`autotune setup {NAME} --capability 8.6` builds it for an RTX 3090 or an A10G, ahead of time"
             ),
         })
+    }
+
+    fn toolkit(&self) -> Result<Toolkit, Missing> {
+        toolkit::find(self.driver.as_ref(), self.capability()?)
     }
 
     /// Under which one that was built with a toolkit lies in the cache.
@@ -107,7 +118,17 @@ impl CudaWorker {
             runs.then_some((version, program))
         });
         let Some((version, path)) = built.max_by_key(|(version, _)| *version) else { return Ok(None) };
-        make::link_libraries(path.parent().unwrap_or(Path::new(".")), version);
+        let lacking = make::link_libraries(path.parent().unwrap_or(Path::new(".")), version);
+        if !lacking.is_empty() {
+            return Err(Missing {
+                why: format!("the CUDA worker is here, and its libraries aren't: {}", lacking.join(", ")),
+                remedy: format!(
+                    "set AUTOTUNE_CUDA_LIBRARIES to a folder with them; or `rm -r {}` and {}",
+                    path.parent().unwrap_or(Path::new(".")).display(),
+                    command(NAME)
+                ),
+            });
+        }
         let receipt = candle::Receipt {
             revision: REVISION.to_owned(),
             cuda: version.to_string(),
@@ -122,7 +143,7 @@ impl CudaWorker {
 fn parse_capability(text: &str) -> Option<(u32, u32)> {
     let digits: String = text.trim().trim_start_matches("sm_").chars().filter(|c| *c != '.').collect();
     let number: u32 = digits.parse().ok()?;
-    (10..1000).contains(&number).then_some((number / 10, number % 10))
+    KNOWN_CAPABILITIES.contains(&number).then_some((number / 10, number % 10))
 }
 
 /// What a program prints of its version, or why it doesn't start.
@@ -170,18 +191,20 @@ impl AddOn for CudaWorker {
             if self.here().is_ok() {
                 return None;
             }
-            toolkit::find(self.driver.as_ref()).err()
+            let capability = self.capability().ok()?;
+            toolkit::find(self.driver.as_ref(), capability).err()
         })
     }
 
     fn lacks(&self) -> Option<Missing> {
-        make::compilers().err()
+        let to_make = self.toolkit().is_ok_and(|toolkit| toolkit.to_make);
+        make::lacks(to_make)
     }
 
     fn takes(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let minutes = (MINUTES_OF_TWO_CORES * 2).div_ceil(cores.max(2));
-        let toolkit = match toolkit::find(self.driver.as_ref()) {
+        let toolkit = match self.toolkit() {
             Ok(Toolkit { to_make: true, .. }) => {
                 "a CUDA toolkit (700 MB to download, 1.2 GB on the disk), and "
             }
@@ -193,7 +216,7 @@ impl AddOn for CudaWorker {
     }
 
     fn provide(&self, tell: &dyn Tell) -> Result<Receipt, Missing> {
-        let toolkit = toolkit::find(self.driver.as_ref())?;
+        let toolkit = self.toolkit()?;
         let key = self.key(toolkit.version)?;
         let cache = Cache::of_user()?;
         make::worker(&cache, &key, &toolkit, self.capability()?, tell)?;
@@ -215,10 +238,22 @@ mod tests {
         Machine { gpus: vec![gpu], driver: Some(Driver::new(driver, None)), ..Machine::default() }
     }
 
+    fn target() -> Target {
+        Target { device: Some("cuda:0".into()), ..Target::default() }
+    }
+
     /// A worker in a cache, as it was built with a CUDA for a capability.
     fn place(cache: &Cache, revision: &str, cuda: &str, capability: &str) {
         let key = format!("cuda-worker/{revision}-cuda{cuda}-sm{capability}");
-        cache.place(&key, |folder| fs::write(folder.join(PROGRAM), b"")).unwrap();
+        cache
+            .place(&key, |folder| {
+                fs::create_dir(folder.join("lib"))?;
+                for library in make::libraries(cuda.parse().unwrap()) {
+                    fs::write(folder.join("lib").join(library), b"")?;
+                }
+                fs::write(folder.join(PROGRAM), b"")
+            })
+            .unwrap();
     }
 
     #[test]
@@ -229,7 +264,7 @@ mod tests {
         place(&cache, REVISION, "13.0", "86");
         place(&cache, "000000000000", "13.0", "75");
         let found = |capability: &str, driver: &str| {
-            let worker = CudaWorker::of(&machine(Some(capability), driver), Some("cuda:0"));
+            let worker = CudaWorker::of(&machine(Some(capability), driver), &target());
             worker.cached(&cache).unwrap().map(|receipt| receipt.version)
         };
         assert_eq!(
@@ -243,7 +278,7 @@ mod tests {
     #[test]
     fn one_that_the_user_names_must_be_of_this_revision() {
         let folder = tempfile::tempdir().unwrap();
-        let worker = CudaWorker::of(&machine(Some("8.6"), "580.1"), Some("cuda:0"));
+        let worker = CudaWorker::of(&machine(Some("8.6"), "580.1"), &target());
         let given = |script: &str| {
             let path = folder.path().join("worker");
             fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
@@ -275,7 +310,7 @@ mod tests {
             assert_eq!(parse_capability(text), Some((8, 6)), "{text:?}");
         }
         assert_eq!(parse_capability("120"), Some((12, 0)));
-        for text in ["", "8", "ampere", "86a", "1000"] {
+        for text in ["", "8", "ampere", "86a", "1000", "6.1", "8.65", "13.0"] {
             assert_eq!(parse_capability(text), None, "{text:?}");
         }
     }
@@ -283,7 +318,7 @@ mod tests {
     #[test]
     fn a_card_that_is_too_old_or_unknown_stands_in_the_way() {
         let obstacle = |capability: Option<&str>, driver: &str| {
-            CudaWorker::of(&machine(capability, driver), Some("cuda:0")).obstacle()
+            CudaWorker::of(&machine(capability, driver), &target()).obstacle()
         };
         assert!(obstacle(Some("6.1"), "580.1").unwrap().why.contains("compute capability 6.1"));
         assert!(obstacle(Some("8.6"), "470.223.02").unwrap().remedy.contains("580 or later"));

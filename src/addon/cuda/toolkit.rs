@@ -16,8 +16,18 @@ pub const PINS: &str = include_str!("../../../scripts/cuda-toolkit.txt");
 const MADE: CudaVersion = CudaVersion { major: 13, minor: 0 };
 const MADE_FOLDER: &str = "toolkits/cuda-13.0";
 
-/// The oldest that the kernels are written for.
-const OLDEST: CudaVersion = CudaVersion { major: 12, minor: 0 };
+/// The oldest that has code for a card and those after it: CUDA Toolkit Release Notes. The kernels are written for 12.0.
+const OLDEST: [((u32, u32), CudaVersion); 6] = [
+    ((12, 1), CudaVersion { major: 12, minor: 9 }),
+    ((12, 0), CudaVersion { major: 12, minor: 8 }),
+    ((11, 0), CudaVersion { major: 13, minor: 0 }),
+    ((10, 3), CudaVersion { major: 12, minor: 9 }),
+    ((10, 0), CudaVersion { major: 12, minor: 8 }),
+    ((0, 0), CudaVersion { major: 12, minor: 0 }),
+];
+
+/// The newest that candle's bindings know (cudarc 0.19).
+const NEWEST: CudaVersion = CudaVersion { major: 13, minor: 4 };
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Toolkit {
@@ -39,7 +49,7 @@ impl Toolkit {
 
     /// Where its libraries may lie.
     pub fn folders(&self) -> [PathBuf; 3] {
-        ["lib64", "lib", "targets/x86_64-linux/lib"].map(|folder| self.home.join(folder))
+        LIBRARY_FOLDERS.map(|folder| self.home.join(folder))
     }
 }
 
@@ -50,15 +60,39 @@ fn release(text: &str) -> Option<CudaVersion> {
 
 /// The toolkit that the worker for a driver is built with: the first installed one that isn't newer than the driver, or the
 /// one that is made. Code of a newer CUDA is rejected by the driver.
-pub fn find(driver: Option<&Driver>) -> Result<Toolkit, Missing> {
+pub fn find(driver: Option<&Driver>, capability: (u32, u32)) -> Result<Toolkit, Missing> {
     let made = Cache::of_user()?.root().join(MADE_FOLDER);
     let installed: Vec<Toolkit> = installed().iter().filter_map(|home| Toolkit::at(home)).collect();
-    choose(driver, &installed, made)
+    choose(driver, capability, &installed, made).map_err(|missing| match unusable(driver) {
+        Some(why) => Missing { why: format!("{} ({why})", missing.why), ..missing },
+        None => missing,
+    })
 }
 
-fn choose(driver: Option<&Driver>, installed: &[Toolkit], made: PathBuf) -> Result<Toolkit, Missing> {
+/// Why the toolkit that `CUDA_HOME` names isn't used.
+fn unusable(driver: Option<&Driver>) -> Option<String> {
+    let home = PathBuf::from(std::env::var_os("CUDA_HOME").filter(|home| !home.is_empty())?);
+    let why = match Toolkit::at(&home) {
+        None => "has no bin/nvcc, or lacks libcudart, libcublas or libcurand".to_owned(),
+        Some(toolkit) => {
+            let latest = driver.and_then(|driver| driver.cuda)?;
+            format!("is CUDA {}, and the driver supports up to {latest}", toolkit.version)
+        }
+    };
+    Some(format!("CUDA_HOME, {}, {why}", home.display()))
+}
+
+fn choose(
+    driver: Option<&Driver>,
+    capability: (u32, u32),
+    installed: &[Toolkit],
+    made: PathBuf,
+) -> Result<Toolkit, Missing> {
     let latest = driver.and_then(|driver| driver.cuda);
-    let fits = |version: CudaVersion| version >= OLDEST && latest.is_none_or(|latest| version <= latest);
+    let oldest = OLDEST.iter().find(|(from, _)| capability >= *from).map_or(MADE, |(_, oldest)| *oldest);
+    let fits = |version: CudaVersion| {
+        version >= oldest && version <= NEWEST && latest.is_none_or(|latest| version <= latest)
+    };
     if let Some(toolkit) = installed.iter().find(|toolkit| fits(toolkit.version)) {
         return Ok(toolkit.clone());
     }
@@ -66,17 +100,20 @@ fn choose(driver: Option<&Driver>, installed: &[Toolkit], made: PathBuf) -> Resu
         let to_make = !made.join("bin/nvcc").is_file();
         return Ok(Toolkit { home: made, version: MADE, to_make });
     }
-    let can = latest.map_or_else(|| "none".to_owned(), |latest| latest.to_string());
+    let range = match latest {
+        Some(latest) if latest > oldest => format!("{oldest} to {latest}"),
+        _ => oldest.to_string(),
+    };
+    let build = match latest {
+        Some(latest) if latest < oldest => String::new(),
+        _ => format!("; or install a toolkit of CUDA {range}, set CUDA_HOME to it, and {}", command("cuda")),
+    };
     Err(Missing {
         why: format!(
             "candle on NVIDIA GPUs needs driver 580 or later, or a toolkit of CUDA 12 no newer than the driver; this is {}",
             driver.map_or_else(|| "an unknown driver".to_owned(), Driver::line)
         ),
-        remedy: format!(
-            "update NVIDIA's driver to 580 or later; or install a toolkit of CUDA {OLDEST} to {can}, set CUDA_HOME to it, and \
-             {}",
-            command("cuda")
-        ),
+        remedy: format!("update NVIDIA's driver to 580 or later{build}"),
     })
 }
 
@@ -92,9 +129,14 @@ fn installed() -> Vec<PathBuf> {
 
 /// Folders with CUDA's libraries that are here anyway, for whoever is linked against some of them.
 pub fn library_folders() -> Vec<PathBuf> {
-    let made = Cache::of_user().ok().map(|cache| cache.root().join(MADE_FOLDER).join("lib"));
-    made.filter(|folder| folder.is_dir()).into_iter().collect()
+    let made = Cache::of_user().ok().map(|cache| cache.root().join(MADE_FOLDER));
+    let homes = made.into_iter().chain(installed());
+    let folders = homes.flat_map(|home| LIBRARY_FOLDERS.map(|folder| home.join(folder)));
+    folders.filter(|folder| folder.is_dir()).collect()
 }
+
+/// Below a toolkit's home.
+const LIBRARY_FOLDERS: [&str; 3] = ["lib64", "lib", "targets/x86_64-linux/lib"];
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +150,7 @@ mod tests {
     fn the_toolkit_is_an_installed_one_no_newer_than_the_driver_or_the_one_that_is_made() {
         let chosen = |driver: &str, installed: &[&str]| {
             let installed: Vec<Toolkit> = installed.iter().map(|version| toolkit(version)).collect();
-            choose(Some(&Driver::new(driver, None)), &installed, "/made".into())
+            choose(Some(&Driver::new(driver, None)), (8, 6), &installed, "/made".into())
         };
         let home = |driver: &str, installed: &[&str]| {
             chosen(driver, installed).map(|toolkit| toolkit.home.display().to_string())
@@ -120,9 +162,20 @@ mod tests {
         assert_eq!(home("535.129", &["12.4", "12.2"]), Ok("/cuda-12.2".into()));
         assert!(chosen("580.65", &[]).unwrap().to_make);
         let missing = chosen("535.129", &["12.4"]).unwrap_err();
-        assert!(missing.why.ends_with("this is driver 535.129, which can CUDA 12.2"), "{missing}");
+        assert!(missing.why.ends_with("this is driver 535.129, which supports CUDA 12.2"), "{missing}");
         assert!(missing.remedy.contains("a toolkit of CUDA 12.0 to 12.2, set CUDA_HOME"), "{missing}");
-        assert_eq!(choose(None, &[], "/made".into()).unwrap().home, Path::new("/made"));
+        assert_eq!(choose(None, (8, 6), &[], "/made".into()).unwrap().home, Path::new("/made"));
+        // Blackwell's code begins with 12.8.
+        let for_blackwell = |driver: &str, installed: &str| {
+            choose(Some(&Driver::new(driver, None)), (12, 0), &[toolkit(installed)], "/made".into())
+        };
+        assert_eq!(for_blackwell("580.65", "12.4").unwrap().home, Path::new("/made"));
+        assert_eq!(for_blackwell("570.1", "12.8").unwrap().home, Path::new("/cuda-12.8"));
+        assert!(for_blackwell("570.1", "12.4").unwrap_err().remedy.contains("CUDA 12.8, set CUDA_HOME"));
+        assert_eq!(
+            for_blackwell("550.1", "12.4").unwrap_err().remedy,
+            "update NVIDIA's driver to 580 or later"
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use autotune::addon::onnxruntime::{self, OnnxRuntime};
 use autotune::addon::{self, AddOn, Missing, Receipt, Setup, Tell};
 use autotune::backend::Device;
 use autotune::provision::models::{self, Replica};
-use autotune::target::Machine;
+use autotune::target::{Machine, Target};
 use serde_json::Value as Json;
 
 /// Both engines, or those that `AUTOTUNE_TEST_ENGINES` names. Without ONNX Runtime's library, and without pip to fetch it,
@@ -23,9 +23,8 @@ pub fn all() -> Vec<Engine> {
     let provider = if device == Device::Processor { "cpu" } else { "cuda" };
     let machine = Machine::detect(None);
     if is_wanted("ort") && had(library(provider, &machine)).is_some() {
-        let name = device.to_string();
         let settings =
-            onnxruntime::settings(|provider| OnnxRuntime::of(provider, &machine, Some(&name)).here());
+            onnxruntime::settings(|provider| OnnxRuntime::of(provider, &machine, &target()).here());
         engines.push(Engine { name: "ort", device, settings });
     }
     assert!(!engines.is_empty(), "no engine is called {wanted:?}");
@@ -34,9 +33,12 @@ pub fn all() -> Vec<Engine> {
 
 /// ONNX Runtime's library for a provider, provided if it isn't here.
 pub fn library(provider: &str, machine: &Machine) -> Result<Receipt, Missing> {
-    let name = device().to_string();
     let setup = Setup { allowed: true, named: true, tell: &Silent };
-    addon::ensure(&OnnxRuntime::of(provider, machine, Some(&name)), setup)
+    addon::ensure(&OnnxRuntime::of(provider, machine, &target()), setup)
+}
+
+fn target() -> Target {
+    Target { device: Some(device().to_string()), ..Target::default() }
 }
 
 struct Silent;

@@ -16,7 +16,7 @@ functions! {
     count = b"cuDeviceGetCount" (*mut c_int);
     device = b"cuDeviceGet" (*mut c_int, c_int);
     name = b"cuDeviceGetName" (*mut c_char, c_int, c_int);
-    uuid = b"cuDeviceGetUuid" (*mut [u8; 16], c_int);
+    uuid = b"cuDeviceGetUuid_v2" (*mut [u8; 16], c_int);
     attribute = b"cuDeviceGetAttribute" (*mut c_int, c_int, c_int);
     total_memory = b"cuDeviceTotalMem_v2" (*mut usize, c_int);
     bus = b"cuDeviceGetPCIBusId" (*mut c_char, c_int, c_int);
@@ -71,9 +71,22 @@ pub struct CudaDevice {
     pub bus: Option<String>,
 }
 
+/// Why CUDA can't be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoCuda {
+    /// There is no driver, or none of its parts that compute.
+    NoLibrary(String),
+    Fails(String),
+}
+
 /// The driver's version and its devices, or why it can't be asked.
-pub fn devices() -> Result<(CudaVersion, Vec<CudaDevice>), String> {
-    let library = places::cuda().map_err(|error| format!("{} can't be loaded: {error}", places::CUDA))?;
+pub fn devices() -> Result<(CudaVersion, Vec<CudaDevice>), NoCuda> {
+    let library = places::cuda()
+        .map_err(|error| NoCuda::NoLibrary(format!("{} can't be loaded: {error}", places::CUDA)))?;
+    asked(library).map_err(NoCuda::Fails)
+}
+
+fn asked(library: libloading::Library) -> Result<(CudaVersion, Vec<CudaDevice>), String> {
     let functions =
         Functions::load(library).map_err(|error| format!("{} is too old: {error}", places::CUDA))?;
     let failed = |what: &str, status: c_int| {

@@ -88,13 +88,19 @@ impl DeviceSession<Nvidia> {
         let overhead = overhead(&device, &environment, &choice, &card)?;
         let fraction = knobs::memory_fraction_of(&request.candidate);
         let share = Share::new(device.total_bytes(), request.device_bytes, fraction, overhead)?;
-        card.limit_bytes = share.pool_bytes();
+        // The arena grows to its limit, so what travels has a room of its own.
+        card.limit_bytes = share.pool_bytes().map(|pool| pool - room_for_travel(pool));
         let folder = Path::new(&request.model);
         let networks = Networks::open(folder, model, environment, choice, Dialect::Cuda, Some(card))?;
         let memory = card.memory()?;
         let session = DeviceSession::new(device, queue, lanes, networks, Some(card), memory, &choice)?;
         Ok(DeviceSession { share: Some(share), ..session })
     }
+}
+
+/// Of a share that batches and answers may take: a sixteenth, and no more than a large batch of vectors for each token needs.
+fn room_for_travel(pool: u64) -> u64 {
+    (pool / 16).min(256 << 20)
 }
 
 /// What a context and the libraries take of the card before the model comes: of a session that multiplies two numbers all

@@ -55,8 +55,8 @@ fn check(capability: (u32, u32), built_for: u32, numbers: DType) -> Result<(), B
     let (major, minor) = capability;
     if major * 10 + minor < built_for {
         return Err(BackendError::NotAvailable(format!(
-            "this autotune was built for cards of capability {}.{} and later, and this one has {major}.{minor}: build it \
-             with CUDA_COMPUTE_CAP={major}{minor}",
+            "this CUDA worker was built for cards of compute capability {}.{} and later, and this one has {major}.{minor}: \
+             `autotune setup cuda --capability {major}.{minor}`, or correct AUTOTUNE_CUDA_WORKER",
             built_for / 10,
             built_for % 10
         )));
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(check((9, 0), 80, DType::BF16), Ok(()));
         let error = check((7, 5), 80, DType::F32).unwrap_err();
         assert!(
-            matches!(&error, BackendError::NotAvailable(why) if why.contains("CUDA_COMPUTE_CAP=75")),
+            matches!(&error, BackendError::NotAvailable(why) if why.contains("--capability 7.5")),
             "{error}"
         );
         assert!(matches!(check((7, 5), 75, DType::BF16), Err(BackendError::Refused(_))));
