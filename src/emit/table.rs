@@ -76,13 +76,10 @@ pub fn render(analysis: &Analysis, style: Style) -> String {
 }
 
 fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> String {
-    let mut title = format!(
-        "{} · {} · {} by {}",
-        stage.name,
-        stage.model_title(),
-        analysis.provenance.name(),
-        analysis.objective
-    );
+    let mut title = format!("{} · {} · {}", stage.name, stage.model_title(), analysis.provenance.name());
+    if analysis.provenance != Provenance::Nothing {
+        title.push_str(&format!(" by {}", analysis.objective));
+    }
     for limit in &stage.limits {
         title.push_str(&format!(", {limit}"));
     }
@@ -93,7 +90,10 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
     // The configuration to beat is always in sight.
     let is_shown = |ranked: &&Ranked| shown.iter().any(|other| other.summary.id == ranked.summary.id);
     shown.extend(stage.baseline().filter(|baseline| !is_shown(baseline)));
-    text.push_str(&(table(stage, &shown, analysis.objective, style) + "\n"));
+    let rows = table(stage, &shown, analysis.objective, style);
+    if !rows.is_empty() {
+        text.push_str(&(rows + "\n"));
+    }
     if able.len() > MOST_ROWS {
         text.push_str(&format!("and {} behind them, in trials.csv\n", able.len() - MOST_ROWS));
     }
@@ -132,6 +132,10 @@ fn table(stage: &StageAnalysis, shown: &[&Ranked], objective: Figure, style: Sty
         let default = if ranked.summary.id == baseline { " default" } else { "" };
         Some(format!("{}{default}", verdict_words(&ranked.verdict)))
     }));
+    // Where nothing has a figure the reasons below are all there is.
+    if columns.len() == 1 && !shown.iter().any(|ranked| ranked.verdict == Verdict::Won) {
+        return String::new();
+    }
     columns::render(columns, shown, style, |ranked| ranked.verdict == Verdict::Won)
 }
 
