@@ -148,6 +148,9 @@ CUDA_API cuModuleGetFunction(CUfunction* result, CUmodule handle, const char* na
 
 CUDA_API cuModuleGetGlobal_v2(CUdeviceptr*, size_t*, CUmodule, const char*) { return CUDA_ERROR_NOT_FOUND; }
 
+// ONNX Runtime's provider for CUDA is linked with it; no kernel here copies by tensor maps.
+CUDA_API cuTensorMapEncodeTiled() { return CUDA_ERROR_NOT_SUPPORTED; }
+
 CUDA_API cuFuncGetAttribute(int* value, int attribute, CUfunction handle) {
     Call call;
     const Function* function = function_of(handle);
