@@ -10,6 +10,7 @@ pub mod cuda;
 mod needs;
 pub mod onnxruntime;
 pub mod pip;
+mod version;
 pub mod wheel;
 
 use std::path::PathBuf;

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::cache::bytes_in;
+use super::version;
 
 /// The python's own pip first: `pip` alone may belong to another python, or to none any more.
 const PLACES: [&[&str]; 4] = [&["python3", "-m", "pip"], &["pip3"], &["pip"], &["python", "-m", "pip"]];
@@ -32,10 +33,9 @@ impl Pip {
     }
 
     fn at(command: Vec<String>) -> Option<Pip> {
-        let output = self::command(&command, &["--version".to_owned()]).ok()?.output().ok()?;
-        let stated = String::from_utf8_lossy(&output.stdout).into_owned();
+        let stated = version::stated(self::command(&command, &[]).ok()?).ok()?;
         let version = stated.strip_prefix("pip ")?.split_whitespace().next()?.to_owned();
-        output.status.success().then_some(Pip { command, version })
+        Some(Pip { command, version })
     }
 
     /// How a person would call it.

@@ -12,7 +12,7 @@ use super::{NAME, PROGRAM, REVISION};
 use crate::addon::cache::{Cache, make_folder};
 use crate::addon::needs::{self, CUDA_LIBRARIES};
 use crate::addon::pip::Pip;
-use crate::addon::{Missing, Tell, command, ends_with_us};
+use crate::addon::{Missing, Tell, command, ends_with_us, version};
 use crate::backend::host_memory;
 use crate::target::CudaVersion;
 
@@ -92,8 +92,7 @@ pub fn lacks(makes_toolkit: bool) -> Option<Missing> {
 }
 
 fn answers(program: &Path) -> bool {
-    let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    version::stated(Command::new(program)).is_ok()
 }
 
 /// rustup's own place is on the path of login shells only.

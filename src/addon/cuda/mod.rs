@@ -7,11 +7,10 @@ pub mod toolkit;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
 
 use super::cache::Cache;
-use super::{AddOn, Missing, Receipt, Tell, command};
+use super::{AddOn, Missing, Receipt, Tell, command, version};
 use crate::backend::candle;
 use crate::target::{Card, CudaVersion, Driver, Machine, Target};
 use toolkit::Toolkit;
@@ -93,7 +92,7 @@ impl CudaWorker {
         if !path.is_file() {
             return Err(wrong("there is no such file".to_owned()));
         }
-        let printed = version_of(&path).map_err(wrong)?;
+        let printed = version::stated(Command::new(&path)).map_err(wrong)?;
         let receipt: candle::Receipt = printed.parse().map_err(wrong)?;
         if receipt.revision != REVISION {
             return Err(wrong(format!(
@@ -118,13 +117,14 @@ impl CudaWorker {
             runs.then_some((version, program))
         });
         let Some((version, path)) = built.max_by_key(|(version, _)| *version) else { return Ok(None) };
-        let lacking = make::link_libraries(path.parent().unwrap_or(Path::new(".")), version);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let lacking = make::link_libraries(folder, version);
         if !lacking.is_empty() {
             return Err(Missing {
                 why: format!("the CUDA worker is here, and its libraries aren't: {}", lacking.join(", ")),
                 remedy: format!(
                     "set AUTOTUNE_CUDA_LIBRARIES to a folder with them; or `rm -r {}` and {}",
-                    path.parent().unwrap_or(Path::new(".")).display(),
+                    folder.display(),
                     command(NAME)
                 ),
             });
@@ -144,27 +144,6 @@ fn parse_capability(text: &str) -> Option<(u32, u32)> {
     let digits: String = text.trim().trim_start_matches("sm_").chars().filter(|c| *c != '.').collect();
     let number: u32 = digits.parse().ok()?;
     KNOWN_CAPABILITIES.contains(&number).then_some((number / 10, number % 10))
-}
-
-/// What a program prints of its version, or why it doesn't start.
-fn version_of(program: &Path) -> Result<String, String> {
-    // Loading the libraries of CUDA takes a second where they aren't in memory.
-    const PATIENCE: Duration = Duration::from_secs(60);
-    let mut command = Command::new(program);
-    command.arg("--version").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = command.spawn().map_err(|error| format!("it can't be started: {error}"))?;
-    let (sender, output) = std::sync::mpsc::channel();
-    std::thread::spawn(move || sender.send(child.wait_with_output()));
-    match output.recv_timeout(PATIENCE) {
-        Ok(Ok(output)) if output.status.success() => {
-            Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        }
-        Ok(Ok(output)) => {
-            Err(format!("it doesn't start: {}", String::from_utf8_lossy(&output.stderr).trim()))
-        }
-        Ok(Err(error)) => Err(format!("it doesn't start: {error}")),
-        Err(_) => Err(format!("it doesn't answer within {}", crate::units::print_duration(PATIENCE))),
-    }
 }
 
 impl AddOn for CudaWorker {
@@ -191,8 +170,7 @@ impl AddOn for CudaWorker {
             if self.here().is_ok() {
                 return None;
             }
-            let capability = self.capability().ok()?;
-            toolkit::find(self.driver.as_ref(), capability).err()
+            self.toolkit().err()
         })
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::addon::cache::Cache;
-use crate::addon::{Missing, command};
+use crate::addon::{Missing, command, version};
 use crate::target::{CudaVersion, Driver};
 
 /// The script, and the pins of what it fetches.
@@ -40,8 +40,7 @@ pub struct Toolkit {
 impl Toolkit {
     /// A toolkit in a folder, if it's one that can build: with a compiler, and with the libraries that are linked.
     fn at(home: &Path) -> Option<Toolkit> {
-        let output = Command::new(home.join("bin/nvcc")).arg("--version").output().ok()?;
-        let version = release(&String::from_utf8_lossy(&output.stdout))?;
+        let version = release(&version::stated(Command::new(home.join("bin/nvcc"))).ok()?)?;
         let toolkit = Toolkit { home: home.to_owned(), version, to_make: false };
         let is_linked = |name: &str| toolkit.folders().iter().any(|folder| folder.join(name).exists());
         ["libcudart.so", "libcublas.so", "libcurand.so"].into_iter().all(is_linked).then_some(toolkit)
