@@ -14,7 +14,7 @@ use super::network::Networks;
 use super::*;
 use crate::backend::gpu::simulated::{Schedule, Simulated};
 use crate::backend::gpu::{Driver, Lanes, Nvidia, Transfers};
-use crate::backend::{Batch, Device, LoadRequest, Session};
+use crate::backend::{Batch, Device, LoadRequest, Missing, Session};
 use crate::knob::{Candidate, Value};
 use crate::model::Encoding;
 use crate::task::Task;
@@ -321,8 +321,8 @@ fn what_it_does_not_do_it_refuses_by_name() {
     let backend = |libraries| Ort::new(json!({ "libraries": libraries })).unwrap();
     let nowhere = json!({
         "cpu": { "path": "/nowhere/libonnxruntime.so" },
-        "openvino": { "missing": "ask pip" },
-        "cuda": { "missing": "buy a GPU" },
+        "openvino": { "missing": { "why": "no OpenVINO", "remedy": "ask pip" } },
+        "cuda": { "missing": { "why": "no GPU", "remedy": "buy one" } },
     });
     let folder = fixtures().swap_remove(0);
     let load = |knobs: &[(&str, &str)]| match backend(nowhere.clone()).load(&request(
@@ -333,7 +333,8 @@ fn what_it_does_not_do_it_refuses_by_name() {
         Err(error) => error,
         Ok(_) => panic!("loaded"),
     };
-    assert_eq!(load(&[("provider", "openvino")]), BackendError::NotAvailable("ask pip".into()));
+    let missing = Missing { why: "no OpenVINO".into(), remedy: "ask pip".into() };
+    assert_eq!(load(&[("provider", "openvino")]), BackendError::Missing(missing));
     for (knobs, words) in [
         (vec![("dtype", "bf16")], "bf16 needs `provider` openvino"),
         (vec![("provider", "cuda")], "needs an NVIDIA GPU"),
