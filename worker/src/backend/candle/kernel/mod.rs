@@ -49,6 +49,7 @@ pub mod activation;
 pub mod attention;
 mod exp;
 pub mod norm;
+mod own;
 pub mod product;
 pub mod quantised;
 mod tile;

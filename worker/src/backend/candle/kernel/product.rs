@@ -1,5 +1,6 @@
 //! Products with weights, in fp32: laid out once, so that no call packs them again.
 
+use super::own::Own;
 use super::tile::{COLUMNS, Tile};
 use super::{Crew, Shared, activation, stretches};
 use crate::model::graph::Activation;
@@ -15,9 +16,12 @@ const DEPTH: usize = 1024;
 #[derive(Clone, Copy)]
 struct Line([f32; 16]);
 
+// SAFETY: zeros are sixteen numbers.
+unsafe impl bytemuck::Zeroable for Line {}
+
 /// A matrix of weights as panels of 32 outputs: for each input its 32 weights lie side by side.
 pub struct Panels {
-    lines: Vec<Line>,
+    lines: Own<Line>,
     outputs: usize,
     depth: usize,
 }
@@ -26,7 +30,7 @@ impl Panels {
     /// Makes room for `outputs` rows of `depth` numbers.
     pub fn new(outputs: usize, depth: usize) -> Self {
         let lines = outputs.div_ceil(COLUMNS) * depth * (COLUMNS / 16);
-        Panels { lines: vec![Line([0.0; 16]); lines], outputs, depth }
+        Panels { lines: Own::zeroed(lines), outputs, depth }
     }
 
     /// Puts rows of weights in their places, the first of them as output `first`.

@@ -83,6 +83,7 @@ mod panels {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
+    use super::super::own::Own;
     use super::super::product::{Finish, Task, tasks};
     use super::super::{Crew, Shared, stretches};
     use super::{BLOCK, BLOCK_BYTES};
@@ -99,7 +100,6 @@ mod panels {
 
     /// 32 inputs by 32 outputs.
     #[repr(C, align(64))]
-    #[derive(Clone)]
     struct Block {
         /// Four inputs side by side, for each of sixteen outputs; then for the other sixteen; then the next four.
         weights: [[i8; 64]; 2 * BLOCK / 4],
@@ -108,8 +108,11 @@ mod panels {
         shifts: [i32; COLUMNS],
     }
 
+    // SAFETY: zeros are numbers of every kind that is in it.
+    unsafe impl bytemuck::Zeroable for Block {}
+
     pub struct Panels {
-        blocks: Vec<Block>,
+        blocks: Own<Block>,
         outputs: usize,
         depth: usize,
     }
@@ -124,9 +127,7 @@ mod panels {
         /// Lays out the blocks that candle made of each row.
         pub fn new(bytes: &[u8], outputs: usize, depth: usize) -> Self {
             let deep = depth.div_ceil(BLOCK);
-            let empty =
-                Block { weights: [[0; 64]; 2 * BLOCK / 4], scales: [0.0; COLUMNS], shifts: [0; COLUMNS] };
-            let mut blocks = vec![empty; outputs.div_ceil(COLUMNS) * deep];
+            let mut blocks = Own::<Block>::zeroed(outputs.div_ceil(COLUMNS) * deep);
             for (place, given) in bytes.chunks_exact(BLOCK_BYTES).enumerate() {
                 let (output, block) = (place / deep, place % deep);
                 let (panel, column) = (output / COLUMNS, output % COLUMNS);

@@ -9,7 +9,7 @@ mod embedding;
 mod kernels;
 mod linear;
 mod pool;
-mod quantise;
+pub mod quantise;
 mod rows;
 mod sheet;
 mod style;
