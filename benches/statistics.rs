@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use autotune::analysis::statistics::{Rounds, estimate, ratio};
+use autotune::analysis::ratio::by_round;
+use autotune::analysis::statistics::{Rounds, estimate};
 use autotune::search::order;
 use criterion::{Criterion, criterion_group, criterion_main};
 
@@ -14,7 +15,7 @@ fn statistics(criterion: &mut Criterion) {
     let (left, right) = (rounds(100.0), rounds(90.0));
     criterion.bench_function("estimate_of_100_passes", |bencher| bencher.iter(|| estimate(black_box(&left))));
     criterion
-        .bench_function("ratio_of_100_passes", |bencher| bencher.iter(|| ratio(black_box(&left), &right)));
+        .bench_function("ratio_of_100_passes", |bencher| bencher.iter(|| by_round(black_box(&left), &right)));
     let keys: Vec<String> = (0..1000).map(|candidate| format!("load {}", candidate % 12)).collect();
     criterion.bench_function("order_of_1000_candidates", |bencher| {
         bencher.iter(|| order(black_box(&keys), Some("load 3"), 7));

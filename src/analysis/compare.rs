@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::statistics::{Estimate, ratio};
+use super::ratio::between_runs;
+use super::statistics::Estimate;
 use super::{Analysis, Ranked, StageAnalysis};
 use crate::knob::Candidate;
 use crate::store::RunHeader;
@@ -131,6 +132,6 @@ fn estimate(then: &Ranked, now: &Ranked, objective: Figure) -> Option<Estimate> 
         // Of two cards, or of a card and its prediction: nothing that they have in common cancels.
         return Some(after.figure(objective)?.over(before.figure(objective)?));
     }
-    ratio(&now.summary.samples, &then.summary.samples)
-        .or_else(|| Some(Estimate::exact(now.summary.value(objective)? / then.summary.value(objective)?)))
+    between_runs(&after.samples, &before.samples)
+        .or_else(|| Some(Estimate::alone(after.value(objective)? / before.value(objective)?)))
 }

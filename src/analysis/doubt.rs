@@ -1,9 +1,10 @@
 //! What should make a reader careful, worked out apart from how it's printed.
 
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::StageAnalysis;
 use super::verdict::Verdict;
+use super::{StageAnalysis, statistics};
 use crate::knob::{Kind, Value};
 use crate::runner::{Recording, Status};
 use crate::suite::{Figure, Suite};
@@ -12,6 +13,9 @@ use crate::units::Bytes;
 
 /// A spread of passes above this hides differences that people tune for.
 const NOISY: f64 = 0.05;
+
+/// Less luck in a gain than this isn't worth a word.
+const LEAST_FLATTERY: f64 = 0.01;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "doubt", rename_all = "kebab-case")]
@@ -42,6 +46,11 @@ pub enum Doubt {
     },
     Ties {
         candidates: usize,
+    },
+    /// The winner is the best of several that can't be told apart, so that chance has a part in its gain.
+    PickedFromMany {
+        candidates: usize,
+        flattery: f64,
     },
     MixedVersions {
         versions: Vec<String>,
@@ -99,9 +108,13 @@ impl Doubt {
             Doubt::PredictedTies { candidates } => {
                 format!("{}, as far as a prediction can tell: measure them", others(*candidates))
             }
+            Doubt::FewRounds { rounds: 1 } => {
+                "candidates are compared by one round, which tells nothing apart: raise \
+                                               `rounds` or the budget"
+                    .to_owned()
+            }
             Doubt::FewRounds { rounds } => format!(
-                "candidates are compared by {rounds} round{}: too few to see drift; raise `rounds` or the budget",
-                if *rounds == 1 { "" } else { "s" }
+                "candidates are compared by {rounds} rounds, which tell little apart: raise `rounds` or the budget"
             ),
             Doubt::Noisy { spread } => format!(
                 "the winner's passes differ by ±{:.0}%: close other programs, or raise `measure.time`",
@@ -117,6 +130,11 @@ impl Doubt {
             }
             Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
             Doubt::Ties { candidates } => format!("{}: raise `rounds`", others(*candidates)),
+            Doubt::PickedFromMany { candidates, flattery } => format!(
+                "the gain is that of the best of {candidates} that can't be told apart: about {:.1}% of it is luck; a new run of \
+                 the winner beside the default (`--set`) is free of that",
+                flattery * 100.0
+            ),
             Doubt::MixedVersions { versions } => {
                 format!(
                     "the library changed while the run lasted: {}; measure anew",
@@ -192,8 +210,10 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     }
     let Some(winner) = stage.winner() else { return doubts };
     let predicted = winner.summary.predicted_within.is_some();
-    if let Some(throughput) = winner.summary.figure(Figure::Throughput).filter(|_| predicted) {
-        let (low, high) = (throughput.value / throughput.high, throughput.value / throughput.low);
+    if let Some(throughput) = winner.summary.figure(Figure::Throughput).filter(|_| predicted)
+        && let Some(interval) = throughput.interval
+    {
+        let (low, high) = (throughput.value / interval.high, throughput.value / interval.low);
         doubts.push(Doubt::Predicted { low, high });
     }
     if stage.rounds_compared < 3 && !predicted {
@@ -210,8 +230,25 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
             false => Doubt::Ties { candidates: ties },
         });
     }
+    doubts.extend(picked_from_many(stage, ties + 1).filter(|_| !predicted));
     doubts.extend(edges(stage, suite));
     doubts
+}
+
+/// Of many figures with noise the highest is too high. By how much to expect it, as a share of the gain.
+fn picked_from_many(stage: &StageAnalysis, candidates: usize) -> Option<Doubt> {
+    let gain =
+        stage.gain.filter(|_| stage.winner().is_some_and(|one| one.summary.id != stage.baseline_id))?;
+    // The winner's part of the noise in the ratio of two.
+    let noise = gain.relative_error()? / statistics::student((stage.rounds_compared.max(2) - 1) as f64)
+        * std::f64::consts::FRAC_1_SQRT_2;
+    let flattery = noise * expected_highest(candidates);
+    (candidates > 1 && flattery >= LEAST_FLATTERY).then_some(Doubt::PickedFromMany { candidates, flattery })
+}
+
+/// The highest of so many normal figures, in deviations above their mean, to be expected: Blom's formula.
+fn expected_highest(count: usize) -> f64 {
+    Normal::standard().inverse_cdf((count as f64 - 0.375) / (count as f64 + 0.25))
 }
 
 /// Numeric knobs whose best value is the highest or lowest that was tried, with another one on its inner side.

@@ -3,7 +3,7 @@
 use super::statistics::{Estimate, Rounds, estimate, median};
 use crate::pipeline::Pass;
 use crate::runner::{Failure, Predicted, Recording};
-use crate::suite::Figure;
+use crate::suite::{Figure, promised};
 use crate::units::quantile;
 
 /// The trials of one candidate, at most one a round.
@@ -18,9 +18,9 @@ impl<'a> Trials<'a> {
         self.recordings.iter().find_map(|recording| recording.failure.as_ref())
     }
 
-    /// The trials whose times count: those that weren't disturbed, or all if every one was.
+    /// The trials whose times count: those that weren't set aside, or all if every one was.
     fn counted(&self) -> Vec<&'a Recording> {
-        let calm = |recording: &&Recording| recording.measured.is_some() && recording.disturbance().is_none();
+        let calm = |recording: &&Recording| recording.measured.is_some() && recording.set_aside().is_none();
         let counted: Vec<&Recording> = self.recordings.iter().copied().filter(calm).collect();
         if counted.is_empty() { self.recordings.to_vec() } else { counted }
     }
@@ -34,50 +34,57 @@ impl<'a> Trials<'a> {
         self.recordings.iter().find_map(|recording| recording.predicted.as_ref())
     }
 
-    /// The samples of a figure that passes give, a list a round; nothing for one that is read once a trial.
+    /// The samples of a figure, a list a round; nothing for one that a candidate has once and for all.
     pub fn samples(&self, figure: Figure) -> Option<Rounds> {
-        let sample = sampled(figure, self.price_per_hour)?;
-        let rounds = self.recordings.iter().map(|recording| recording.round as usize + 1).max()?;
-        let mut samples = vec![Vec::new(); rounds];
-        for recording in self.counted() {
-            samples[recording.round as usize].extend(recording.passes().iter().filter_map(&sample));
+        if figure == Figure::Quality {
+            return None;
         }
-        Some(samples)
+        let rounds = self.recordings.iter().map(|recording| recording.round as usize + 1).max()?;
+        let mut rounds = vec![Vec::new(); rounds];
+        for recording in if is_memory(figure) { self.recordings.to_vec() } else { self.counted() } {
+            rounds[recording.round as usize].extend(self.samples_of(recording, figure));
+        }
+        Some(rounds)
+    }
+
+    /// What one trial has of it: a sample a pass, or one alone.
+    fn samples_of(&self, recording: &Recording, figure: Figure) -> Vec<f64> {
+        if let Some(share) = figure.share_of_batches() {
+            let mut batches: Vec<f64> = batches(recording).collect();
+            batches.sort_by(f64::total_cmp);
+            return quantile(&batches, share).into_iter().collect();
+        }
+        match of_pass(figure, self.price_per_hour) {
+            Some(sample) => recording.passes().iter().filter_map(sample).collect(),
+            None => read(figure, recording).into_iter().collect(),
+        }
     }
 
     /// A figure alone, which is enough to hold it against a limit.
     pub fn value(&self, figure: Figure) -> Option<f64> {
-        match self.samples(figure) {
-            Some(samples) => median(samples.into_iter().flatten()),
-            None => self.read(figure),
-        }
+        self.estimate(figure).map(|estimate| estimate.value)
     }
 
-    /// A figure with its interval, which takes a thousand times as long.
+    /// A figure with its interval, where it has one.
     pub fn estimate(&self, figure: Figure) -> Option<Estimate> {
         if let Some(predicted) = self.predicted() {
             return self.predicted_estimate(figure, predicted);
         }
-        match self.samples(figure) {
-            Some(samples) => estimate(&samples),
-            None => self.read(figure).map(Estimate::exact),
-        }
+        let Some(samples) = self.samples(figure) else { return self.quality().map(Estimate::alone) };
+        let by_rounds = estimate(&samples)?;
+        let value = if is_memory(figure) {
+            // What it took once it may take again.
+            samples.into_iter().flatten().reduce(f64::max)?
+        } else if let Some(share) = figure.share_of_batches() {
+            promised(self.counted().into_iter().flat_map(batches).collect(), share)?
+        } else {
+            return Some(by_rounds);
+        };
+        Some(Estimate { value, interval: by_rounds.interval.map(|interval| interval.with(value)) })
     }
 
-    /// The figures that are read once a trial. Of memory the highest counts, of load times and energy the median.
-    fn read(&self, figure: Figure) -> Option<f64> {
-        let all = self.recordings.iter().copied();
-        let highest = |bytes: fn(&Recording) -> Option<u64>| {
-            all.clone().filter_map(bytes).max().map(|bytes| bytes as f64)
-        };
-        match figure {
-            Figure::Vram => highest(Recording::peak_vram_bytes),
-            Figure::Rss => highest(|recording| recording.peak_rss_bytes),
-            Figure::Load => median(all.filter_map(|recording| Some(recording.loaded.as_ref()?.seconds))),
-            Figure::Energy => median(self.counted().into_iter().filter_map(Recording::joules_per_document)),
-            Figure::Quality => all.filter_map(|recording| recording.quality).next(),
-            _ => None,
-        }
+    fn quality(&self) -> Option<f64> {
+        self.recordings.iter().find_map(|recording| recording.quality)
     }
 }
 
@@ -86,35 +93,48 @@ impl Trials<'_> {
     fn predicted_estimate(&self, figure: Figure, predicted: &Predicted) -> Option<Estimate> {
         if figure == Figure::Vram {
             let peak = predicted.peak_vram?;
-            return Some(Estimate { value: peak.value as f64, low: peak.low as f64, high: peak.high as f64 });
+            return Some(Estimate::between(peak.low as f64, peak.value as f64, peak.high as f64));
         }
-        let value = self.value(figure)?;
+        // A prediction has no noise: its one pass is the figure, and a percentile is that of its batches.
+        let value = median(self.samples(figure)?.into_iter().flatten())?;
         let (low, high) = (predicted.between.low, predicted.between.high);
         // All that is predicted besides memory is a time, or so much in a time.
         let times = if figure.more_is_better() { (high.recip(), low.recip()) } else { (low, high) };
-        Some(Estimate { value, low: value * times.0, high: value * times.1 })
+        Some(Estimate::between(value * times.0, value, value * times.1))
+    }
+}
+
+fn is_memory(figure: Figure) -> bool {
+    matches!(figure, Figure::Vram | Figure::Rss)
+}
+
+fn batches(recording: &Recording) -> impl Iterator<Item = f64> {
+    recording.passes().iter().flat_map(|pass| pass.batch_seconds.iter().copied())
+}
+
+/// The figures that are read once a trial.
+fn read(figure: Figure, recording: &Recording) -> Option<f64> {
+    match figure {
+        Figure::Vram => recording.peak_vram_bytes().map(|bytes| bytes as f64),
+        Figure::Rss => recording.peak_rss_bytes.map(|bytes| bytes as f64),
+        // A load that several trials used was timed once.
+        Figure::Load => recording.loaded.as_ref().filter(|_| recording.fresh).map(|loaded| loaded.seconds),
+        Figure::Energy => recording.joules_per_document(),
+        _ => None,
     }
 }
 
 type Sample = Box<dyn Fn(&Pass) -> Option<f64>>;
 
 /// How a pass gives a sample of a figure, for the figures that passes give.
-fn sampled(figure: Figure, price_per_hour: Option<f64>) -> Option<Sample> {
-    let batches = |share: f64| -> Sample {
-        Box::new(move |pass| {
-            let mut seconds = pass.batch_seconds.clone();
-            seconds.sort_by(f64::total_cmp);
-            quantile(&seconds, share)
-        })
-    };
+fn of_pass(figure: Figure, price_per_hour: Option<f64>) -> Option<Sample> {
     match figure {
         Figure::Throughput => Some(Box::new(|pass| Some(pass.documents as f64 / pass.seconds))),
         Figure::Tokens => Some(Box::new(|pass| (pass.tokens > 0).then(|| pass.tokens as f64 / pass.seconds))),
-        Figure::Latency => Some(batches(0.5)),
-        Figure::P95 => Some(batches(0.95)),
+        Figure::Latency => Some(Box::new(|pass| median(pass.batch_seconds.iter().copied()))),
         Figure::Cost => Some(Box::new(move |pass| {
             price_per_hour.map(|price| price / 3600.0 * pass.seconds / pass.documents as f64 * 1e6)
         })),
-        Figure::Vram | Figure::Rss | Figure::Load | Figure::Energy | Figure::Quality => None,
+        _ => None,
     }
 }

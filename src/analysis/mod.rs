@@ -8,6 +8,7 @@ mod figures;
 mod footprint;
 mod growth;
 mod pareto;
+pub mod ratio;
 pub mod statistics;
 mod summary;
 mod verdict;
@@ -19,9 +20,9 @@ pub use compare::{Comparison, StageComparison, compare};
 pub use doubt::Doubt;
 pub use footprint::{Kept, MemoryReport, MemoryRow, Taken, taken};
 pub use growth::{Growth, Leak, SETTLING};
-pub use statistics::Estimate;
+pub use statistics::{Estimate, Interval};
 pub use summary::Summary;
-pub use verdict::{DISTURBED, Verdict};
+pub use verdict::Verdict;
 
 use figures::Trials;
 
@@ -236,8 +237,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     };
     analysis.gain = analysis.winner().zip(analysis.baseline()).and_then(|(winner, baseline)| {
         let (won, base) = (&winner.summary, &baseline.summary);
-        let read = won.value(suite.objective)? / base.value(suite.objective)?;
-        Some(won.beside(base, statistics::ratio(&won.samples, &base.samples), read))
+        won.beside(base, ratio::by_round(&won.samples, &base.samples), suite.objective)
     });
     analysis.doubts = doubt::about_stage(&analysis, suite);
     analysis

@@ -7,7 +7,7 @@ use super::figures::Trials;
 use super::statistics::{Estimate, Rounds};
 use crate::knob::Candidate;
 use crate::pipeline::{Pass, Split};
-use crate::runner::{Failure, Recording};
+use crate::runner::{Failure, Recording, SetAside};
 use crate::suite::Figure;
 use crate::task::Metric;
 use crate::units::quantile;
@@ -20,7 +20,7 @@ pub struct Summary {
     pub rounds: usize,
     /// Why the figures of some of these decide nothing, one for each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub disturbed: Vec<String>,
+    pub set_aside: Vec<SetAside>,
     pub passes: usize,
     /// Batches of a pass, where the worker tells them.
     pub batches: usize,
@@ -61,7 +61,7 @@ impl Summary {
             id: first.id.clone(),
             candidate: first.candidate.clone(),
             rounds: recordings.iter().filter(|recording| !recording.passes().is_empty()).count(),
-            disturbed: recordings.iter().filter_map(|recording| recording.disturbance()).collect(),
+            set_aside: recordings.iter().filter_map(|recording| recording.set_aside()).collect(),
             passes: passes.len(),
             batches: passes.first().map_or(0, |pass| pass.batch_seconds.len()),
             figures: estimates.flatten().collect(),
@@ -86,11 +86,12 @@ impl Summary {
         })
     }
 
-    /// How many times another's figure of the same run this one's is, by samples of both or else by what was read.
-    pub fn beside(&self, other: &Summary, sampled: Option<Estimate>, read: f64) -> Estimate {
-        let ratio = sampled.unwrap_or(Estimate::exact(read));
+    /// How many times another's figure of the same run this one's is: by the rounds of both, or else as it was said once.
+    pub fn beside(&self, other: &Summary, by_round: Option<Estimate>, figure: Figure) -> Option<Estimate> {
+        let alone = || Some(Estimate::alone(self.value(figure)? / other.value(figure)?));
+        let ratio = by_round.or_else(alone)?;
         let doubt = self.predicted_within.into_iter().chain(other.predicted_within).reduce(f64::max);
-        ratio.within(doubt.unwrap_or(1.0))
+        Some(doubt.map_or(ratio, |doubt| ratio.within(doubt)))
     }
 
     pub fn figure(&self, figure: Figure) -> Option<Estimate> {
@@ -103,7 +104,7 @@ impl Summary {
 
     /// Rounds whose times count.
     pub fn calm_rounds(&self) -> usize {
-        self.rounds - self.disturbed.len()
+        self.rounds - self.set_aside.len()
     }
 
     /// Peak memory where it's scarce: on the device if it's known there, or else on the host.

@@ -2,13 +2,11 @@
 
 use serde::Serialize;
 
-use super::statistics::{Estimate, Rounds, median, ratio};
+use super::ratio::by_round;
+use super::statistics::{Estimate, Rounds, estimate};
 use super::summary::Summary;
-use crate::runner::Failure;
+use crate::runner::{Failure, SetAside};
 use crate::suite::{Figure, Limit};
-
-/// The status of a trial whose figures decide nothing, and of a candidate that has no others.
-pub const DISTURBED: &str = "disturbed";
 
 /// Why a candidate is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,6 +19,10 @@ pub enum Verdict {
     },
     /// How many times the winner's figure it reaches.
     Lost {
+        ratio: Estimate,
+    },
+    /// It was measured beside the winner once only, and nobody can say what they differ by.
+    Unproven {
         ratio: Estimate,
     },
     /// It can't win, however fast it is.
@@ -60,17 +62,17 @@ pub fn eligible(
     }
 }
 
-/// Figures that were only ever taken while the card was slowed or shared decide nothing. The search may go on with such a
-/// candidate: its next round may be a calm one.
-fn undisturbed(summary: &Summary) -> Result<(), Verdict> {
-    match summary.disturbed.first() {
-        Some(why) if summary.calm_rounds() == 0 => {
+/// Figures that were set aside in every round decide nothing. The search may go on with such a candidate: its next round may
+/// be a calm one.
+fn has_calm_round(summary: &Summary) -> Result<(), Verdict> {
+    match summary.set_aside.first() {
+        Some(SetAside { status, why }) if summary.calm_rounds() == 0 => {
             let when = match summary.rounds {
                 1 => "in its only round".to_owned(),
                 rounds => format!("in every one of its {rounds} rounds"),
             };
             let why = format!("{when}: {why}");
-            Err(Verdict::Excluded { status: DISTURBED.to_owned(), why })
+            Err(Verdict::Excluded { status: (*status).to_owned(), why })
         }
         _ => Ok(()),
     }
@@ -100,7 +102,7 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Ran
         let predicted = summary.predicted_within.is_some();
         let value = |figure| summary.value(figure);
         let eligible = eligible(summary.failure.as_ref(), predicted, value, limits, objective);
-        match eligible.and_then(|()| undisturbed(&summary)) {
+        match eligible.and_then(|()| has_calm_round(&summary)) {
             Ok(()) => able.push(summary),
             Err(verdict) => unable.push((summary, verdict)),
         }
@@ -119,7 +121,8 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Ran
             .then(memory(&left.summary).total_cmp(&memory(&right.summary)))
             .then(left.summary.id.cmp(&right.summary.id))
     });
-    let verdicts: Vec<Verdict> = able.iter().map(|contender| contender.verdict(&able[0])).collect();
+    let verdicts: Vec<Verdict> =
+        able.iter().map(|contender| contender.verdict(&able[0], objective)).collect();
     let ranked = able.into_iter().map(|contender| contender.summary).zip(verdicts);
     // Those that can't win are in the order of their speed too: it shows what the limits cost.
     unable.sort_by(|(left, _), (right, _)| {
@@ -152,19 +155,23 @@ impl Contender {
             [] => summary.samples.clone(),
             common => common.iter().map(|&round| summary.samples[round].clone()).collect(),
         };
-        let sampled = median(samples.iter().flatten().copied());
-        let value = sampled.or_else(|| summary.value(objective)).unwrap_or(f64::NAN);
+        let by_rounds = estimate(&samples).map(|estimate| estimate.value);
+        let value = by_rounds.or_else(|| summary.value(objective)).unwrap_or(f64::NAN);
         Contender { summary, samples, value }
     }
 
-    fn verdict(&self, winner: &Contender) -> Verdict {
+    fn verdict(&self, winner: &Contender, objective: Figure) -> Verdict {
         if self.summary.id == winner.summary.id {
             return Verdict::Won;
         }
-        // Memory and load times are read and not sampled: equal is tied.
-        let sampled = ratio(&self.samples, &winner.samples);
-        let ratio = self.summary.beside(&winner.summary, sampled, self.value / winner.value);
-        if ratio.contains(1.0) { Verdict::Tied { ratio } } else { Verdict::Lost { ratio } }
+        let by_round = by_round(&self.samples, &winner.samples);
+        let ratio = self.summary.beside(&winner.summary, by_round, objective);
+        let ratio = ratio.unwrap_or(Estimate::alone(f64::NAN));
+        match ratio.interval {
+            None => Verdict::Unproven { ratio },
+            Some(interval) if interval.contains(1.0) => Verdict::Tied { ratio },
+            Some(_) => Verdict::Lost { ratio },
+        }
     }
 }
 
@@ -177,16 +184,16 @@ mod tests {
 
     fn summary(id: &str, samples: &[&[f64]]) -> Summary {
         let samples: Rounds = samples.iter().map(|round| round.to_vec()).collect();
-        let value = median(samples.iter().flatten().copied()).unwrap();
+        let value = estimate(&samples).unwrap();
         Summary {
             id: id.into(),
             candidate: Candidate { backend: "fake".into(), knobs: Default::default() },
             rounds: samples.iter().filter(|round| !round.is_empty()).count(),
-            disturbed: vec![],
+            set_aside: vec![],
             passes: 1,
             batches: 1,
             agreements: IndexMap::new(),
-            figures: [(Figure::Throughput, Estimate::exact(value))].into_iter().collect(),
+            figures: [(Figure::Throughput, value)].into_iter().collect(),
             spread: None,
             split: None,
             padding_waste: None,
@@ -205,6 +212,7 @@ mod tests {
             Verdict::Won => "won",
             Verdict::Tied { .. } => "tied",
             Verdict::Lost { .. } => "lost",
+            Verdict::Unproven { .. } => "unproven",
             Verdict::Excluded { .. } => "excluded",
         };
         (
@@ -220,7 +228,7 @@ mod tests {
         let fast = summary("fast", &[&[111.0], &[55.5]]);
         let slow = summary("slow", &[&[100.0], &[]]);
         let (order, rounds) = order(vec![slow, fast]);
-        assert_eq!(order, [("fast".to_owned(), "won"), ("slow".to_owned(), "lost")]);
+        assert_eq!(order, [("fast".to_owned(), "won"), ("slow".to_owned(), "unproven")]);
         assert_eq!(rounds, 1);
     }
 
@@ -231,16 +239,15 @@ mod tests {
         let like = summary("like", &[&[99.0, 100.0], &[], &[101.0, 99.0]]);
         let (order, rounds) = order(vec![left, right, like]);
         assert_eq!(order.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["left", "like", "right"]);
-        assert_eq!((order[1].1, order[2].1, rounds), ("tied", "lost", 2));
+        assert_eq!((order[1].1, order[2].1, rounds), ("unproven", "unproven", 2));
     }
 
     #[test]
     fn a_candidate_that_was_never_undisturbed_cannot_win() {
-        let disturbed = Summary {
-            disturbed: vec!["too hot".into(), "too hot".into()],
-            ..summary("hot", &[&[200.0], &[200.0]])
-        };
-        let once = Summary { disturbed: vec!["too hot".into()], ..summary("once", &[&[], &[100.0]]) };
+        let too_hot = || SetAside { status: "disturbed", why: "too hot".into() };
+        let disturbed =
+            Summary { set_aside: vec![too_hot(), too_hot()], ..summary("hot", &[&[200.0], &[200.0]]) };
+        let once = Summary { set_aside: vec![too_hot()], ..summary("once", &[&[], &[100.0]]) };
         let ranking = rank(vec![disturbed, Summary { rounds: 2, ..once }], &[], Figure::Throughput);
         assert_eq!(ranking.candidates[0].1, Verdict::Won);
         let Verdict::Excluded { status, why } = &ranking.candidates[1].1 else { panic!("it may not win") };

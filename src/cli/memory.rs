@@ -24,7 +24,7 @@ use crate::suite::{self, ChosenBackend, Synthetic};
 use crate::target::{Machine, Provenance, Target, TargetError};
 use crate::task::Task;
 use crate::units::did_you_mean;
-use crate::worker::protocol::{self, Load};
+use crate::worker::protocol::{Load, ONE_MODEL, Slot};
 
 const HELP: &str = "Each model is loaded, run over one batch and unloaded by each backend in each precision, several times in one process \
      that is watched from outside. The first load is cold: its files are dropped from the page cache before, and libraries \
@@ -170,7 +170,8 @@ impl Plan<'_> {
         let command = vec![program.display().to_string(), "worker".to_owned()];
         let folder = subject.folder.clone()?;
         let load = Load {
-            protocol: protocol::VERSION,
+            protocol: ONE_MODEL,
+            slot: Slot::default(),
             backend: backend.name.clone(),
             kind: backend.kind.clone(),
             task: subject.task,

@@ -1,5 +1,6 @@
 //! Two runs side by side in the terminal.
 
+use super::bracket;
 use super::table::{MOST_ROWS, Style, plain_table};
 use crate::analysis::Comparison;
 
@@ -26,7 +27,7 @@ pub fn render(comparison: &Comparison, style: Style) -> String {
                 objective.print(shared.before),
                 objective.print(shared.after),
                 format!("{:.3}", shared.ratio.value),
-                format!("{:.3} – {:.3}", shared.ratio.low, shared.ratio.high),
+                bracket(shared.ratio, 3),
             ]);
         }
         text.push_str(&format!(
@@ -39,14 +40,13 @@ pub fn render(comparison: &Comparison, style: Style) -> String {
         }
         match (&stage.before, &stage.after, stage.winners) {
             (Some(then), Some(now), Some(ratio)) => text.push_str(&format!(
-                "winner then {} ({}), now {} ({}): {:.3} times [{:.3}, {:.3}]\n",
+                "winner then {} ({}), now {} ({}): {:.3} times {}\n",
                 then.id,
                 objective.print(then.value),
                 now.id,
                 objective.print(now.value),
                 ratio.value,
-                ratio.low,
-                ratio.high
+                bracket(ratio, 3)
             )),
             (then, now, _) => {
                 let has = |winner: bool| if winner { "a winner" } else { "no winner" };

@@ -2,9 +2,9 @@
 
 use minijinja::{Environment, Value, context};
 
-use super::interval;
 use super::plots::Plot;
 use super::table::verdict_words;
+use super::{bracket, interval};
 use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
 use crate::knob::BACKEND;
 use crate::store::Run;
@@ -99,8 +99,8 @@ fn row(stage: &StageAnalysis, ranked: &Ranked, knobs: &[String], figures: &[Figu
     let summary = &ranked.summary;
     let why = match &ranked.verdict {
         Verdict::Excluded { why, .. } => why.clone(),
-        Verdict::Lost { ratio } | Verdict::Tied { ratio } => {
-            format!("{:.3} [{:.3}, {:.3}] of the winner", ratio.value, ratio.low, ratio.high)
+        Verdict::Lost { ratio } | Verdict::Tied { ratio } | Verdict::Unproven { ratio } => {
+            format!("{:.3} {} of the winner", ratio.value, bracket(*ratio, 3))
         }
         Verdict::Won => String::new(),
     };
@@ -111,7 +111,7 @@ fn row(stage: &StageAnalysis, ranked: &Ranked, knobs: &[String], figures: &[Figu
                 text => figure.print(estimate.value).trim_end_matches(" docs/s").trim_end_matches(" tokens/s").to_owned(),
                 // For sorting in the page.
                 value => estimate.value,
-                interval => if estimate.low < estimate.high { interval(*figure, estimate) } else { String::new() },
+                interval => estimate.interval.map(|_| interval(*figure, estimate)).unwrap_or_default(),
             },
             None => context! { text => "–", value => "", interval => "" },
         })

@@ -5,7 +5,7 @@ use std::io;
 
 use super::columns::{self, Column, NEEDED};
 use super::table::Style;
-use crate::analysis::{Growth, Kept, Leak, MemoryReport, MemoryRow, SETTLING};
+use crate::analysis::{Growth, Interval, Kept, Leak, MemoryReport, MemoryRow, SETTLING};
 use crate::runner::{Levels, Round};
 use crate::units::{Bytes, print_duration, significant};
 
@@ -173,11 +173,12 @@ fn cautions(report: &MemoryReport) -> Vec<String> {
 
 fn grows(growth: Growth) -> String {
     let size = |bytes: f64| Bytes(bytes.max(0.0) as u64).to_string();
+    let Interval { low, high } = growth.per_round.interval.unwrap_or(Interval::of(growth.per_round.value));
     let by = format!(
         "grows by {} a round [{}, {}], {} from the first third of the rounds to the last",
         size(growth.per_round.value),
-        size(growth.per_round.low),
-        size(growth.per_round.high),
+        size(low),
+        size(high),
         size(growth.total)
     );
     match growth.verdict {

@@ -16,16 +16,14 @@ pub mod trials;
 
 pub use html::page;
 
-use crate::analysis::{Estimate, StageAnalysis};
+use crate::analysis::{Estimate, Interval, StageAnalysis};
 use crate::suite::Figure;
 
 /// A figure with the interval that it lies in, its unit said once: `703 docs/s [691, 708]`.
 fn interval(figure: Figure, estimate: Estimate) -> String {
     let value = figure.print(estimate.value);
-    if estimate.low == estimate.high {
-        return value;
-    }
-    let (low, high) = (figure.print(estimate.low), figure.print(estimate.high));
+    let Some(Interval { low, high }) = estimate.interval else { return value + " [–, one round]" };
+    let (low, high) = (figure.print(low), figure.print(high));
     let unit = |text: &str| text.split_once(' ').map(|(_, unit)| unit.to_owned());
     let same = unit(&low) == unit(&value) && unit(&high) == unit(&value);
     let shown = |text: &str| match text.split_once(' ') {
@@ -42,7 +40,15 @@ fn gain(stage: &StageAnalysis) -> Option<String> {
         return Some("the default configuration itself".to_owned());
     }
     let gain = stage.gain?;
-    Some(format!("{:.2} × the default's [{:.2}, {:.2}]", gain.value, gain.low, gain.high))
+    Some(format!("{:.2} × the default's {}", gain.value, bracket(gain, 2)))
+}
+
+/// The interval of a ratio, to so many places: `[1.05, 1.12]`; a dash where one round gives none.
+fn bracket(ratio: Estimate, places: usize) -> String {
+    match ratio.interval {
+        Some(Interval { low, high }) => format!("[{low:.places$}, {high:.places$}]"),
+        None => "[–, one round]".to_owned(),
+    }
 }
 
 /// Templates in which a line that holds only a tag leaves no empty line behind.

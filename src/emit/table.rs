@@ -196,13 +196,15 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column<Ranked
     let quality = stage.title_of(Figure::Quality).replace(' ', "_");
     let error = move |ranked: &Ranked| {
         let estimate = ranked.summary.figure(objective)?;
-        Some(format!("{:.1}%", estimate.relative_error() * 100.0))
+        Some(estimate.relative_error().map_or("–".to_owned(), |error| format!("{:.1}%", error * 100.0)))
     };
     let mut columns = vec![
         figure_column("docs/s", NEEDED, Figure::Throughput),
         Column::number("±", 4, error),
         figure_column("p50", 5, Figure::Latency),
+        figure_column("p90", 7, Figure::P90),
         figure_column("p95", 3, Figure::P95),
+        figure_column("p99", 7, Figure::P99),
         figure_column("VRAM", 2, Figure::Vram),
         figure_column("RSS", 6, Figure::Rss),
         figure_column("energy", 6, Figure::Energy),
@@ -213,7 +215,9 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column<Ranked
         Figure::Cost => "cost/M",
         Figure::Tokens => "tokens/s",
         Figure::Latency => "p50",
+        Figure::P90 => "p90",
         Figure::P95 => "p95",
+        Figure::P99 => "p99",
         Figure::Vram => "VRAM",
         Figure::Rss => "RSS",
         Figure::Load => "load",
@@ -242,6 +246,7 @@ pub fn verdict_words(verdict: &Verdict) -> String {
         Verdict::Won => "won".to_owned(),
         Verdict::Tied { .. } => "tied".to_owned(),
         Verdict::Lost { ratio } => format!("{:.2}×", ratio.value),
+        Verdict::Unproven { .. } => "one round".to_owned(),
         Verdict::Excluded { status, .. } => status.clone(),
     }
 }

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use crate::analysis::{Analysis, DISTURBED, Verdict, figure_of_trial};
-use crate::runner::Recording;
+use crate::analysis::{Analysis, Verdict, figure_of_trial};
+use crate::runner::{Recording, SetAside};
 use crate::suite::{Figure, Suite};
 use crate::target::Provenance;
 
@@ -140,8 +140,8 @@ fn outcome(analysis: &Analysis, recording: &Recording) -> [String; 3] {
     if let Some(failure) = &recording.failure {
         return [failure.status.name().to_owned(), failure.reason.clone(), failure.remedy.clone()];
     }
-    if let Some(why) = recording.disturbance() {
-        return plain(DISTURBED, why);
+    if let Some(SetAside { status, why }) = recording.set_aside() {
+        return plain(status, why);
     }
     let stage = analysis.stages.iter().find(|stage| stage.name == recording.stage);
     let ranked = stage.and_then(|stage| stage.find(&recording.id));

@@ -18,7 +18,7 @@ use crate::backend::DeviceMemory;
 use crate::knob::Value;
 use crate::target::Target;
 use crate::telemetry::{Sample, Telemetry, Watch};
-use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, What};
+use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, Slot, What};
 
 /// Loading tens of gigabytes from a slow disk takes minutes.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(900);
@@ -138,11 +138,11 @@ impl Course<'_> {
             memory::reset_peak(pid);
             watch.begin(idle.clone(), Box::new(move || memory::family(pid)));
             let worked = self.load_and_measure(&mut process, watch, idle.as_ref(), interrupt);
-            let telemetry = watch.end();
+            let telemetry = watch.end(None);
             footprint.unseen = telemetry.as_ref().and_then(|telemetry| telemetry.problem.clone());
             let worked = worked.map_err(|trouble| with_last_words(trouble, &process))?;
             let peak_rss = memory::peak_bytes(pid);
-            let unloaded = process.ask(Ask::Unload, UNLOAD_TIMEOUT, interrupt);
+            let unloaded = process.ask(Ask::Unload { slot: Slot::default() }, UNLOAD_TIMEOUT, interrupt);
             expect_unloaded(unloaded).map_err(|trouble| with_last_words(trouble, &process))?;
             let after = memory::now(pid);
             let card_after = CardMoment::of(&process, watch, idle.as_ref());
@@ -185,7 +185,7 @@ impl Course<'_> {
             process.load(self.load.clone(), self.target, self.receipt.as_deref(), LOAD_TIMEOUT, interrupt)?;
         let (host, card) = (memory::now(process.pid()), CardMoment::of(process, watch, idle));
         // One pass, which follows the worker's warm-up of at least another.
-        let request = Measure { knobs: self.knobs.clone(), seconds: 0.0, passes: 1, seed: 0 };
+        let request = Measure { knobs: self.knobs.clone(), passes: 1, ..Measure::default() };
         match process.ask(Ask::Measure(request), MEASURE_TIMEOUT, interrupt)? {
             What::Measured(measured) => match measured.implausible() {
                 Some(why) => Err(Trouble::Failure(Failure::new(Status::Garbage, why))),

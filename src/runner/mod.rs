@@ -21,4 +21,4 @@ pub use memory::sees_worker_memory;
 pub use origin::Origin;
 pub use predicted::{Between, Predicted, PredictedBytes};
 pub use supplies::{Engine, Supplies, Worker};
-pub use trial::{Place, Recording, References, Runner, Stopped, Trial};
+pub use trial::{Place, Recording, References, Runner, SetAside, Stopped, Trial};

@@ -14,7 +14,7 @@ use super::interrupt::Interrupt;
 use super::memory;
 use super::trial::Stopped;
 use crate::target::Target;
-use crate::worker::protocol::{self, Ask, Event, Load, Loaded, Request, What};
+use crate::worker::protocol::{self, Ask, Event, Load, Loaded, Request, Slot, What};
 
 /// Of stderr the end is kept, where the reason stands.
 const STDERR_KEPT: usize = 4096;
@@ -162,14 +162,15 @@ impl WorkerProcess {
         timeout: Duration,
         interrupt: &Interrupt,
     ) -> Result<Loaded, Trouble> {
+        let needed = load.protocol;
         let event = self.ask(Ask::Load(Box::new(load)), timeout, interrupt)?;
         let fail =
             |status, reason: String| Err(Trouble::Failure(self.with_stderr(Failure::new(status, reason))));
         match event {
-            What::Loaded(loaded) if loaded.protocol != protocol::VERSION => fail(
+            What::Loaded(loaded) if !(needed..=protocol::VERSION).contains(&loaded.protocol) => fail(
                 Status::Refused,
                 format!(
-                    "the worker speaks version {} of the protocol, not {}",
+                    "the worker speaks version {} of the protocol, and not one from {needed} to {}",
                     loaded.protocol,
                     protocol::VERSION
                 ),
@@ -247,7 +248,7 @@ impl WorkerProcess {
     /// Asks it to end and sees that it does, with all that it has started.
     pub fn end(mut self) {
         // A worker that fails to unload is ended all the same.
-        let _ = self.ask(Ask::Unload, GRACE, &Interrupt::default());
+        let _ = self.ask(Ask::Unload { slot: Slot::default() }, GRACE, &Interrupt::default());
         self.hang_up();
         self.kill();
     }

@@ -21,7 +21,7 @@ use crate::target::{Provenance, Target};
 use crate::task::{Answer, Disagreement, Document, Metric, agreement};
 use crate::telemetry::{Sample, Telemetry, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
-use crate::worker::protocol::{self, Ask, Load, Loaded, Measure, Measured, What};
+use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, ONE_MODEL, Slot, What};
 
 pub struct Trial<'a> {
     pub stage: &'a Stage,
@@ -65,6 +65,13 @@ pub struct Recording {
     pub failure: Option<Failure>,
     /// From the start of the trial to its end, loading and checking included.
     pub wall_seconds: f64,
+}
+
+/// Why a trial's figures are shown, and decide nothing.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SetAside {
+    pub status: &'static str,
+    pub why: String,
 }
 
 impl Recording {
@@ -112,9 +119,18 @@ impl Recording {
         }
     }
 
-    /// Why its figures decide nothing, if they don't: the card was slowed, or somebody else worked on it.
-    pub fn disturbance(&self) -> Option<String> {
-        self.measured.as_ref().and(self.telemetry.as_ref())?.disturbance()
+    /// Why its figures decide nothing, if they don't: the card was slowed, somebody else worked on it, or its passes never
+    /// came to one level.
+    pub fn set_aside(&self) -> Option<SetAside> {
+        let measured = self.measured.as_ref()?;
+        if let Some(why) = self.telemetry.as_ref().and_then(Telemetry::disturbance) {
+            return Some(SetAside { status: "disturbed", why });
+        }
+        (measured.steady == Some(false)).then(|| SetAside {
+            status: "unstable",
+            why: "its passes went on getting faster, or slower, for ten times `measure.time`: raise that"
+                .to_owned(),
+        })
     }
 
     /// Peak device memory: the worker's own word, or what the driver says of it.
@@ -148,12 +164,16 @@ impl Recording {
         self.memory_counts().and_then(|(memory, seen)| memory.broken(seen))
     }
 
-    /// Joule of the GPU for a document. The card counts from the question to the answer, so warm-up passes count too.
+    /// Joule of the GPU for a document, over the passes that count. Where the worker doesn't tell when these began, over the
+    /// whole measurement, and warm-up passes count too.
     pub fn joules_per_document(&self) -> Option<f64> {
         let measured = self.measured.as_ref()?;
-        let passes = measured.passes.len() as f64 + f64::from(measured.warmup_passes);
-        let documents = measured.passes.first()?.documents as f64 * passes;
-        Some(self.telemetry.as_ref()?.energy_j? / documents)
+        let telemetry = self.telemetry.as_ref()?;
+        let (joules, passes) = match telemetry.timed_energy_j {
+            Some(joules) => (joules, measured.passes.len() as f64),
+            None => (telemetry.energy_j?, measured.passes.len() as f64 + f64::from(measured.warmup_passes)),
+        };
+        Some(joules / (measured.passes.first()?.documents as f64 * passes))
     }
 }
 
@@ -273,12 +293,13 @@ impl<'a> Runner<'a> {
     }
 
     /// How long a measurement may take: what the suite says, or else enough for warm-up and passes as slow as any seen.
-    fn measure_timeout(&self, stage: &Stage, candidate: &Candidate) -> Duration {
+    fn measure_timeout(&self, stage: &Stage, candidate: &Candidate, request: &Measure) -> Duration {
         let effort = self.suite.effort;
         self.suite.timeouts.measure.unwrap_or_else(|| {
             let slowest =
                 self.slowest_pass.get(&(stage.name.clone(), candidate.id())).copied().unwrap_or_default();
-            let passes = f64::from(effort.passes + MOST_WARMUP_PASSES + 1);
+            // A batch a pass, at worst.
+            let passes = f64::from(request.passes + MOST_WARMUP_PASSES + 1) + request.batches as f64;
             // Twice, since a machine drifts by as much.
             effort.time * 20 + Duration::from_secs(60) + Duration::from_secs_f64(2.0 * passes * slowest)
         })
@@ -413,13 +434,43 @@ impl<'a> Runner<'a> {
                 stage.task.metrics().iter().filter_map(|metric| Some((*metric, judge(*metric).ok()?)));
             recording.agreements = judged.collect();
         }
-        let request = Measure {
+        let mut request = Measure {
+            slot: Slot::default(),
             knobs: self.suite.knobs_of(candidate, Applies::Run),
             seconds: self.suite.effort.time.as_secs_f64(),
             passes: self.suite.effort.passes,
+            batches: self.suite.batches_of_trial(stage),
             seed: self.suite.seed.wrapping_add(u64::from(round)),
         };
-        let timeout = self.measure_timeout(stage, candidate);
+        let measured = match self.measure(recording, stage, candidate, request.clone())? {
+            // It knows of no batches that are wanted, and of passes.
+            few if recording.loaded.as_ref().is_some_and(|loaded| loaded.protocol == ONE_MODEL)
+                && (1..request.batches).contains(&few.batches()) =>
+            {
+                let of_pass = few.batches().div_ceil(few.passes.len() as u64);
+                request.passes = u32::try_from(request.batches.div_ceil(of_pass)).unwrap_or(u32::MAX);
+                self.measure(recording, stage, candidate, request)?
+            }
+            measured => measured,
+        };
+        recording.measured = Some(measured);
+        match recording.broken_share() {
+            Some(why) => Err(Trouble::Failure(Failure::new(Status::OutOfMemory, why))),
+            None => Ok(()),
+        }
+    }
+
+    /// Has the loaded candidate measured, watched from outside.
+    fn measure(
+        &mut self,
+        recording: &mut Recording,
+        stage: &Stage,
+        candidate: &Candidate,
+        request: Measure,
+    ) -> Result<Measured, Trouble> {
+        let place = Place::Target;
+        let timeout = self.measure_timeout(stage, candidate, &request);
+        let passes = request.passes as usize;
         let ready = self.load(stage, candidate, place)?;
         let (pid, before) = (ready.process.pid(), ready.before.clone());
         memory::reset_peak(pid);
@@ -427,18 +478,20 @@ impl<'a> Runner<'a> {
         let asked = Instant::now();
         let event = self.ask(stage, candidate, place, Ask::Measure(request), timeout);
         let waited = asked.elapsed();
-        recording.telemetry = self.watch.end();
+        // Simulated time has nothing to do with what the card counted meanwhile.
+        let simulated = recording.loaded.as_ref().is_some_and(|loaded| loaded.simulated);
+        let timed = match &event {
+            Ok(What::Measured(measured)) if !simulated => measured.timed_seconds,
+            _ => None,
+        };
+        recording.telemetry =
+            self.watch.end(timed.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()));
         let event = event?;
         recording.peak_rss_bytes = memory::peak_bytes(pid);
         let What::Measured(measured) = event else { return Err(unexpected(&event, "measured")) };
-        let simulated = recording.loaded.as_ref().is_some_and(|loaded| loaded.simulated);
-        self.check(&measured, (!simulated).then_some(waited))
+        self.check(&measured, passes, (!simulated).then_some(waited))
             .map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
-        recording.measured = Some(measured);
-        match recording.broken_share() {
-            Some(why) => Err(Trouble::Failure(Failure::new(Status::OutOfMemory, why))),
-            None => Ok(()),
-        }
+        Ok(measured)
     }
 
     fn answers(
@@ -449,7 +502,13 @@ impl<'a> Runner<'a> {
     ) -> Result<Vec<Answer>, Trouble> {
         let knobs = self.suite.knobs_of(candidate, Applies::Run);
         let start = Instant::now();
-        match self.ask(stage, candidate, place, Ask::Answer { knobs }, self.suite.timeouts.answer)? {
+        match self.ask(
+            stage,
+            candidate,
+            place,
+            Ask::Answer { slot: Slot::default(), knobs },
+            self.suite.timeouts.answer,
+        )? {
             What::Answered { answers } => {
                 if place == Place::Target {
                     self.saw_pass(&stage.name, candidate, start.elapsed().as_secs_f64());
@@ -532,8 +591,10 @@ impl<'a> Runner<'a> {
         let Started { command, folder, settings, receipt } = started;
         let before = if place == Place::Target { self.watch.look() } else { None };
         let mut process = WorkerProcess::spawn(&command, &folder).map_err(Trouble::Failure)?;
+        let slot = Slot::default();
         let load = Load {
-            protocol: protocol::VERSION,
+            protocol: slot.version(),
+            slot,
             backend: backend.name.clone(),
             kind: backend.kind.clone(),
             task: stage.task,
@@ -584,7 +645,7 @@ impl<'a> Runner<'a> {
 
     /// Refuses figures that can't be, that are of something else than the corpus, or of less than was asked for.
     /// `waited` is how long the answer took, by our own clock; simulated time has nothing to do with it.
-    fn check(&self, measured: &Measured, waited: Option<Duration>) -> Result<(), String> {
+    fn check(&self, measured: &Measured, passes: usize, waited: Option<Duration>) -> Result<(), String> {
         if let Some(why) = measured.implausible() {
             return Err(why);
         }
@@ -595,10 +656,10 @@ impl<'a> Runner<'a> {
                 pass.documents
             ));
         }
-        let (passes, seconds) = (self.suite.effort.passes, self.suite.effort.time.as_secs_f64());
+        let seconds = self.suite.effort.time.as_secs_f64();
         let total: f64 = measured.passes.iter().map(|pass| pass.seconds).sum();
         // A percent for whoever rounds, here and below.
-        if measured.passes.len() < passes as usize || total < seconds * 0.99 {
+        if measured.passes.len() < passes || total < seconds * 0.99 {
             let given = measured.passes.len();
             return Err(format!(
                 "{given} passes of {total} s in all, where {passes} of {seconds} s were asked for"

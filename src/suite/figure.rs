@@ -14,7 +14,9 @@ pub enum Figure {
     Throughput,
     Tokens,
     Latency,
+    P90,
     P95,
+    P99,
     Vram,
     Rss,
     Load,
@@ -33,11 +35,13 @@ enum Unit {
 }
 
 impl Figure {
-    pub const ALL: [Figure; 10] = [
+    pub const ALL: [Figure; 12] = [
         Figure::Throughput,
         Figure::Tokens,
         Figure::Latency,
+        Figure::P90,
         Figure::P95,
+        Figure::P99,
         Figure::Vram,
         Figure::Rss,
         Figure::Load,
@@ -51,7 +55,9 @@ impl Figure {
             Figure::Throughput => "throughput",
             Figure::Tokens => "tokens",
             Figure::Latency => "latency",
+            Figure::P90 => "p90",
             Figure::P95 => "p95",
+            Figure::P99 => "p99",
             Figure::Vram => "vram",
             Figure::Rss => "rss",
             Figure::Load => "load",
@@ -66,7 +72,9 @@ impl Figure {
             Figure::Throughput => "documents a second, end to end",
             Figure::Tokens => "tokens a second, padding not counted",
             Figure::Latency => "median time of a batch, end to end",
+            Figure::P90 => "time within which 90 of 100 batches are done",
             Figure::P95 => "time within which 95 of 100 batches are done",
+            Figure::P99 => "time within which 99 of 100 batches are done",
             Figure::Vram => "peak device memory",
             Figure::Rss => "peak memory of the worker's processes on the host",
             Figure::Load => "time to load the model",
@@ -80,11 +88,21 @@ impl Figure {
         matches!(self, Figure::Throughput | Figure::Tokens | Figure::Quality)
     }
 
+    /// Of a percentile: the share of the batches that are done in time.
+    pub fn share_of_batches(self) -> Option<f64> {
+        match self {
+            Figure::P90 => Some(0.90),
+            Figure::P95 => Some(0.95),
+            Figure::P99 => Some(0.99),
+            _ => None,
+        }
+    }
+
     fn unit(self) -> Unit {
         match self {
             Figure::Throughput => Unit::Number("docs/s"),
             Figure::Tokens => Unit::Number("tokens/s"),
-            Figure::Latency | Figure::P95 | Figure::Load => Unit::Seconds,
+            Figure::Latency | Figure::P90 | Figure::P95 | Figure::P99 | Figure::Load => Unit::Seconds,
             Figure::Vram | Figure::Rss => Unit::Bytes,
             Figure::Cost => Unit::Money,
             Figure::Energy => Unit::Number("J/doc"),

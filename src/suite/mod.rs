@@ -7,6 +7,7 @@ mod budget;
 mod build;
 mod corpus;
 mod figure;
+mod percentile;
 mod problem;
 mod source;
 mod space;
@@ -26,6 +27,7 @@ pub use budget::{Budget, SearchKind};
 pub use build::{built_in_backends, parse};
 pub use corpus::{SYLLABLES, Source as CorpusSource, Synthetic};
 pub use figure::{Figure, Limit};
+pub use percentile::{least_batches, promised};
 pub use problem::Problem;
 pub use source::{Folder, SuiteSource, built_in_names};
 pub use wire::sections;
@@ -188,6 +190,13 @@ impl Suite {
     pub fn check_price(&self, place: &str) -> Result<(), Problem> {
         let why = "the figure `cost` needs `price_per_hour` in the suite, or a --gpu that `autotune list` has a price of";
         if self.lacks_price() { Err(Problem::new(place, why)) } else { Ok(()) }
+    }
+
+    /// How many batches a trial must measure, so that the percentiles that the objective or a limit speaks of can be said.
+    pub fn batches_of_trial(&self, stage: &Stage) -> u64 {
+        let figures = stage.limits.iter().map(|limit| limit.figure).chain([self.objective]);
+        let shares = figures.filter_map(Figure::share_of_batches);
+        shares.map(least_batches).max().unwrap_or(0) as u64
     }
 
     /// Configurations of a stage that cost no quality: its reference, and for devices on which that one doesn't run their like

@@ -57,6 +57,9 @@ pub struct Telemetry {
     /// By the card's counter, or else the power, summed up over the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_j: Option<f64>,
+    /// The same without the warm-up, where the worker tells when that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timed_energy_j: Option<f64>,
     /// Every reason for which the card was throttled in some sample, its power limit among them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub throttled: Vec<Reason>,
@@ -136,8 +139,10 @@ pub(super) struct Trace {
 }
 
 impl Trace {
-    pub fn telemetry(&self) -> Telemetry {
+    /// `timed`: how much of the time, up to the end, is what was measured.
+    pub fn telemetry(&self, timed: Option<Duration>) -> Telemetry {
         let samples = &self.samples;
+        let taken = self.taken();
         // The first sample is of before the worker heard of it: what it holds from the candidate before isn't this one's.
         let own_samples = if samples.len() > 1 { &samples[1..] } else { &samples[..] };
         let peak_device_bytes = own_samples.iter().filter_map(Sample::used_bytes).max();
@@ -163,7 +168,8 @@ impl Trace {
             temperature_celsius: samples.iter().filter_map(|sample| sample.temperature_celsius).max(),
             sm_clock_mhz: quantile(&clocks, 0.5),
             power_w: mean(samples.iter().filter_map(|sample| Some(sample.power?.watts))),
-            energy_j: self.counted_energy().or_else(|| self.summed_energy()),
+            energy_j: energy(&taken, None),
+            timed_energy_j: timed.and_then(|timed| energy(&taken, Some(timed.as_secs_f64()))),
             throttled: throttled.into_iter().collect(),
             throttled_share: self.share_slowed(Reason::disturbs),
             power_capped_share: self.share_slowed(|reason| reason == Reason::PowerCap),
@@ -234,25 +240,36 @@ impl Trace {
         }))
     }
 
-    fn counted_energy(&self) -> Option<f64> {
-        let mut counts = self.samples.iter().filter_map(|sample| sample.energy_joules);
-        let first = counts.next()?;
+    /// Joule that the card had taken at each sample, by its counter or else by its power.
+    fn taken(&self) -> Vec<(f64, f64)> {
+        let of = |told: fn(&Sample) -> Option<f64>| -> Vec<(f64, f64)> {
+            self.samples.iter().filter_map(|sample| Some((sample.at.as_secs_f64(), told(sample)?))).collect()
+        };
+        let counted = of(|sample| sample.energy_joules);
         // A counter that stood still, or was set back by a reload of the driver, counted nothing.
-        Some(counts.next_back()? - first).filter(|joules| *joules > 0.0)
-    }
-
-    fn summed_energy(&self) -> Option<f64> {
-        let points: Vec<(f64, f64)> = self
-            .samples
-            .iter()
-            .filter_map(|sample| Some((sample.at.as_secs_f64(), sample.power?.watts)))
-            .collect();
-        let trapezia = points.windows(2).map(|pair| {
+        if counted.first().zip(counted.last()).is_some_and(|(first, last)| last.1 > first.1) {
+            return counted;
+        }
+        let power = of(|sample| Some(sample.power?.watts));
+        let mut taken = 0.0;
+        let trapezia = power.windows(2).map(|pair| {
             let [(start, before), (end, after)] = [pair[0], pair[1]];
-            (end - start) * (before + after) / 2.0
+            taken += (end - start) * (before + after) / 2.0;
+            (end, taken)
         });
-        (points.len() > 1).then(|| trapezia.sum())
+        power.first().map(|first| (first.0, 0.0)).into_iter().chain(trapezia).collect()
     }
+}
+
+/// What was taken in the last `seconds`, or in all the time; between two samples evenly.
+fn energy(taken: &[(f64, f64)], seconds: Option<f64>) -> Option<f64> {
+    let [first, .., last] = taken else { return None };
+    let Some(seconds) = seconds else { return Some(last.1 - first.1) };
+    let start = (last.0 - seconds).max(first.0);
+    let behind = taken.iter().position(|(at, _)| *at >= start).unwrap_or(taken.len() - 1).max(1);
+    let (before, after) = (taken[behind - 1], taken[behind]);
+    let share = if after.0 > before.0 { (start - before.0) / (after.0 - before.0) } else { 0.0 };
+    Some(last.1 - (before.1 + (after.1 - before.1) * share))
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -308,7 +325,7 @@ mod tests {
         samples[3].memory = Some(Memory { used_bytes: 9 * GIB, total_bytes: 24 * GIB });
         samples[3].processes = Some(vec![process(WORKER, 4), process(101, 2)]);
         samples[4].load = Some(Load { gpu_percent: 40, memory_percent: 0 });
-        let telemetry = trace(samples).telemetry();
+        let telemetry = trace(samples).telemetry(None);
         assert_eq!(telemetry.samples, 5);
         assert_eq!(telemetry.peak_process_bytes, Some(6 * GIB), "the worker and its child together");
         assert!(!telemetry.process_bytes_derived);
@@ -323,17 +340,27 @@ mod tests {
     }
 
     #[test]
+    fn energy_of_the_timed_passes_alone_is_told_apart_between_two_samples_too() {
+        let taken = [(0.0, 100.0), (1.0, 110.0), (2.0, 140.0), (3.0, 180.0)];
+        assert_eq!(energy(&taken, None), Some(80.0));
+        for (seconds, joules) in [(1.0, 40.0), (1.5, 55.0), (2.5, 75.0), (9.0, 80.0), (0.0, 0.0)] {
+            assert_eq!(energy(&taken, Some(seconds)), Some(joules), "{seconds}");
+        }
+        assert_eq!(energy(&taken[..1], Some(1.0)), None);
+    }
+
+    #[test]
     fn energy_is_summed_up_where_no_counter_moves() {
         let mut samples = vec![sample(0), sample(1000), sample(3000)];
         samples[2].power = Some(Power { watts: 100.0, limit_watts: None });
         for counter in [None, Some(7.0)] {
             samples.iter_mut().for_each(|sample| sample.energy_joules = counter);
-            let telemetry = trace(samples.clone()).telemetry();
+            let telemetry = trace(samples.clone()).telemetry(None);
             assert_eq!(telemetry.energy_j, Some(300.0 + 2.0 * 200.0));
         }
-        assert_eq!(trace(vec![Sample::default()]).telemetry().energy_j, None);
+        assert_eq!(trace(vec![Sample::default()]).telemetry(None).energy_j, None);
         assert_eq!(
-            trace(Vec::new()).telemetry(),
+            trace(Vec::new()).telemetry(None),
             Telemetry { device_bytes_before: Some(GIB), ..Default::default() }
         );
     }
@@ -343,7 +370,7 @@ mod tests {
         let throttled = |reason: Reason, count: usize| {
             let mut samples: Vec<Sample> = (0..100).map(|step| sample(20 * step)).collect();
             samples[..count].iter_mut().for_each(|sample| sample.reasons = Some(vec![reason, Reason::Idle]));
-            trace(samples).telemetry()
+            trace(samples).telemetry(None)
         };
         let telemetry = throttled(Reason::ThermalSoftware, 40);
         assert_eq!(
@@ -368,14 +395,14 @@ mod tests {
         for sample in &mut samples {
             sample.processes = Some(vec![process(WORKER, 3), process(7, 2), process(8, 0)]);
         }
-        let idle = trace(samples.clone()).telemetry();
+        let idle = trace(samples.clone()).telemetry(None);
         assert_eq!(idle.other_processes, [process(7, 2)], "one without memory isn't there");
         assert_eq!(idle.disturbance(), None);
         // Told once, it holds for a second at most, and no longer than until the next news.
         samples[10].busy = Some(vec![(WORKER, 50), (7, 45)]);
         samples[14].busy = Some(vec![(WORKER, 95), (7, 5)]);
         samples[50].busy = Some(vec![(7, 45)]);
-        let busy = trace(samples).telemetry();
+        let busy = trace(samples).telemetry(None);
         assert_eq!(busy.busy_share, (4.0 + 11.0) / 100.0);
         assert_eq!(
             busy.disturbance().unwrap(),
@@ -393,12 +420,12 @@ mod tests {
         }
         let mut trace = trace(samples);
         trace.before.as_mut().unwrap().processes = Some(vec![process(7, 2)]);
-        let telemetry = trace.telemetry();
+        let telemetry = trace.telemetry(None);
         assert_eq!(telemetry.other_processes, [process(7, 2)]);
         assert_eq!(telemetry.busy_share, 0.0);
         assert_eq!((telemetry.peak_process_bytes, telemetry.process_bytes_derived), (Some(4 * GIB), true));
         trace.samples.iter_mut().for_each(|sample| sample.busy = Some(vec![(7, 90)]));
-        assert_eq!(trace.telemetry().busy_share, 1.0);
+        assert_eq!(trace.telemetry(None).busy_share, 1.0);
     }
 
     #[test]
@@ -406,9 +433,9 @@ mod tests {
         let mut samples = vec![sample(0), sample(20)];
         samples.iter_mut().for_each(|sample| (sample.processes, sample.busy) = (None, None));
         let mut trace = trace(samples);
-        assert_eq!(trace.telemetry().busy_share, 0.0);
+        assert_eq!(trace.telemetry(None).busy_share, 0.0);
         trace.before.as_mut().unwrap().load = Some(Load { gpu_percent: 37, memory_percent: 5 });
-        let why = trace.telemetry().disturbance().unwrap();
+        let why = trace.telemetry(None).disturbance().unwrap();
         assert!(why.ends_with("100% of the time: a process that can't be seen from here"), "{why}");
     }
 }

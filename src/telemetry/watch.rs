@@ -32,7 +32,7 @@ enum Ask {
     Look(Sender<Option<Sample>>),
     Glance(Sender<Option<Sample>>),
     Begin(Box<(Option<Sample>, Family)>, Sender<()>),
-    End(Sender<Telemetry>),
+    End(Option<Duration>, Sender<Telemetry>),
 }
 
 /// The runner's end of it.
@@ -88,9 +88,10 @@ impl Watch {
         self.ask(|reply| Ask::Begin(Box::new((before, family)), reply));
     }
 
-    /// Ends it. Nothing where there is no card to watch.
-    pub fn end(&mut self) -> Option<Telemetry> {
-        self.ask(Ask::End).or_else(|| self.problem.clone().map(Telemetry::unwatched))
+    /// Ends it. `timed` is how much of the time, up to now, is what was measured, where that is known. Nothing where there is
+    /// no card to watch.
+    pub fn end(&mut self, timed: Option<Duration>) -> Option<Telemetry> {
+        self.ask(|reply| Ask::End(timed, reply)).or_else(|| self.problem.clone().map(Telemetry::unwatched))
     }
 
     fn ask<T>(&mut self, ask: impl FnOnce(Sender<T>) -> Ask) -> Option<T> {
@@ -130,7 +131,7 @@ fn serve(asks: Receiver<Ask>, mut station: Station) {
                 station.begin(with.0, with.1);
                 _ = reply.send(());
             }
-            Ok(Ask::End(reply)) => _ = reply.send(station.end()),
+            Ok(Ask::End(timed, reply)) => _ = reply.send(station.end(timed)),
             Err(RecvTimeoutError::Timeout) => station.sample(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -233,14 +234,14 @@ impl Station {
         trace.samples.push(sample);
     }
 
-    fn end(&mut self) -> Telemetry {
+    fn end(&mut self, timed: Option<Duration>) -> Telemetry {
         self.sample_to(Depth::All);
         let problem = self.problem.clone().filter(|_| self.reader.is_none());
         let Some(watched) = self.watched.take() else {
             return Telemetry { problem, ..Telemetry::default() };
         };
         let absent = self.reader.as_ref().map(Reader::absent_in_words).unwrap_or_default();
-        Telemetry { absent, problem, ..watched.trace.telemetry() }
+        Telemetry { absent, problem, ..watched.trace.telemetry(timed) }
     }
 }
 
@@ -283,7 +284,7 @@ mod tests {
         station.begin(before, Box::new(|| vec![100]));
         assert!(station.until_next().is_some());
         station.sample();
-        let telemetry = station.end();
+        let telemetry = station.end(None);
         assert_eq!((telemetry.samples, telemetry.energy_j), (3, Some(40.0)));
         assert_eq!((telemetry.problem, telemetry.device_bytes_before), (None, Some(2 << 30)));
         assert_eq!(station.until_next(), None);
@@ -312,12 +313,12 @@ mod tests {
         station.sample();
         station.sample();
         assert_eq!(station.until_next(), None, "there is nothing to sample any more");
-        let telemetry = station.end();
+        let telemetry = station.end(None);
         assert_eq!(telemetry.samples, 2);
         assert_eq!(telemetry.problem.unwrap(), "the card fell off the bus");
         // The next trial finds it gone, and says so too.
         station.begin(None, Box::new(Vec::new));
-        let telemetry = station.end();
+        let telemetry = station.end(None);
         assert_eq!((telemetry.samples, telemetry.problem.is_some()), (0, true));
     }
 
@@ -335,7 +336,7 @@ mod tests {
             if later { vec![100, 101] } else { vec![100] }
         };
         station.begin(None, Box::new(family));
-        let telemetry = station.end();
+        let telemetry = station.end(None);
         let others: Vec<u32> = telemetry.other_processes.iter().map(|process| process.pid).collect();
         assert_eq!(others, [7]);
         assert_eq!(telemetry.peak_process_bytes, Some(2 << 30));
@@ -351,7 +352,7 @@ mod tests {
         };
         let mut station = station(vec![busy(), with(|_| ())]);
         station.begin(None, Box::new(|| vec![100]));
-        assert_eq!(station.end().busy_share, 0.0);
+        assert_eq!(station.end(None).busy_share, 0.0);
     }
 
     #[test]
@@ -359,7 +360,7 @@ mod tests {
         let mut station =
             station(vec![with(|reading| reading.power = Some(Err(NvmlError::NotSupported.into())))]);
         station.begin(None, Box::new(Vec::new));
-        assert_eq!(station.end().absent, ["power (this card doesn't tell it)"]);
+        assert_eq!(station.end(None).absent, ["power (this card doesn't tell it)"]);
     }
 
     #[test]
@@ -373,21 +374,21 @@ mod tests {
         watch.begin(before, Box::new(Vec::new));
         // What is asked for meanwhile is no sample of the measurement.
         assert_eq!(watch.glance().and_then(|sample| sample.used_bytes()), Some(2 << 30));
-        assert_eq!(watch.end().unwrap().samples, 2);
+        assert_eq!(watch.end(None).unwrap().samples, 2);
         let mut watch = Watch::new(|| Err(NvmlError::LibraryNotFound.into()), INTERVAL);
         assert_eq!(watch.look(), None);
         watch.begin(None, Box::new(Vec::new));
-        let telemetry = watch.end().unwrap();
+        let telemetry = watch.end(None).unwrap();
         assert!(telemetry.problem.unwrap().contains("libnvidia-ml.so.1"));
         let mut off = Watch::of(None);
         off.begin(None, Box::new(Vec::new));
-        assert_eq!((off.look(), off.end()), (None, None));
+        assert_eq!((off.look(), off.end(None)), (None, None));
     }
 
     #[test]
     fn a_sensor_that_panics_takes_nobody_with_it() {
         let mut watch = Watch::new(|| panic!("a broken sensor, as this test wants it"), INTERVAL);
         assert_eq!(watch.look(), None);
-        assert_eq!(watch.end().unwrap().problem.unwrap(), "the thread that watches has ended");
+        assert_eq!(watch.end(None).unwrap().problem.unwrap(), "the thread that watches has ended");
     }
 }

@@ -10,7 +10,7 @@ use autotune::runner::{Course, Footprint, Interrupt, Status};
 use autotune::target::Target;
 use autotune::task::Task;
 use autotune::telemetry::{Memory, Reading, Scripted, Watch};
-use autotune::worker::protocol::{self, Load};
+use autotune::worker::protocol::{Load, ONE_MODEL, Slot};
 use serde_json::{Value, json};
 
 use crate::support::{autotune, engines, text};
@@ -30,7 +30,8 @@ fn course(script: Value, command: Option<&str>, rounds: u32, watch: &mut Watch) 
     let own = || vec![program.to_owned(), "worker".to_owned()];
     let command = command.map_or_else(own, |script| ["sh", "-c", script].map(String::from).into());
     let load = Load {
-        protocol: protocol::VERSION,
+        protocol: ONE_MODEL,
+        slot: Slot::default(),
         backend: "fake".into(),
         kind: "fake".into(),
         task: Task::Embed,

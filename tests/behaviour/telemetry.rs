@@ -144,7 +144,7 @@ fn disturbed_trials_are_shown_and_decide_nothing() {
     assert!(row["docs_per_s"].parse::<f64>().unwrap() > 0.0);
     assert_eq!(row["throttled"], "thermal-software");
     let stage = &outcome.analysis.stages[0];
-    assert_eq!((stage.rounds_compared, stage.winner().unwrap().summary.disturbed.len()), (2, 1));
+    assert_eq!((stage.rounds_compared, stage.winner().unwrap().summary.set_aside.len()), (2, 1));
     let doubts = &outcome.analysis.doubts;
     assert!(matches!(doubts.as_slice(), [Doubt::Throttled { trials: 2, of: 6, .. }]), "{doubts:?}");
 }

@@ -7,7 +7,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{self, Area, Chart, Drawn, LegendEntry, MOST_SERIES};
-use crate::analysis::{Ranked, StageAnalysis, Verdict};
+use crate::analysis::{Interval, Ranked, StageAnalysis, Verdict};
 use crate::knob::Value;
 use crate::suite::Figure;
 use crate::units::Bytes;
@@ -138,7 +138,8 @@ fn point(
     let best = measured.into_iter().find(|ranked| ranked.summary.value(objective).is_some());
     if let Some((ranked, estimate)) = best.and_then(|ranked| Some((ranked, ranked.summary.figure(figure)?))) {
         let able = !matches!(ranked.verdict, Verdict::Excluded { .. });
-        return Point::Figure { low: estimate.low, value: estimate.value, high: estimate.high, able };
+        let Interval { low, high } = estimate.interval.unwrap_or(Interval::of(estimate.value));
+        return Point::Figure { low, value: estimate.value, high, able };
     }
     let failure = here.filter_map(|ranked| ranked.summary.failure.as_ref()).next();
     failure.map_or(Point::Nothing, |failure| Point::Failed(failure.status.name().to_owned()))

@@ -74,7 +74,7 @@ impl Chart for Progress {
         let (unit, scale) = match self.objective {
             Figure::Throughput | Figure::Cost => ("docs/s", 1.0),
             Figure::Tokens => ("tokens/s", 1.0),
-            Figure::Latency | Figure::P95 | Figure::Load => ("ms", 1e-3),
+            Figure::Latency | Figure::P90 | Figure::P95 | Figure::P99 | Figure::Load => ("ms", 1e-3),
             Figure::Vram | Figure::Rss => ("MiB", crate::units::Bytes::MIB as f64),
             Figure::Energy => ("J/doc", 1.0),
             Figure::Quality => ("share", 1.0),

@@ -207,9 +207,11 @@ pub fn pass(
     documents: &[Document],
     settings: &Settings,
 ) -> Result<(Pass, Vec<Answer>), BackendError> {
+    let legend = session.legend();
+    // From here on everything counts: putting documents in order is a part of the work.
+    let mut run = Run::start(legend, clock, task, documents.len());
     let tokeniser = session.tokeniser(settings.max_tokens)?;
     let preparer = Preparer::new(documents, settings, &*tokeniser, clock);
-    let mut run = Run::start(session.legend(), clock, task, documents.len());
     if settings.transfers == Transfers::NonBlocking {
         std::thread::scope(|scope| {
             let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);

@@ -7,6 +7,7 @@ mod heap;
 pub mod protocol;
 mod serve;
 mod stdout;
+mod steady;
 mod timer;
 
 pub use serve::serve;

@@ -8,8 +8,11 @@ use crate::knob::Value;
 use crate::pipeline::Pass;
 use crate::task::{Answer, Task};
 
-/// Raised when a worker written for the older one would misunderstand.
-pub const VERSION: u32 = 1;
+/// Raised when a worker written for the older one would misunderstand. A request states the oldest version that it needs.
+pub const VERSION: u32 = 2;
+
+/// Knows one model, and no slot.
+pub const ONE_MODEL: u32 = 1;
 
 /// A line from the harness.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,15 +29,39 @@ pub enum Ask {
     Load(Box<Load>),
     /// Answers for every document of the corpus, in its order.
     Answer {
+        #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
+        slot: Slot,
         knobs: IndexMap<String, Value>,
     },
     Measure(Measure),
-    Unload,
+    Unload {
+        #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
+        slot: Slot,
+    },
+}
+
+/// Where a worker holds a model, beside those in other slots. The one without a name is all that version 1 knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slot(pub String);
+
+impl Slot {
+    pub fn is_unnamed(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The oldest version of the protocol that knows it.
+    pub fn version(&self) -> u32 {
+        if self.is_unnamed() { ONE_MODEL } else { VERSION }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Load {
+    /// The oldest version that knows all that is asked for.
     pub protocol: u32,
+    #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
+    pub slot: Slot,
     /// The name of the backend in the suite, and its kind.
     pub backend: String,
     pub kind: String,
@@ -57,13 +84,18 @@ pub struct Load {
     pub corpus: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
+    #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
+    pub slot: Slot,
     pub knobs: IndexMap<String, Value>,
     /// Passes go on until so much time was measured…
     pub seconds: f64,
-    /// …and at least so many passes were.
+    /// …and at least so many passes were…
     pub passes: u32,
+    /// …and so many batches, where a percentile of their times is wanted. Version 1 doesn't know this one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub batches: u64,
     /// For whatever the worker draws at random.
     pub seed: u64,
 }
@@ -125,6 +157,12 @@ pub struct Measured {
     /// Passes that were run first and not counted.
     #[serde(default)]
     pub warmup_passes: u32,
+    /// From the beginning of the first pass that counts to the end of the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timed_seconds: Option<f64>,
+    /// Whether the passes are all of one level; nothing where the worker doesn't look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steady: Option<bool>,
     /// Time that the worker spent on this request, warm-up included.
     #[serde(default)]
     pub busy_seconds: f64,
@@ -136,7 +174,16 @@ pub struct Measured {
     pub device_memory: Option<DeviceMemory>,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Measured {
+    /// Batches whose times are told.
+    pub fn batches(&self) -> u64 {
+        self.passes.iter().map(|pass| pass.batch_seconds.len() as u64).sum()
+    }
+
     /// Why these figures can't be, if they can't: a worker that sends them is broken, and must not win by it.
     pub fn implausible(&self) -> Option<String> {
         if self.passes.is_empty() {
@@ -187,7 +234,7 @@ mod tests {
 
     #[test]
     fn requests_and_events_are_lines_as_documented() {
-        let request = Request { id: 4, ask: Ask::Unload };
+        let request = Request { id: 4, ask: Ask::Unload { slot: Slot::default() } };
         assert_eq!(serde_json::to_string(&request).unwrap(), r#"{"id":4,"do":"unload"}"#);
         let line = r#"{"id":2,"event":"failed","kind":"out-of-memory","message":"no room"}"#;
         let what = What::Failed { kind: FailureKind::OutOfMemory, message: "no room".into(), remedy: None };

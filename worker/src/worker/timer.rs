@@ -1,47 +1,90 @@
-//! The only timing loop: warm up until it's warm, then pass after pass until there is enough.
+//! The only timing loop: pass after pass until there is enough of them that is steady.
 
 use std::time::Duration;
 
+use super::steady::{steady_from, wanders};
 use crate::backend::{BackendError, Clock};
 use crate::pipeline::Pass;
 
-/// A pass still belongs to the warm-up when the one after it is faster by more than this share.
-const SETTLED: f64 = 0.05;
-
-/// An engine that is still getting faster after so many passes drifts; it isn't warming up.
+/// What doesn't get steady within so many times the time that was asked for won't…
+pub const MOST_TIMES: u32 = 10;
+/// …but so many passes it may take, however long they are.
 pub const MOST_WARMUP_PASSES: u32 = 6;
+
+/// An engine that takes no time at all would be measured for ever.
+const MOST_PASSES: usize = 100_000;
+
+/// How much is to be measured: all of it at least.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Effort {
+    pub time: Duration,
+    pub passes: u32,
+    /// So that percentiles of their times can be said.
+    pub batches: u64,
+}
+
+impl Effort {
+    fn is_met(&self, passes: &[Pass]) -> bool {
+        let seconds: f64 = passes.iter().map(|pass| pass.seconds).sum();
+        let batches: u64 = passes.iter().map(|pass| pass.batch_seconds.len() as u64).sum();
+        passes.len() >= self.passes.max(1) as usize
+            && seconds >= self.time.as_secs_f64()
+            && batches >= self.batches
+    }
+}
 
 pub struct Timed {
     pub passes: Vec<Pass>,
     pub warmup_passes: u32,
+    /// From the start of the first pass that counts to the end.
+    pub timed: Duration,
     pub busy: Duration,
+    /// Whether the passes that count are all of one level.
+    pub steady: bool,
 }
 
-/// Runs `pass` until it has settled, then until `least` of time and `passes` in number are measured.
+/// Runs `pass` until as much as was asked for is of one level. The first pass never counts: it pays for first touches,
+/// compiled kernels and grown arenas.
 pub fn measure(
     clock: &dyn Clock,
-    least: Duration,
-    passes: u32,
+    effort: Effort,
     mut pass: impl FnMut() -> Result<Pass, BackendError>,
 ) -> Result<Timed, BackendError> {
     let start = clock.now();
-    // The first pass pays for first touches, compiled kernels and grown arenas. It's never counted.
-    let mut before = pass()?;
-    let mut warmup_passes = 1;
-    let mut kept = vec![pass()?];
-    while kept[0].seconds < before.seconds * (1.0 - SETTLED) && warmup_passes < MOST_WARMUP_PASSES {
-        before = std::mem::replace(&mut kept[0], pass()?);
-        warmup_passes += 1;
-    }
-    let measured = |kept: &[Pass]| kept.iter().map(|pass| pass.seconds).sum::<f64>();
-    while kept.len() < passes.max(1) as usize || measured(&kept) < least.as_secs_f64() {
-        // An engine that takes no time at all would be measured for ever.
-        if kept.len() >= 100_000 {
-            break;
+    let (mut begun, mut passes) = (Vec::new(), Vec::new());
+    let mut from = 1;
+    let mut first_met = None;
+    let steady = loop {
+        begun.push(clock.now());
+        passes.push(pass()?);
+        if passes.len() > MOST_PASSES {
+            break true;
         }
-        kept.push(pass()?);
-    }
-    Ok(Timed { passes: kept, warmup_passes, busy: clock.now() - start })
+        if passes.len() <= from || !effort.is_met(&passes[from..]) {
+            continue;
+        }
+        let so_far = clock.now() - start;
+        let most = (effort.time * MOST_TIMES).max(*first_met.get_or_insert(so_far) * 2);
+        from = steady_from(&passes).max(1);
+        if from < passes.len() && effort.is_met(&passes[from..]) {
+            break true;
+        }
+        if so_far >= most && passes.len() > (MOST_WARMUP_PASSES + effort.passes.max(1)) as usize {
+            // The latest are as good as any.
+            let met = |from: &usize| effort.is_met(&passes[*from..]);
+            from = (1..passes.len()).rev().find(met).unwrap_or(1);
+            break wanders(&passes);
+        }
+    };
+    let now = clock.now();
+    let kept = passes.split_off(from.min(passes.len() - 1));
+    Ok(Timed {
+        timed: now - begun[passes.len()],
+        warmup_passes: passes.len() as u32,
+        passes: kept,
+        busy: now - start,
+        steady,
+    })
 }
 
 #[cfg(test)]
@@ -53,7 +96,8 @@ mod tests {
     fn times(seconds: &[f64], least: f64, passes: u32) -> Timed {
         let clock = VirtualClock::default();
         let mut call = 0;
-        measure(&clock, Duration::from_secs_f64(least), passes, || {
+        let effort = Effort { time: Duration::from_secs_f64(least), passes, batches: 0 };
+        measure(&clock, effort, || {
             let seconds = seconds[call.min(seconds.len() - 1)];
             call += 1;
             clock.advance(Duration::from_secs_f64(seconds));
@@ -67,11 +111,18 @@ mod tests {
     }
 
     #[test]
-    fn passes_that_are_still_getting_faster_are_not_counted() {
-        let timed = times(&[9.0, 3.0, 1.0, 0.98], 2.0, 1);
-        assert_eq!(timed.warmup_passes, 3);
-        assert_eq!(counted(&timed), [0.98, 0.98, 0.98]);
-        assert!((timed.busy.as_secs_f64() - (9.0 + 3.0 + 1.0 + 3.0 * 0.98)).abs() < 1e-6);
+    fn passes_of_another_level_are_not_counted() {
+        let timed = times(&[9.0, 3.0, 1.0], 4.0, 1);
+        assert_eq!((timed.warmup_passes, counted(&timed), timed.steady), (2, vec![1.0; 4], true));
+        assert!((timed.busy.as_secs_f64() - (9.0 + 3.0 + 4.0)).abs() < 1e-6);
+        assert!((timed.timed.as_secs_f64() - 4.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_cold_start_that_outlasts_what_was_asked_for_is_seen_once_it_ends() {
+        // Flat for as long as was asked for, and then three times as fast.
+        let timed = times(&[&[3.0; 4][..], &[1.0]].concat(), 10.0, 1);
+        assert_eq!((timed.warmup_passes, counted(&timed)), (4, vec![1.0; 10]));
     }
 
     #[test]
@@ -86,9 +137,26 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_never_settles_or_takes_no_time_is_measured_all_the_same() {
-        let faster: Vec<_> = (0..20).map(|power| 0.5f64.powi(power)).collect();
-        assert_eq!(times(&faster, 0.0, 1).warmup_passes, MOST_WARMUP_PASSES);
-        assert_eq!(times(&[0.0], 1.0, 1).passes.len(), 100_000);
+    fn an_engine_that_never_settles_is_measured_as_it_is_at_last_and_called_unsteady() {
+        let faster: Vec<_> = (0..60).map(|power| 0.8f64.powi(power)).collect();
+        let timed = times(&faster, 0.0, 2);
+        assert_eq!((timed.steady, timed.passes.len()), (false, 2));
+        assert!(timed.warmup_passes >= MOST_WARMUP_PASSES, "{}", timed.warmup_passes);
+    }
+
+    #[test]
+    fn an_engine_that_takes_no_time_is_measured_all_the_same() {
+        assert_eq!(times(&[0.0], 1.0, 1).passes.len(), MOST_PASSES);
+    }
+
+    #[test]
+    fn measuring_goes_on_to_as_many_batches_as_a_percentile_needs() {
+        let effort = Effort { time: Duration::ZERO, passes: 1, batches: 130 };
+        let clock = VirtualClock::default();
+        let pass = || {
+            clock.advance(Duration::from_secs(1));
+            Ok(Pass { seconds: 1.0, batch_seconds: vec![0.25; 4], ..Pass::default() })
+        };
+        assert_eq!(measure(&clock, effort, pass).unwrap().passes.len(), 33);
     }
 }
