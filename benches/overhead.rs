@@ -5,10 +5,11 @@
 
 use std::time::{Duration, Instant};
 
-use autotune::runner::{Interrupt, References, Runner, Supplies, Trial};
+use autotune::hardware::{Machine, Target};
+use autotune::record::References;
+use autotune::runner::{Interrupt, Runner, Supplies, Trial};
 use autotune::store::{Entry, RunFolder, RunHeader, corpus_lines};
 use autotune::suite::{self, Folder, Overrides, Suite, SuiteSource};
-use autotune::target::{Machine, Target};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const SUITE: &str = r#"
@@ -65,7 +66,7 @@ fn trial_of_one_second(criterion: &mut Criterion) {
                     .note(Entry::Began { stage: stage.name.clone(), id: trial.candidate.id(), round })
                     .unwrap();
                 let recording = runner.trial(&trial, &References::new()).unwrap();
-                let measured = recording.measured.clone().expect("a fake without faults");
+                let measured = recording.measured().cloned().expect("a fake without faults");
                 folder.append(Entry::Trial(Box::new(recording))).unwrap();
                 let own = Duration::from_secs_f64(measured.busy_seconds);
                 let cost = start.elapsed().saturating_sub(own);

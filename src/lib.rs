@@ -18,11 +18,13 @@ pub use autotune_worker::{backend, knob, model, pipeline, task, units, worker};
 
 pub mod suite;
 
-pub mod target;
+pub mod hardware;
 
 pub mod addon;
 
 pub mod telemetry;
+
+pub mod record;
 
 pub mod runner;
 

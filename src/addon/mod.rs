@@ -16,7 +16,7 @@ pub mod wheel;
 use std::path::PathBuf;
 
 pub use crate::backend::Missing;
-use crate::target::{Machine, Target};
+use crate::hardware::{Machine, Target};
 
 use cuda::CudaWorker;
 use onnxruntime::{OnnxRuntime, PROVIDERS};

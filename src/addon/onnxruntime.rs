@@ -13,7 +13,7 @@ use super::needs::{self, CUDA_LIBRARIES};
 use super::pip::Pip;
 use super::wheel::{Wheel, WheelError};
 use super::{AddOn, Missing, Receipt, Tell, command};
-use crate::target::{Driver, Machine, Provenance, Target};
+use crate::hardware::{Driver, Machine, Provenance, Target};
 
 /// What may run a graph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn a_card_that_is_newer_than_the_library_needs_a_newer_driver() {
         let machine = |capability: &str, driver: &str| Machine {
-            gpus: vec![crate::target::Gpu {
+            gpus: vec![crate::hardware::Gpu {
                 name: "GeForce".into(),
                 compute_capability: Some(capability.into()),
                 ..Default::default()

@@ -6,7 +6,7 @@ use statrs::distribution::{ContinuousCDF, Normal};
 use super::verdict::Verdict;
 use super::{StageAnalysis, statistics};
 use crate::knob::{Kind, Value};
-use crate::runner::{Recording, Status};
+use crate::record::{Recording, Status};
 use crate::suite::{Figure, Suite};
 use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
 use crate::units::Bytes;
@@ -298,7 +298,7 @@ pub fn about_together(stages: &[StageAnalysis], suite: &Suite) -> Option<Doubt> 
 
 /// What the card went through while the run lasted.
 pub fn about_card(recordings: &[Recording]) -> Vec<Doubt> {
-    let measured = recordings.iter().filter(|recording| recording.measured.is_some());
+    let measured = recordings.iter().filter(|recording| recording.measured().is_some());
     let watched: Vec<&Telemetry> = measured.filter_map(|recording| recording.telemetry.as_ref()).collect();
     let of = watched.len();
     let told = |tell: fn(&Telemetry) -> Option<String>| -> (usize, Option<String>) {

@@ -2,7 +2,7 @@
 
 use super::statistics::{Estimate, Rounds, estimate, median};
 use crate::pipeline::Pass;
-use crate::runner::{Failure, Predicted, Recording};
+use crate::record::{Failure, Predicted, Recording};
 use crate::suite::{Figure, promised};
 use crate::units::quantile;
 
@@ -15,12 +15,12 @@ pub struct Trials<'a> {
 impl<'a> Trials<'a> {
     /// A failure in any round is a failure: what fails once in three will fail in service.
     pub fn failure(&self) -> Option<&'a Failure> {
-        self.recordings.iter().find_map(|recording| recording.failure.as_ref())
+        self.recordings.iter().find_map(|recording| recording.failure())
     }
 
     /// The trials whose times count: those that weren't set aside, or all if every one was.
     fn counted(&self) -> Vec<&'a Recording> {
-        let calm = |recording: &&Recording| recording.measured.is_some() && recording.set_aside().is_none();
+        let calm = |recording: &&Recording| recording.measured().is_some() && recording.set_aside().is_none();
         let counted: Vec<&Recording> = self.recordings.iter().copied().filter(calm).collect();
         if counted.is_empty() { self.recordings.to_vec() } else { counted }
     }
@@ -31,7 +31,7 @@ impl<'a> Trials<'a> {
 
     /// What figures and failure were predicted by, if nothing was measured.
     pub fn predicted(&self) -> Option<&'a Predicted> {
-        self.recordings.iter().find_map(|recording| recording.predicted.as_ref())
+        self.recordings.iter().find_map(|recording| recording.predicted())
     }
 
     /// The samples of a figure, a list a round; nothing for one that a candidate has once and for all.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::growth::{Growth, Leak, SETTLING, growth};
 use super::statistics::median;
 use crate::knob::Candidate;
-use crate::runner::{Footprint, Levels, Round};
+use crate::record::{Footprint, Levels, Round};
 use crate::task::Task;
 
 /// What was asked for, and what came of it.

@@ -26,12 +26,12 @@ pub use verdict::Verdict;
 
 use figures::Trials;
 
+use crate::hardware;
 use crate::knob::{BACKEND, Candidate};
-use crate::runner::{Origin, Recording};
+use crate::record::{Origin, Recording};
 use crate::search::Observation;
 use crate::store::{Entry, Run};
 use crate::suite::{Figure, Limit, Stage, Suite};
-use crate::target;
 use crate::task::{Metric, Task};
 
 /// What a run found. `best.json` is its serialised form.
@@ -191,12 +191,12 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
 }
 
 fn provenance(recordings: &[Recording]) -> Provenance {
-    let known: Vec<target::Provenance> = recordings.iter().filter_map(Recording::provenance).collect();
+    let known: Vec<hardware::Provenance> = recordings.iter().filter_map(Recording::provenance).collect();
     let has = |one| known.contains(&one);
-    if has(target::Provenance::Predicted) {
+    if has(hardware::Provenance::Predicted) {
         return Provenance::Predicted;
     }
-    match (has(target::Provenance::Simulated), has(target::Provenance::Measured)) {
+    match (has(hardware::Provenance::Simulated), has(hardware::Provenance::Measured)) {
         (true, true) => Provenance::Mixed,
         (true, false) => Provenance::Simulated,
         (false, true) => Provenance::Measured,

@@ -7,7 +7,7 @@ use super::figures::Trials;
 use super::statistics::{Estimate, Rounds};
 use crate::knob::Candidate;
 use crate::pipeline::{Pass, Split};
-use crate::runner::{Failure, Recording, SetAside};
+use crate::record::{Failure, Recording, SetAside};
 use crate::suite::Figure;
 use crate::task::Metric;
 use crate::units::quantile;

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::ratio::by_round;
 use super::statistics::{Estimate, Rounds, estimate};
 use super::summary::Summary;
-use crate::runner::{Failure, SetAside};
+use crate::record::{Failure, SetAside};
 use crate::suite::{Figure, Limit};
 
 /// Why a candidate is where it is.

@@ -1,8 +1,8 @@
 //! Exit codes, the contract with scripts.
 
+use crate::hardware::TargetError;
 use crate::store::StoreError;
 use crate::suite::Problem;
-use crate::target::TargetError;
 use crate::telemetry::Trouble;
 
 pub const DONE: u8 = 0;

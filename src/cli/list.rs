@@ -9,11 +9,11 @@ use crate::addon::onnxruntime::{self, OnnxRuntime};
 use crate::backend::{self, Backend, BackendError, exec, fake, ort};
 use crate::emit::env::DIALECTS;
 use crate::emit::gpus::gpus;
+use crate::hardware::{Machine, Target, cards};
 use crate::knob::{Applies, KnobSpec};
 use crate::model::arch;
 use crate::provision::{models, registry};
 use crate::suite::{Figure, SearchKind, SuiteSource, built_in_names};
-use crate::target::{Machine, Target, cards};
 use crate::task::Task;
 use crate::{pipeline, suite};
 

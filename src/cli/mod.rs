@@ -19,7 +19,7 @@ mod tune;
 
 use clap::{Parser, Subcommand};
 
-use crate::target::Machine;
+use crate::hardware::Machine;
 
 pub use exit::code;
 pub use present::suite_of;
@@ -79,7 +79,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::Memory(arguments)) => memory::run(arguments),
         Some(Verb::Export(arguments)) => export::run(&arguments),
         Some(Verb::Probe) => {
-            crate::target::probe::answer(std::io::stdout().lock())?;
+            crate::hardware::probe::answer(std::io::stdout().lock())?;
             Ok(exit::DONE)
         }
         Some(Verb::Worker) => {

@@ -12,9 +12,9 @@ use serde_json::json;
 use super::exit::{self, BadUsage, NoCard};
 use super::{note, present};
 use crate::emit;
+use crate::hardware::Target;
 use crate::monitor::{self, Options, Server, Show};
 use crate::runner::Interrupt;
-use crate::target::Target;
 use crate::telemetry::{self, Address, Keeper, Panel, Trouble};
 use crate::units::parse_duration;
 

@@ -8,7 +8,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{note, present};
 use crate::addon::Tell;
-use crate::runner::{Interrupt, Recording};
+use crate::record::Recording;
+use crate::runner::Interrupt;
 use crate::tune::Progress;
 use crate::units::print_duration;
 

@@ -7,8 +7,8 @@ use super::progress::Narrator;
 use super::{note, present};
 use crate::addon::cuda::CudaWorker;
 use crate::addon::{self, AddOn, Missing, Setup};
+use crate::hardware::{Machine, Target};
 use crate::runner::Interrupt;
-use crate::target::{Machine, Target};
 use crate::units::did_you_mean;
 
 #[derive(Args)]

@@ -3,7 +3,7 @@
 use comfy_table::{Cell, CellAlignment};
 
 use super::table::{Style, plain_table};
-use crate::target::Card;
+use crate::hardware::Card;
 use crate::units::significant;
 
 /// The figures that people choose by. All of them are in the JSON.
@@ -38,7 +38,7 @@ fn memory(card: &Card) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::cards;
+    use crate::hardware::cards;
 
     #[test]
     fn the_table_fits_and_has_a_row_a_card() {

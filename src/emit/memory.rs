@@ -6,7 +6,7 @@ use std::io;
 use super::columns::{self, Column, NEEDED};
 use super::table::Style;
 use crate::analysis::{Growth, Interval, Kept, Leak, MemoryReport, MemoryRow, SETTLING};
-use crate::runner::{Levels, Round};
+use crate::record::{Levels, Round};
 use crate::units::{Bytes, print_duration, significant};
 
 /// The table, what couldn't be measured and why, and one line on leaks.
@@ -292,7 +292,7 @@ mod tests {
     use crate::analysis::taken;
     use crate::backend::DeviceMemory;
     use crate::knob::{Candidate, Value};
-    use crate::runner::Footprint;
+    use crate::record::Footprint;
     use crate::task::Task;
 
     /// Rounds on a card, of which each leaves so many MiB more on the host than the one before.

@@ -3,9 +3,9 @@
 use std::io;
 
 use crate::analysis::{Analysis, Verdict, figure_of_trial};
-use crate::runner::{Recording, SetAside};
+use crate::hardware::Provenance;
+use crate::record::{Recording, SetAside};
 use crate::suite::{Figure, Suite};
-use crate::target::Provenance;
 
 /// The columns before and after those of the knobs.
 pub const BEFORE: [&str; 4] = ["stage", "candidate", "round", "backend"];
@@ -86,7 +86,7 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     let some = |value: f64| number((!passes.is_empty()).then_some(value));
     let docs_per_s = sum(|pass| pass.documents) / seconds;
     row.push(some(docs_per_s));
-    let between = recording.predicted.as_ref().map(|predicted| predicted.between);
+    let between = recording.predicted().map(|predicted| predicted.between);
     for times in [between.map(|between| between.high), between.map(|between| between.low)] {
         row.push(number(times.filter(|_| !passes.is_empty()).map(|times| docs_per_s / times)));
     }
@@ -105,9 +105,7 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     row.push(number(recording.quality));
     let agreements = recording.agreements.iter().map(|(metric, share)| format!("{}={share}", metric.name()));
     row.push(agreements.collect::<Vec<_>>().join(" "));
-    row.push(number(
-        recording.measured.as_ref().and_then(|one| one.peak_vram_bytes).map(|bytes| bytes as f64),
-    ));
+    row.push(number(recording.measured().and_then(|one| one.peak_vram_bytes).map(|bytes| bytes as f64)));
     row.push(number(recording.predicted_vram_bytes.map(|bytes| bytes as f64)));
     row.push(number(recording.peak_rss_bytes.map(|bytes| bytes as f64)));
     let loaded = recording.loaded.as_ref();
@@ -122,7 +120,7 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     row.push(telemetry.throttled.iter().map(|reason| reason.name()).collect::<Vec<_>>().join(" "));
     row.push(number(telemetry.peak_process_bytes.map(|bytes| bytes as f64)));
     row.push(number(telemetry.peak_device_bytes.map(|bytes| bytes as f64)));
-    let memory = recording.measured.as_ref().and_then(|measured| measured.device_memory);
+    let memory = recording.measured().and_then(|measured| measured.device_memory);
     row.push(number(memory.and_then(|memory| memory.cap_bytes).map(|bytes| bytes as f64)));
     row.push(number(memory.map(|memory| memory.reserved_peak_bytes as f64)));
     row.push(number(memory.and_then(|memory| memory.used_peak_bytes).map(|bytes| bytes as f64)));
@@ -137,7 +135,7 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
 /// `ok`, or what went wrong and why: the trial's own failure or disturbance, or why its candidate can't win.
 fn outcome(analysis: &Analysis, recording: &Recording) -> [String; 3] {
     let plain = |status: &str, reason: String| [status.to_owned(), reason, String::new()];
-    if let Some(failure) = &recording.failure {
+    if let Some(failure) = recording.failure() {
         return [failure.status.name().to_owned(), failure.reason.clone(), failure.remedy.clone()];
     }
     if let Some(SetAside { status, why }) = recording.set_aside() {

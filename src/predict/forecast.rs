@@ -11,12 +11,12 @@ use super::memory::{Memory, memory};
 use super::method::{Engine, Method};
 use super::throughput;
 use crate::backend::{Transfers, memory_fraction_of};
+use crate::hardware::Card;
 use crate::knob::Candidate;
 use crate::model::Outline;
 use crate::pipeline::Settings;
-use crate::runner::{Failure, Predicted, Recording, Status};
+use crate::record::{Failure, Outcome, Predicted, Recording, Status};
 use crate::suite::{Stage, Suite};
-use crate::target::Card;
 use crate::task::Document;
 use crate::units::Bytes;
 
@@ -59,12 +59,16 @@ impl<'a> Forecast<'a> {
             peak_vram: None,
         };
         let failure = self.fill(&mut predicted, stage, candidate, card).err();
+        let predicted_vram_bytes = predicted.peak_vram.map(|peak| peak.value);
+        let outcome = Outcome::Predicted(predicted);
+        let outcome = match failure {
+            Some(failure) => outcome.fails(failure),
+            None => outcome,
+        };
         Recording {
-            failure,
-            predicted_vram_bytes: predicted.peak_vram.map(|peak| peak.value),
-            predicted: Some(predicted),
+            predicted_vram_bytes,
             wall_seconds: start.elapsed().as_secs_f64(),
-            ..Recording::blank(&stage.name, candidate, 0)
+            ..Recording::of(&stage.name, candidate, 0, outcome)
         }
     }
 

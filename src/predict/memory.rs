@@ -13,7 +13,7 @@ use crate::backend::Transfers;
 use crate::backend::candle::kernel::quantised::BLOCK;
 use crate::backend::gpu::lanes::GRAIN;
 use crate::model::graph::{Graph, Operation, Stack, Value, Weight};
-use crate::runner::PredictedBytes;
+use crate::record::PredictedBytes;
 
 /// Peaks, as a worker counts them.
 #[derive(Debug, Clone, Copy, PartialEq)]

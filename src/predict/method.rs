@@ -2,10 +2,10 @@
 
 use crate::backend::candle::{self, Precision};
 use crate::backend::{ort, tf32_of};
+use crate::hardware::Card;
 use crate::knob::Candidate;
-use crate::runner::{Failure, Status};
+use crate::record::{Failure, Status};
 use crate::suite::ChosenBackend;
-use crate::target::Card;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {

@@ -5,11 +5,11 @@ use super::batches::{Batches, Shape};
 use super::cost::{Step, steps};
 use super::method::{Method, Numbers};
 use crate::backend::Transfers;
+use crate::hardware::Card;
 use crate::model::Graph;
 use crate::model::graph::Rows;
 use crate::pipeline::{Pass, Settings, Split};
-use crate::runner::Between;
-use crate::target::Card;
+use crate::record::Between;
 
 /// Capability from which tensor cores multiply in TF32, and attention of ours is on tensor cores.
 const AMPERE: (u32, u32) = (8, 0);
@@ -172,9 +172,9 @@ fn assemble(settings: &Settings, batches: &Batches, times: &[Times]) -> Pass {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hardware::cards;
     use crate::predict::cost::tests::{HALF, bert};
     use crate::predict::{Engine, Method};
-    use crate::target::cards;
     use crate::task::Task;
 
     fn card(name: &str) -> &'static Card {

@@ -10,9 +10,9 @@ use crate::addon::onnxruntime::{self, OnnxRuntime};
 use crate::addon::pip::Pip;
 use crate::addon::{self, AddOn};
 use crate::backend;
+use crate::hardware::{Machine, Target};
 use crate::monitor;
 use crate::runner;
-use crate::target::{Machine, Target};
 use crate::telemetry::{self, Address, Keeper, Trouble};
 use crate::units::Bytes;
 

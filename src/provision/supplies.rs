@@ -10,10 +10,11 @@ use crate::addon::cuda::CudaWorker;
 use crate::addon::onnxruntime::{self, OnnxRuntime};
 use crate::addon::{self, AddOn, Setup};
 use crate::backend::{Device, candle, ort};
+use crate::hardware::{Machine, Target};
 use crate::knob::Candidate;
-use crate::runner::{Engine, Failure, Supplies, Worker};
+use crate::record::Failure;
+use crate::runner::{Engine, Supplies, Worker};
 use crate::suite::{ChosenBackend, Stage, Suite};
-use crate::target::{Machine, Target};
 
 /// Finds or provides the engines and the models of a suite. What can't be had becomes the reason of each trial that needs it.
 /// Engines are those for the target: what doesn't run there is refused by the worker, and not provided.

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::failure::{Failure, Status};
+use super::death;
 use super::interrupt::Interrupt;
 use super::memory;
-use super::trial::Stopped;
-use crate::target::Target;
+use super::trouble::{Stopped, Trouble};
+use crate::hardware::Target;
+use crate::record::{Failure, Status};
 use crate::worker::protocol::{self, Ask, Event, Load, Loaded, Request, Slot, What};
 
 /// Of stderr the end is kept, where the reason stands.
@@ -54,13 +55,6 @@ pub struct WorkerProcess {
 enum Line {
     Text(Vec<u8>),
     TooLong,
-}
-
-/// How a request ended without an event.
-pub enum Trouble {
-    Failure(Failure),
-    /// The trial is given up. The worker is gone.
-    Stopped(Stopped),
 }
 
 impl WorkerProcess {
@@ -269,7 +263,7 @@ impl WorkerProcess {
         self.kill();
         let oom_killed = memory::oom_kills() > self.oom_kills_before;
         match self.exit {
-            Some(exit) => Failure::of_death(exit, &self.stderr(), oom_killed),
+            Some(exit) => death::read(exit, &self.stderr(), oom_killed),
             None => self.with_stderr(Failure::new(Status::Crashed, "the worker ended")),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use super::failure::Failure;
+use crate::record::Failure;
 
 #[derive(Debug, Default)]
 pub struct Supplies {

@@ -4,22 +4,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
-
-use super::failure::{Failure, Status};
 use super::interrupt::Interrupt;
 use super::memory;
-use super::predicted::Predicted;
-use super::process::{Trouble, WorkerProcess, unexpected};
+use super::process::{WorkerProcess, unexpected};
 use super::supplies::Supplies;
-use crate::backend::DeviceMemory;
+use super::trouble::{Stopped, Trouble};
+use crate::hardware::Target;
 use crate::knob::{Applies, Candidate};
-use crate::pipeline::Pass;
+use crate::record::{Failure, Outcome, Recording, References, Status};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
-use crate::target::{Provenance, Target};
-use crate::task::{Answer, Disagreement, Document, Metric, agreement};
-use crate::telemetry::{Sample, Telemetry, Watch};
+use crate::task::{Answer, Disagreement, Document, agreement};
+use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, ONE_MODEL, Slot, What};
 
@@ -28,157 +23,6 @@ pub struct Trial<'a> {
     pub candidate: &'a Candidate,
     pub round: u32,
 }
-
-/// What a trial gave, as the journal keeps it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Recording {
-    pub stage: String,
-    pub id: String,
-    pub candidate: Candidate,
-    pub round: u32,
-    /// What was loaded, as the worker states it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub loaded: Option<Loaded>,
-    /// Whether the load was made for this trial, or an earlier one's was used again.
-    #[serde(default)]
-    pub fresh: bool,
-    /// Agreement with the reference. Only the first round asks for it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quality: Option<f64>,
-    /// The same by every metric that can judge the task.
-    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub agreements: IndexMap<Metric, f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub measured: Option<Measured>,
-    /// In place of a measurement, when nothing is measured. A failure beside it is predicted, too.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predicted: Option<Predicted>,
-    /// The device memory that was to be expected, whatever was seen.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predicted_vram_bytes: Option<u64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub peak_rss_bytes: Option<u64>,
-    /// What the GPU did meanwhile, where the target is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub telemetry: Option<Telemetry>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-    /// From the start of the trial to its end, loading and checking included.
-    pub wall_seconds: f64,
-}
-
-/// Why a trial's figures are shown, and decide nothing.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct SetAside {
-    pub status: &'static str,
-    pub why: String,
-}
-
-impl Recording {
-    /// One in which nothing has happened yet.
-    pub fn blank(stage: &str, candidate: &Candidate, round: u32) -> Recording {
-        Recording {
-            stage: stage.to_owned(),
-            id: candidate.id(),
-            candidate: candidate.clone(),
-            round,
-            loaded: None,
-            fresh: false,
-            quality: None,
-            agreements: IndexMap::new(),
-            measured: None,
-            predicted: None,
-            predicted_vram_bytes: None,
-            peak_rss_bytes: None,
-            telemetry: None,
-            failure: None,
-            wall_seconds: 0.0,
-        }
-    }
-
-    /// Whether it has failed for want of an engine or a model, which may be here another time.
-    pub fn was_not_available(&self) -> bool {
-        self.failure.as_ref().is_some_and(|failure| failure.status == Status::NotAvailable)
-    }
-
-    /// The passes that figures come from, measured or predicted.
-    pub fn passes(&self) -> &[Pass] {
-        let predicted = || self.predicted.as_ref()?.pass.as_ref().map(std::slice::from_ref);
-        match &self.measured {
-            Some(measured) => &measured.passes,
-            None => predicted().unwrap_or_default(),
-        }
-    }
-
-    /// How its figures came, if there are any or a prediction says why there are none.
-    pub fn provenance(&self) -> Option<Provenance> {
-        match (&self.predicted, &self.loaded) {
-            (Some(_), _) => Some(Provenance::Predicted),
-            (None, Some(loaded)) if loaded.simulated => Some(Provenance::Simulated),
-            (None, loaded) => loaded.as_ref().map(|_| Provenance::Measured),
-        }
-    }
-
-    /// Why its figures decide nothing, if they don't: the card was slowed, somebody else worked on it, or its passes never
-    /// came to one level.
-    pub fn set_aside(&self) -> Option<SetAside> {
-        let measured = self.measured.as_ref()?;
-        if let Some(why) = self.telemetry.as_ref().and_then(Telemetry::disturbance) {
-            return Some(SetAside { status: "disturbed", why });
-        }
-        (measured.steady == Some(false)).then(|| SetAside {
-            status: "unstable",
-            why: "its passes went on getting faster, or slower, for ten times `measure.time`: raise that"
-                .to_owned(),
-        })
-    }
-
-    /// Peak device memory: the worker's own word, or what the driver says of it.
-    pub fn peak_vram_bytes(&self) -> Option<u64> {
-        if let Some(predicted) = &self.predicted {
-            return predicted.peak_vram.map(|peak| peak.value);
-        }
-        let told = self.measured.as_ref()?.peak_vram_bytes;
-        told.or_else(|| self.telemetry.as_ref()?.peak_process_bytes)
-    }
-
-    /// The worker's device memory as it counts it, and as the driver does, where both can.
-    fn memory_counts(&self) -> Option<(DeviceMemory, u64)> {
-        if self.loaded.as_ref()?.simulated {
-            return None;
-        }
-        let telemetry = self.telemetry.as_ref()?;
-        // Growth of a card that others are on may be theirs.
-        let of_worker = !telemetry.process_bytes_derived || telemetry.other_processes.is_empty();
-        let seen = telemetry.peak_process_bytes.filter(|bytes| of_worker && *bytes > 0)?;
-        Some((self.measured.as_ref()?.device_memory?, seen))
-    }
-
-    /// By how much the worker's own count of its device memory differs from the driver's, if it's worth a word.
-    pub fn memory_disagreement(&self) -> Option<f64> {
-        self.memory_counts().and_then(|(memory, seen)| memory.disagreement(seen))
-    }
-
-    /// Why the worker has taken more than its share of the device's memory, whatever its allocator says, if it has.
-    fn broken_share(&self) -> Option<String> {
-        self.memory_counts().and_then(|(memory, seen)| memory.broken(seen))
-    }
-
-    /// Joule of the GPU for a document, over the passes that count. Where the worker doesn't tell when these began, over the
-    /// whole measurement, and warm-up passes count too.
-    pub fn joules_per_document(&self) -> Option<f64> {
-        let measured = self.measured.as_ref()?;
-        let telemetry = self.telemetry.as_ref()?;
-        let (joules, passes) = match telemetry.timed_energy_j {
-            Some(joules) => (joules, measured.passes.len() as f64),
-            None => (telemetry.energy_j?, measured.passes.len() as f64 + f64::from(measured.warmup_passes)),
-        };
-        Some(joules / (measured.passes.first()?.documents as f64 * passes))
-    }
-}
-
-/// The right answers of each stage, by its name.
-pub type References = HashMap<String, Vec<Answer>>;
 
 /// Runs trials, one at a time, on at most one worker at a time.
 pub struct Runner<'a> {
@@ -209,16 +53,6 @@ pub enum Place {
     Target,
     /// The machine's processor, by name, for right answers that the target has nobody for. Nothing is timed there.
     Processor,
-}
-
-/// Why a trial is given up, as if it had never begun.
-#[derive(Debug)]
-pub enum Stopped {
-    /// Somebody asked us to stop.
-    Interrupted,
-    /// A load that worked before works no more: what has changed is the machine, and every trial from here on would
-    /// blame its candidate for it.
-    LoadBroke(Failure),
 }
 
 /// A worker with a model in it.
@@ -281,7 +115,7 @@ impl<'a> Runner<'a> {
                 let key = self.suite.load_key(stage, &recording.candidate);
                 self.good_loads.extend(recording.loaded.as_ref().map(|_| key));
             }
-            for pass in recording.measured.iter().flat_map(|measured| &measured.passes) {
+            for pass in recording.measured().iter().flat_map(|measured| &measured.passes) {
                 self.saw_pass(&recording.stage, &recording.candidate, pass.seconds);
             }
         }
@@ -380,17 +214,20 @@ impl<'a> Runner<'a> {
     /// Runs a trial.
     pub fn trial(&mut self, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
         let start = Instant::now();
+        let killed = |recording: &Recording| {
+            recording.failure().filter(|failure| failure.status == Status::Killed).cloned()
+        };
         let mut recording = self.attempt(trial, references)?;
-        if recording.failure.as_ref().is_some_and(|failure| failure.status == Status::Killed) {
+        if killed(&recording).is_some() {
             // A SIGKILL from outside says nothing of the candidate, so it gets a second chance.
             recording = self.attempt(trial, references)?;
-            if let Some(killed) = recording.failure.take_if(|failure| failure.status == Status::Killed) {
+            if let Some(killed) = killed(&recording) {
                 let failure = killed.killed_again();
                 if recording.loaded.is_none() {
                     let key = self.key(trial.stage, trial.candidate, Place::Target);
                     self.failed_loads.insert(key, failure.clone());
                 }
-                recording.failure = Some(failure);
+                recording.outcome = recording.outcome.fails(failure);
             }
         }
         recording.wall_seconds = start.elapsed().as_secs_f64();
@@ -398,14 +235,20 @@ impl<'a> Runner<'a> {
     }
 
     fn attempt(&mut self, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
-        let mut recording = Recording::blank(&trial.stage.name, trial.candidate, trial.round);
+        let untried = Failure::new(Status::Failed, "it was never tried");
+        let Trial { stage, candidate, round } = *trial;
+        let mut recording = Recording::of(&stage.name, candidate, round, untried.into());
         match self.fill(&mut recording, trial, references) {
-            Ok(()) => {}
+            Ok(measured) => recording.outcome = Outcome::Measured(measured),
             Err(Trouble::Stopped(stopped)) => {
                 self.worker = None;
                 return Err(stopped);
             }
-            Err(Trouble::Failure(failure)) => recording.failure = Some(self.lose_worker(failure)),
+            Err(Trouble::Failure(failure)) => recording.outcome = self.lose_worker(failure).into(),
+        }
+        if let Some(why) = recording.broken_share() {
+            let failure = self.lose_worker(Failure::new(Status::OutOfMemory, why));
+            recording.outcome = recording.outcome.fails(failure);
         }
         Ok(recording)
     }
@@ -415,7 +258,7 @@ impl<'a> Runner<'a> {
         recording: &mut Recording,
         trial: &Trial,
         references: &References,
-    ) -> Result<(), Trouble> {
+    ) -> Result<Measured, Trouble> {
         let Trial { stage, candidate, round } = *trial;
         let place = Place::Target;
         let reused = self.loaded_key() == Some(self.key(stage, candidate, place).as_str());
@@ -442,22 +285,14 @@ impl<'a> Runner<'a> {
             batches: self.suite.batches_of_trial(stage),
             seed: self.suite.seed.wrapping_add(u64::from(round)),
         };
-        let measured = match self.measure(recording, stage, candidate, request.clone())? {
-            // It knows of no batches that are wanted, and of passes.
-            few if recording.loaded.as_ref().is_some_and(|loaded| loaded.protocol == ONE_MODEL)
-                && (1..request.batches).contains(&few.batches()) =>
-            {
-                let of_pass = few.batches().div_ceil(few.passes.len() as u64);
-                request.passes = u32::try_from(request.batches.div_ceil(of_pass)).unwrap_or(u32::MAX);
-                self.measure(recording, stage, candidate, request)?
-            }
-            measured => measured,
-        };
-        recording.measured = Some(measured);
-        match recording.broken_share() {
-            Some(why) => Err(Trouble::Failure(Failure::new(Status::OutOfMemory, why))),
-            None => Ok(()),
+        let few = self.measure(recording, stage, candidate, request.clone())?;
+        let knows_passes_only = recording.loaded.as_ref().is_some_and(|loaded| loaded.protocol == ONE_MODEL);
+        if !knows_passes_only || !(1..request.batches).contains(&few.batches()) {
+            return Ok(few);
         }
+        let of_pass = few.batches().div_ceil(few.passes.len() as u64);
+        request.passes = u32::try_from(request.batches.div_ceil(of_pass)).unwrap_or(u32::MAX);
+        self.measure(recording, stage, candidate, request)
     }
 
     /// Has the loaded candidate measured, watched from outside.
@@ -691,54 +526,4 @@ fn unjudgeable(why: Option<&Failure>) -> Failure {
         Status::Failed,
         format!("its answers can't be judged, since no configuration gives right ones{why}"),
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::telemetry::Process;
-
-    const GIB: u64 = 1 << 30;
-
-    /// A worker with a share of 4 GiB that counts 3 of its own, where the driver sees `seen`.
-    fn recording(seen: u64) -> Recording {
-        let memory = DeviceMemory {
-            total_bytes: 8 * GIB,
-            cap_bytes: Some(4 * GIB),
-            overhead_bytes: GIB,
-            reserved_peak_bytes: 2 * GIB,
-            used_peak_bytes: None,
-        };
-        let loaded = serde_json::json!({ "protocol": 1, "version": "v", "device": "cuda:0", "seconds": 1.0 });
-        let measured = serde_json::json!({ "passes": [], "device_memory": memory });
-        let candidate = Candidate { backend: String::new(), knobs: IndexMap::new() };
-        Recording {
-            loaded: Some(serde_json::from_value(loaded).unwrap()),
-            measured: Some(serde_json::from_value(measured).unwrap()),
-            telemetry: Some(Telemetry { peak_process_bytes: Some(seen), ..Telemetry::default() }),
-            ..Recording::blank("", &candidate, 0)
-        }
-    }
-
-    #[test]
-    fn the_drivers_count_is_held_against_the_workers_and_against_its_share() {
-        let agreeing = recording(3 * GIB);
-        assert_eq!((agreeing.memory_disagreement(), agreeing.broken_share()), (None, None));
-        let more = recording(7 * GIB / 2);
-        assert!(more.memory_disagreement().is_some() && more.broken_share().is_none());
-        assert!(recording(5 * GIB).broken_share().unwrap().contains("its share was 4.00 GiB"));
-        // A driver that lists nothing says nothing.
-        assert_eq!(recording(0).memory_disagreement(), None);
-    }
-
-    #[test]
-    fn what_neighbours_may_have_taken_is_nobodys_fault() {
-        let mut derived = recording(5 * GIB);
-        let telemetry = derived.telemetry.as_mut().unwrap();
-        telemetry.process_bytes_derived = true;
-        assert!(derived.broken_share().is_some());
-        let telemetry = derived.telemetry.as_mut().unwrap();
-        telemetry.other_processes = vec![Process { pid: 7, bytes: Some(GIB), name: None }];
-        assert_eq!((derived.memory_disagreement(), derived.broken_share()), (None, None));
-    }
 }

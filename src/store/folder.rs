@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
-use crate::runner::{Origin, Recording, References};
+use crate::record::{Origin, Recording, References};
 use crate::suite::{Suite, digest};
 use crate::task::{Answer, Document};
 use crate::worker::protocol::{Measured, implausible};
@@ -219,8 +219,8 @@ impl Run {
             } else {
                 lacking.remove(&key);
             }
-            let predicted = recording.predicted.as_ref().and_then(|predicted| predicted.pass.as_ref());
-            let implausible = recording.measured.as_ref().and_then(Measured::implausible);
+            let predicted = recording.predicted().and_then(|predicted| predicted.pass.as_ref());
+            let implausible = recording.measured().and_then(Measured::implausible);
             let implausible = implausible.or_else(|| predicted.and_then(self::implausible));
             let why = if !known.contains(&(recording.stage.as_str(), recording.candidate.id())) {
                 "a trial of a candidate that the suite doesn't have".to_owned()

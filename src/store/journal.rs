@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::runner::{Origin, Recording};
+use crate::hardware::{Machine, Target};
+use crate::record::{Origin, Recording};
 use crate::suite::{Overrides, SuiteSource};
-use crate::target::{Machine, Target};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]

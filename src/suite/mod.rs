@@ -4,9 +4,9 @@
 //! searches and results.
 
 mod budget;
-mod build;
 mod corpus;
 mod figure;
+mod parse;
 mod percentile;
 mod problem;
 mod source;
@@ -24,9 +24,9 @@ use crate::knob::{Applies, Candidate, KnobSpec, Value};
 use crate::task::{Document, Metric, Task};
 
 pub use budget::{Budget, SearchKind};
-pub use build::{built_in_backends, parse};
 pub use corpus::{SYLLABLES, Source as CorpusSource, Synthetic};
 pub use figure::{Figure, Limit};
+pub use parse::{built_in_backends, parse};
 pub use percentile::{least_batches, promised};
 pub use problem::Problem;
 pub use source::{Folder, SuiteSource, built_in_names};

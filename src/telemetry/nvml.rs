@@ -14,7 +14,7 @@ use super::reason::Reason;
 use super::sensor::{Card, Clocks, Load, Memory, Power, Process, Quantity, Reading, Sensor};
 use super::trouble::{Effect, Trouble};
 use crate::backend::gpu::places;
-use crate::target::{Gpu, Machine};
+use crate::hardware::{Gpu, Machine};
 
 struct NvmlSensor {
     nvml: Arc<Nvml>,

@@ -1,6 +1,6 @@
 //! How much of the budget a stage may spend, and when it's spent.
 
-use crate::runner::Recording;
+use crate::record::Recording;
 use crate::search::Observation;
 use crate::suite::{Budget, Stage, Suite};
 

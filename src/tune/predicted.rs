@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::{Ending, Progress, TuneError};
+use crate::hardware::Card;
 use crate::predict::Forecast;
-use crate::runner::{Interrupt, Recording};
+use crate::record::Recording;
+use crate::runner::Interrupt;
 use crate::store::{Entry, RunFolder};
 use crate::suite::Suite;
-use crate::target::Card;
 
 /// Predicts what isn't in `before` yet. No budget is asked: a prediction takes milliseconds.
 pub fn predict(

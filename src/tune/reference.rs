@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::backend::coarseness;
 use crate::knob::Candidate;
-use crate::runner::{Failure, Origin, Place, Runner, Status, Stopped};
+use crate::record::{Failure, Origin, Status};
+use crate::runner::{Place, Runner, Stopped};
 use crate::suite::{Stage, Suite};
 use crate::task::Answer;
 

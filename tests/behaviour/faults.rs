@@ -23,7 +23,7 @@ fn outcome(place: &Place) -> (String, String, String) {
     assert_eq!(bad.len(), 1, "what failed isn't tried again in later rounds");
     assert_eq!(rows.iter().filter(|row| row["k"] == "good").count(), 2);
     let run = place.run();
-    let failure = run.recordings.iter().find_map(|recording| recording.failure.clone());
+    let failure = run.recordings.iter().find_map(|recording| recording.failure().cloned());
     let stderr = failure.map_or_else(String::new, |failure| failure.stderr);
     (bad[0]["status"].clone(), bad[0]["reason"].clone(), stderr)
 }

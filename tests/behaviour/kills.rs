@@ -103,7 +103,7 @@ fn kill_once(victim: Victim, delay: Duration, wanted: &Counts, winner_id: &str) 
     assert!(again <= 1, "{victim:?} at {delay:?}: {again} trials were measured twice");
     assert_eq!(winner(&place.best_json())["id"], *winner_id, "{victim:?} at {delay:?}");
     assert!(
-        place.run().recordings.iter().all(|recording| recording.failure.is_none()),
+        place.run().recordings.iter().all(|recording| recording.failure().is_none()),
         "{victim:?} at {delay:?}"
     );
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use autotune::analysis::{Kept, Leak, Taken, taken};
-use autotune::runner::{Course, Footprint, Interrupt, Status};
-use autotune::target::Target;
+use autotune::hardware::Target;
+use autotune::record::{Footprint, Status};
+use autotune::runner::{Course, Interrupt};
 use autotune::task::Task;
 use autotune::telemetry::{Memory, Reading, Scripted, Watch};
 use autotune::worker::protocol::{Load, ONE_MODEL, Slot};

@@ -65,7 +65,7 @@ fn a_signal_to_the_whole_group_blames_no_candidate() {
     }
     killpg(Pid::from_raw(child.id() as i32), Signal::SIGTERM).unwrap();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
-    assert!(place.run().recordings.iter().all(|recording| recording.failure.is_none()));
+    assert!(place.run().recordings.iter().all(|recording| recording.failure().is_none()));
 }
 
 #[test]

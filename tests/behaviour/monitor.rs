@@ -172,7 +172,7 @@ fn wrong_usage_is_refused_before_any_card_is_looked_for() {
 /// On a machine without a driver, which is where tests run.
 #[test]
 fn without_a_driver_it_says_what_mends_it() {
-    if autotune::telemetry::available(&autotune::target::Machine::default()).is_ok() {
+    if autotune::telemetry::available(&autotune::hardware::Machine::default()).is_ok() {
         return;
     }
     let output = autotune(&["monitor", "--once"]).output().unwrap();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use autotune::target::Machine;
+use autotune::hardware::Machine;
 use autotune::task::Task;
 
 use crate::support::engines;

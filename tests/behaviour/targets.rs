@@ -3,7 +3,7 @@
 
 use std::process::{Command, Output};
 
-use autotune::target::Machine;
+use autotune::hardware::Machine;
 use serde_json::Value;
 
 use crate::support::{Place, autotune, suite, text, winner};

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use autotune::analysis::{self, Analysis, Doubt, Verdict};
 use autotune::emit::{env, table, trials};
-use autotune::runner::{Interrupt, Recording, References, Runner, Supplies};
+use autotune::hardware::{Machine, Target};
+use autotune::record::{Recording, References};
+use autotune::runner::{Interrupt, Runner, Supplies};
 use autotune::store::{Run, RunFolder, RunHeader, corpus_lines};
 use autotune::suite::{self, Figure, Folder, Overrides, Suite, SuiteSource};
-use autotune::target::{Machine, Target};
 use autotune::telemetry::{Process, Reading, Reason, Scripted, Trouble, Watch};
 use autotune::tune::{Ending, Progress, Tuning};
 
@@ -122,7 +123,7 @@ fn energy_memory_and_clocks_are_on_the_rows_and_energy_can_be_tuned_for() {
         ] {
             assert_eq!(row[column], value, "{column}");
         }
-        let measured = recording.measured.as_ref().unwrap();
+        let measured = recording.measured().unwrap();
         let passes = measured.passes.len() + measured.warmup_passes as usize;
         assert_eq!(recording.joules_per_document(), Some(60.0 / (passes * 24) as f64));
     }

@@ -14,7 +14,7 @@ use crate::addon::needs::{self, CUDA_LIBRARIES};
 use crate::addon::pip::Pip;
 use crate::addon::{Missing, Tell, command, ends_with_us, version};
 use crate::backend::host_memory;
-use crate::target::CudaVersion;
+use crate::hardware::CudaVersion;
 
 /// The worker's sources, with the lock file that its packages are pinned by.
 static SOURCES: Dir = include_dir!("$CARGO_MANIFEST_DIR/worker");

@@ -12,7 +12,7 @@ use std::process::Command;
 use super::cache::Cache;
 use super::{AddOn, Missing, Receipt, Tell, command, version};
 use crate::backend::candle;
-use crate::target::{Card, CudaVersion, Driver, Machine, Target};
+use crate::hardware::{Card, CudaVersion, Driver, Machine, Target};
 use toolkit::Toolkit;
 
 /// The revision of the sources that the program carries.
@@ -208,7 +208,7 @@ impl AddOn for CudaWorker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::Gpu;
+    use crate::hardware::Gpu;
 
     fn machine(capability: Option<&str>, driver: &str) -> Machine {
         let gpu =

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::addon::cache::Cache;
 use crate::addon::{Missing, command, version};
-use crate::target::{CudaVersion, Driver};
+use crate::hardware::{CudaVersion, Driver};
 
 /// The script, and the pins of what it fetches.
 pub const SCRIPT: &str = include_str!("../../../scripts/cuda-toolkit.sh");

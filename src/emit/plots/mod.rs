@@ -11,7 +11,7 @@ mod split;
 use std::path::Path;
 
 use crate::analysis::{Analysis, StageAnalysis};
-use crate::runner::Recording;
+use crate::record::Recording;
 use crate::suite::Figure;
 
 /// A chart, drawn.

@@ -5,7 +5,7 @@ use plotters::style::text_anchor::{HPos, VPos};
 
 use super::canvas::{self, Area, Chart, Drawn};
 use crate::analysis::{StageAnalysis, Verdict, figure_of_trial};
-use crate::runner::Recording;
+use crate::record::Recording;
 use crate::suite::Figure;
 
 pub struct Progress {

@@ -6,8 +6,8 @@ pub use super::engine::*;
 use autotune::addon::onnxruntime::{self, OnnxRuntime};
 use autotune::addon::{self, AddOn, Missing, Receipt, Setup, Tell};
 use autotune::backend::Device;
+use autotune::hardware::{Machine, Target};
 use autotune::provision::models::{self, Replica};
-use autotune::target::{Machine, Target};
 use serde_json::Value as Json;
 
 /// Both engines, or those that `AUTOTUNE_TEST_ENGINES` names. Without ONNX Runtime's library, and without pip to fetch it,

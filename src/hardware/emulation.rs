@@ -79,7 +79,7 @@ fn print(size: Bytes) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::target::{Gpu, Machine};
+    use crate::hardware::{Gpu, Machine};
 
     fn h200() -> Machine {
         let gpu =
