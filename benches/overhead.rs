@@ -99,7 +99,7 @@ fn header(source: SuiteSource, suite: &Suite, documents: &[autotune::task::Docum
         version: String::new(),
         revision: String::new(),
         command_line: Vec::new(),
-        suite_digest: suite.digest(),
+        suite_digest: suite.digest.clone(),
         corpus_digest: suite::digest(&corpus_lines(documents)),
         source,
         overrides: Overrides::default(),

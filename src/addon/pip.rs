@@ -62,7 +62,7 @@ impl Pip {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let mut command = command(&self.command, &arguments).map_err(|error| error.to_string())?;
         // What has come so far lies there until it's whole, so it can be watched.
-        super::ends_with_us(&mut command);
+        super::process::ends_with_us(&mut command);
         let child = command.env("TMPDIR", folder).stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| error.to_string())?;
         let stderr = child.stderr.take();

@@ -4,22 +4,24 @@
 
 mod compare;
 mod doubt;
+mod doubting;
 mod figures;
 mod footprint;
 mod growth;
 mod pareto;
 pub mod ratio;
+mod result;
 pub mod statistics;
 mod summary;
 mod verdict;
 
 use indexmap::IndexMap;
-use serde::Serialize;
 
 pub use compare::{Comparison, StageComparison, compare};
 pub use doubt::Doubt;
 pub use footprint::{Kept, MemoryReport, MemoryRow, Taken, taken};
 pub use growth::{Growth, Leak, SETTLING};
+pub use result::{Analysis, LeftOut, Provenance, Ranked, StageAnalysis};
 pub use statistics::{Estimate, Interval};
 pub use summary::Summary;
 pub use verdict::Verdict;
@@ -27,143 +29,10 @@ pub use verdict::Verdict;
 use figures::Trials;
 
 use crate::hardware;
-use crate::knob::{BACKEND, Candidate};
-use crate::record::{Origin, Recording};
+use crate::record::Recording;
 use crate::search::Observation;
 use crate::store::{Entry, Run};
 use crate::suite::{Figure, Limit, Stage, Suite};
-use crate::task::{Metric, Task};
-
-/// What a run found. `best.json` is its serialised form.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Analysis {
-    pub suite: String,
-    pub target: String,
-    pub provenance: Provenance,
-    pub objective: Figure,
-    /// Whether everything was measured that the budget allowed.
-    pub finished: bool,
-    pub stages: Vec<StageAnalysis>,
-    pub doubts: Vec<Doubt>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Provenance {
-    Measured,
-    /// By the cost model, for a card that isn't asked.
-    Predicted,
-    Simulated,
-    /// Some backends are real and some are scripted.
-    Mixed,
-    /// Nothing ran, so there are no figures.
-    Nothing,
-}
-
-impl Provenance {
-    pub fn name(self) -> &'static str {
-        match self {
-            Provenance::Measured => "measured",
-            Provenance::Predicted => "predicted",
-            Provenance::Simulated => "simulated",
-            Provenance::Mixed => "partly simulated",
-            Provenance::Nothing => "nothing measured",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct StageAnalysis {
-    pub name: String,
-    pub task: Task,
-    pub model: String,
-    /// Whether the model's weights are made up, so that its quality says nothing of the real one's.
-    pub replica: bool,
-    pub metric: Metric,
-    pub limits: Vec<String>,
-    pub swept: Vec<String>,
-    /// In how many rounds all that may win were measured: by these they are compared.
-    pub rounds_compared: usize,
-    /// How many times the default configuration's figure the winner reaches.
-    pub gain: Option<Estimate>,
-    pub baseline_id: String,
-    /// Which configuration gave the answers that quality is judged by; nothing where nobody judges it.
-    pub reference: Option<Origin>,
-    /// Best first; those that can't win last.
-    pub candidates: Vec<Ranked>,
-    /// Of those that may win, the candidates on the Pareto front of throughput, latency, memory and quality.
-    pub front: Vec<String>,
-    pub not_reached: usize,
-    /// What the suite left out, and why.
-    pub left_out: Vec<LeftOut>,
-    pub doubts: Vec<Doubt>,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Ranked {
-    #[serde(flatten)]
-    pub verdict: Verdict,
-    #[serde(flatten)]
-    pub summary: Summary,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct LeftOut {
-    pub candidates: usize,
-    pub because: String,
-}
-
-impl StageAnalysis {
-    /// The name of a figure where it's shown: a quality of made-up weights never looks like the real model's.
-    pub fn title_of(&self, figure: Figure) -> &'static str {
-        if figure == Figure::Quality && self.replica { "replica quality" } else { figure.name() }
-    }
-
-    /// The model's name where it's shown.
-    pub fn model_title(&self) -> String {
-        if self.replica { format!("{} (replica, weights made up)", self.model) } else { self.model.clone() }
-    }
-
-    pub fn winner(&self) -> Option<&Ranked> {
-        self.candidates.first().filter(|ranked| ranked.verdict == Verdict::Won)
-    }
-
-    pub fn baseline(&self) -> Option<&Ranked> {
-        self.find(&self.baseline_id)
-    }
-
-    pub fn find(&self, id: &str) -> Option<&Ranked> {
-        self.candidates.iter().find(|ranked| ranked.summary.id == id)
-    }
-
-    /// Whether `knob`, or the backend, is the same in all candidates that have it, so that naming it says nothing.
-    pub fn is_shared(&self, knob: &str) -> bool {
-        let words = self.candidates.iter().map(|ranked| ranked.summary.candidate.word(knob));
-        let mut values = words.filter(|word| !word.is_empty());
-        let first = values.next();
-        // Of a single candidate nothing is shared, or it could not be named.
-        self.candidates.len() > 1 && values.all(|value| Some(value) == first)
-    }
-
-    /// The configuration that quality is judged by, with its precision, and where it ran.
-    pub fn reference_label(&self) -> Option<String> {
-        let origin = self.reference.as_ref()?;
-        let shown = |knob: &str| knob == BACKEND || knob == "dtype" || !self.is_shared(knob);
-        Some(format!("{} on {}", origin.candidate.label(|knob| !shown(knob)), origin.device))
-    }
-
-    /// A candidate in as few words as tell it from the others.
-    pub fn label(&self, candidate: &Candidate) -> String {
-        candidate.label(|knob| self.is_shared(knob))
-    }
-}
-
-impl Analysis {
-    /// Every stage has a winner.
-    pub fn complete(&self) -> bool {
-        self.stages.iter().all(|stage| stage.winner().is_some())
-    }
-}
 
 /// Judges a run.
 pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
@@ -176,7 +45,7 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
         provenance,
         objective: suite.objective,
         finished: run.finished(),
-        doubts: doubt::about_together(&stages, suite)
+        doubts: doubting::about_together(&stages, suite)
             .into_iter()
             .chain(
                 run.header
@@ -184,7 +53,7 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
                     .price_per_hour
                     .map(|price_per_hour| Doubt::PriceFromTable { price_per_hour }),
             )
-            .chain(doubt::about_card(&run.recordings))
+            .chain(doubting::about_card(&run.recordings))
             .collect(),
         stages,
     }
@@ -239,7 +108,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         let (won, base) = (&winner.summary, &baseline.summary);
         won.beside(base, ratio::by_round(&won.samples, &base.samples), suite.objective)
     });
-    analysis.doubts = doubt::about_stage(&analysis, suite);
+    analysis.doubts = doubting::about_stage(&analysis, suite);
     analysis
 }
 

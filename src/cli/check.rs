@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let suite = suite::parse(&source, &arguments.changes.overrides()?, &env::names())?;
     suite.check_price(&source.file)?;
     let documents = suite.documents(&source.folder)?;
-    super::print(&text(&suite, documents.len(), arguments.candidates))?;
+    super::output::print(&text(&suite, documents.len(), arguments.candidates))?;
     Ok(super::exit::DONE)
 }
 

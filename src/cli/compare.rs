@@ -28,9 +28,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let (before, after) = (judged(&then)?, judged(&now)?);
     let comparison = analysis::compare((&before, &then.header), (&after, &now.header)).map_err(BadUsage)?;
     if arguments.json {
-        super::print_json(&comparison)?;
+        super::output::print_json(&comparison)?;
     } else {
-        super::print(&emit::comparison::render(&comparison, present::style()))?;
+        super::output::print(&emit::comparison::render(&comparison, present::style()))?;
     }
     Ok(super::exit::DONE)
 }

@@ -13,9 +13,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let findings = provision::examine(&super::machine());
+    let findings = provision::examine(&super::machine::here());
     if arguments.json {
-        super::print_json(&findings)?;
+        super::output::print_json(&findings)?;
         return Ok(super::exit::DONE);
     }
     let mut text = String::new();
@@ -26,6 +26,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             text.push_str(&present::entry("  →", remedy));
         }
     }
-    super::print(&text)?;
+    super::output::print(&text)?;
     Ok(super::exit::DONE)
 }

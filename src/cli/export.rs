@@ -7,7 +7,8 @@ use anyhow::Context;
 use clap::Args;
 
 use super::exit;
-use super::{note, present};
+use super::output::note;
+use super::present;
 use crate::analysis::{self, StageAnalysis};
 use crate::backend::ort;
 use crate::model::Model;
@@ -71,7 +72,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             None => copy_weights(model, &target)?,
         };
         write_settings(outcome, &target)?;
-        super::print(&format!("{}  {}\n", stage.name, written.display()))?;
+        super::output::print(&format!("{}  {}\n", stage.name, written.display()))?;
     }
     let settings = arguments.run.join(".env.optimized");
     if settings.exists() {

@@ -46,7 +46,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         };
         let document: serde_json::Map<String, Value> =
             sections.iter().map(|(title, list)| (title.to_string(), entries(list))).collect();
-        super::print_json(&document)?;
+        super::output::print_json(&document)?;
     } else {
         let mut text = String::new();
         for (title, entries) in &sections {
@@ -57,8 +57,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             });
             text.push('\n');
         }
-        super::print(text.trim_end())?;
-        super::print("\n")?;
+        super::output::print(text.trim_end())?;
+        super::output::print("\n")?;
     }
     Ok(super::exit::DONE)
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 
 use super::exit::{self, BadUsage};
-use super::note;
+use super::output::note;
 use super::present::{self, View};
 use super::progress::Narrator;
 use crate::addon::Setup;
@@ -74,7 +74,7 @@ pub struct Arguments {
 pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let interrupt = Interrupt::listen()?;
     let candidates = candidates(&arguments)?;
-    let machine = super::machine();
+    let machine = super::machine::here();
     let program = std::env::current_exe()?;
     let places = places(&arguments, &machine, &program, &interrupt, &candidates)?;
     let mut out = arguments.out.as_deref().map(Output::create).transpose()?;
@@ -85,9 +85,9 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         out.write(&report)?;
     }
     if arguments.view.json {
-        super::print_json(&report)?;
+        super::output::print_json(&report)?;
     } else if !report.rows.is_empty() {
-        super::print(&emit::memory::render(&report, present::style()))?;
+        super::output::print(&emit::memory::render(&report, present::style()))?;
     }
     Ok(match ending {
         Err(_) => exit::interrupted(plan.interrupt.signal().unwrap_or_default()),

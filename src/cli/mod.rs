@@ -8,8 +8,10 @@ mod doctor;
 mod exit;
 mod export;
 mod list;
+mod machine;
 mod memory;
 mod monitor;
+mod output;
 mod predict;
 mod present;
 mod progress;
@@ -18,8 +20,6 @@ mod setup;
 mod tune;
 
 use clap::{Parser, Subcommand};
-
-use crate::hardware::Machine;
 
 pub use exit::code;
 pub use present::suite_of;
@@ -88,29 +88,4 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
             Ok(exit::DONE)
         }
     }
-}
-
-/// This machine, whose driver another process of this program asks.
-fn machine() -> Machine {
-    Machine::detect(std::env::current_exe().ok().as_deref())
-}
-
-/// Prints a line of data. A reader that has had enough, as `head` does, is no error.
-fn print(text: &str) -> anyhow::Result<()> {
-    use std::io::Write;
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-/// Says something beside the data. Nobody listening is no error either.
-fn note(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
-}
-
-/// Prints the one document of `--json`.
-fn print_json(document: &impl serde::Serialize) -> anyhow::Result<()> {
-    print(&(serde_json::to_string_pretty(document)? + "\n"))
 }

@@ -10,7 +10,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::exit::{self, BadUsage, NoCard};
-use super::{note, present};
+use super::output::note;
+use super::present;
 use crate::emit;
 use crate::hardware::Target;
 use crate::monitor::{self, Options, Server, Show};
@@ -93,7 +94,7 @@ fn keepers(wanted: &str) -> anyhow::Result<Vec<Keeper>> {
     if wanted == "cpu" {
         return Err(BadUsage("--gpu cpu: only GPUs can be watched".to_owned()).into());
     }
-    let machine = super::machine();
+    let machine = super::machine::here();
     telemetry::available(&machine).map_err(NoCard)?;
     let all = Address::all(&machine);
     let Some(first) = all.first().cloned() else {
@@ -113,7 +114,7 @@ fn keepers(wanted: &str) -> anyhow::Result<Vec<Keeper>> {
 
 fn once(arguments: &Arguments, panels: &[Panel]) -> anyhow::Result<u8> {
     if arguments.json {
-        super::print_json(&json!({ "cards": panels }))?;
+        super::output::print_json(&json!({ "cards": panels }))?;
         return Ok(exit::DONE);
     }
     if let Some(file) = &arguments.csv {
@@ -125,7 +126,7 @@ fn once(arguments: &Arguments, panels: &[Panel]) -> anyhow::Result<u8> {
     }
     if !arguments.quiet && arguments.csv.as_deref() != Some(Path::new("-")) {
         let lines = emit::monitor::view(panels, usize::from(present::style().width));
-        super::print(&(lines.join("\n") + "\n"))?;
+        super::output::print(&(lines.join("\n") + "\n"))?;
     }
     Ok(exit::DONE)
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use anyhow::Context;
 use clap::Args;
 
-use super::note;
+use super::output::note;
 use crate::analysis::{self, Analysis};
+use crate::emit::style::Style;
 use crate::emit::{self, env, plots, table, trials};
 use crate::store::{Run, StoreError};
 use crate::suite::{self, Suite};
@@ -28,15 +29,16 @@ pub struct Outcome {
     settings: String,
 }
 
-/// The suite of a run, built again from what its journal says, and refused if this version builds another.
+/// The suite of a run, read again from what its journal says: as the version read it that made the run.
 pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
     let header = &run.header;
-    let mut suite = suite::parse(&header.source, &header.overrides, &env::names())?;
-    if suite.digest() != header.suite_digest {
-        let why = format!(
-            "this version of autotune reads the suite of this run differently than version {} ({}) did",
-            header.version, header.revision
-        );
+    let of_this_version = header.revision == env!("AUTOTUNE_REVISION");
+    let candidates: Vec<_> = run.recordings.iter().map(|recording| &recording.candidate).collect();
+    // Of this version's own runs a knob that isn't there is damage.
+    let recorded = if of_this_version { &[] } else { candidates.as_slice() };
+    let mut suite = suite::parse_recorded(&header.source, &header.overrides, &env::names(), recorded)?;
+    if of_this_version && suite.digest != header.suite_digest {
+        let why = "the suite in it isn't the one that the run was begun with".to_owned();
         return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
     }
     suite.take_price(header.target.price_per_hour);
@@ -73,9 +75,9 @@ pub fn write_env_file(outcome: &Outcome, file: &Path) -> anyhow::Result<()> {
 /// Prints the outcome: a table, or one document of JSON.
 pub fn show(outcome: &Outcome, view: &View, folder: &Path) -> anyhow::Result<()> {
     if view.json {
-        super::print_json(&outcome.analysis)?;
+        super::output::print_json(&outcome.analysis)?;
     } else {
-        super::print(&table::render(&outcome.analysis, style()))?;
+        super::output::print(&table::render(&outcome.analysis, style()))?;
     }
     if !view.quiet {
         note(&format!("{}", shown_path(folder).display()));
@@ -100,9 +102,9 @@ pub fn entry(name: &str, text: &str) -> String {
 }
 
 /// As wide as the terminal, or as a page where there is none.
-pub fn style() -> table::Style {
+pub fn style() -> Style {
     let terminal = std::io::stdout().is_terminal();
     let width = comfy_table::Table::new().width().filter(|_| terminal).unwrap_or(120);
     let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    table::Style { width, colour }
+    Style { width, colour }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{note, present};
+use super::output::note;
+use super::present;
 use crate::addon::Tell;
 use crate::record::Recording;
 use crate::runner::Interrupt;

@@ -25,7 +25,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let run = Run::read(&arguments.run)?;
     if let Some(torn) = &run.torn {
-        super::note(&format!("warning: line {} of the journal is cut short, or is being written", torn.line));
+        super::output::note(&format!(
+            "warning: line {} of the journal is cut short, or is being written",
+            torn.line
+        ));
     }
     let mut suite = present::suite_of(&run)?;
     if let Some(dialect) = &arguments.dialect {

@@ -3,8 +3,9 @@
 use clap::Args;
 
 use super::exit::{self, BadUsage};
+use super::output::note;
+use super::present;
 use super::progress::Narrator;
-use super::{note, present};
 use crate::addon::cuda::CudaWorker;
 use crate::addon::{self, AddOn, Missing, Setup};
 use crate::hardware::{Machine, Target};
@@ -28,7 +29,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let machine = super::machine();
+    let machine = super::machine::here();
     let target = Target::resolve(&arguments.gpu, &machine)?;
     let mut addons = addon::all(&machine, &target);
     if let Some(capability) = &arguments.capability {
@@ -40,7 +41,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         addons.insert(0, worker);
     }
     if arguments.names.is_empty() {
-        super::print(&addons.iter().map(|addon| lines(&**addon)).collect::<String>())?;
+        super::output::print(&addons.iter().map(|addon| lines(&**addon)).collect::<String>())?;
         return Ok(exit::DONE);
     }
     let wanted: Result<Vec<&dyn AddOn>, BadUsage> = arguments
@@ -63,7 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         narrator.finish();
         match provided {
             Ok(receipt) => {
-                super::print(&format!(
+                super::output::print(&format!(
                     "{}: {}, {}\n",
                     addon.name(),
                     receipt.version,

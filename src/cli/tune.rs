@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 
 use super::exit::{self, BadUsage, NothingReal};
-use super::note;
+use super::output::note;
 use super::present::{self, View};
 use super::progress::{Bars, Narrator};
 use crate::addon::Setup;
@@ -197,7 +197,7 @@ fn has_more(run: &Run) -> bool {
 }
 
 fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
-    let machine = super::machine();
+    let machine = super::machine::here();
     let source = SuiteSource::find(arguments.suite.as_deref().unwrap_or_else(|| {
         // A target that isn't one is refused below.
         let is_gpu = Target::resolve(&arguments.gpu, &machine).is_ok_and(|target| target.is_gpu());
@@ -229,7 +229,7 @@ fn begin(arguments: &Arguments) -> anyhow::Result<Ready> {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         revision: env!("AUTOTUNE_REVISION").to_owned(),
         command_line: command_line(),
-        suite_digest: suite.digest(),
+        suite_digest: suite.digest.clone(),
         corpus_digest: suite::digest(&corpus_lines(&documents)),
         source,
         overrides,
@@ -248,7 +248,8 @@ fn resume(arguments: &Arguments, folder: &Path) -> anyhow::Result<Ready> {
     let mut suite = present::suite_of(&run)?;
     let header = &run.header;
     // A run in which nothing real is measured asks no driver.
-    let machine = if header.target.device.is_some() { super::machine() } else { header.machine.clone() };
+    let machine =
+        if header.target.device.is_some() { super::machine::here() } else { header.machine.clone() };
     if header.target.device.is_some()
         && let Some(why) = header.machine.differs_from(&machine)
     {

@@ -2,7 +2,7 @@
 
 use comfy_table::{Attribute, Cell, CellAlignment};
 
-use super::table::{Style, plain_table};
+use super::style::{Style, plain_table};
 
 /// Columns that are never dropped.
 pub const NEEDED: u8 = 0;

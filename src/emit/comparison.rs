@@ -1,7 +1,8 @@
 //! Two runs side by side in the terminal.
 
 use super::bracket;
-use super::table::{MOST_ROWS, Style, plain_table};
+use super::style::{Style, plain_table};
+use super::table::MOST_ROWS;
 use crate::analysis::Comparison;
 
 /// What differs most first.

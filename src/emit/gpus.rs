@@ -2,7 +2,7 @@
 
 use comfy_table::{Cell, CellAlignment};
 
-use super::table::{Style, plain_table};
+use super::style::{Style, plain_table};
 use crate::hardware::Card;
 use crate::units::significant;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::columns::{self, Column, NEEDED};
-use super::table::Style;
+use super::style::Style;
 use crate::analysis::{Growth, Interval, Kept, Leak, MemoryReport, MemoryRow, SETTLING};
 use crate::record::{Levels, Round};
 use crate::units::{Bytes, print_duration, significant};

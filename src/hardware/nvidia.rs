@@ -12,7 +12,6 @@ use serde::{Deserialize, Serialize};
 use super::card;
 use super::driver::{CudaVersion, Driver};
 use super::gpu::{FoundBy, Gpu};
-use super::probe::Told;
 use crate::backend::Missing;
 use crate::backend::gpu::devices::{CudaDevice, NoCuda};
 use crate::backend::gpu::places;
@@ -51,6 +50,16 @@ fn said(error: &NvmlError) -> String {
         }
         other => other.to_string(),
     }
+}
+
+/// What CUDA shows: the version that the driver can, and its devices; or why it can't be asked.
+pub type Shown = Result<(CudaVersion, Vec<CudaDevice>), NoCuda>;
+
+/// Both, or why the driver doesn't answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub listed: Result<Listed, String>,
+    pub shown: Result<Shown, String>,
 }
 
 /// The GPUs as workers will see them.

@@ -12,20 +12,9 @@ use std::time::{Duration, Instant};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::driver::CudaVersion;
-use super::nvidia::{self, Listed};
-use crate::backend::gpu::devices::{self, CudaDevice, NoCuda};
+use super::nvidia::{self, Told};
+use crate::backend::gpu::devices;
 use crate::units::print_duration;
-
-/// What CUDA shows: the version that the driver can, and its devices; or why it can't be asked.
-pub type Shown = Result<(CudaVersion, Vec<CudaDevice>), NoCuda>;
-
-/// Both, or why the driver doesn't answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
-    pub listed: Result<Listed, String>,
-    pub shown: Result<Shown, String>,
-}
 
 /// How long a driver may take for each of them. Opening a card whose driver nobody has loaded takes seconds each.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -105,6 +94,7 @@ fn end(pid: u32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::nvidia::{Listed, Shown};
     use super::*;
 
     fn shell(script: &str, patience: u64) -> Told {

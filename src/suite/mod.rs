@@ -1,8 +1,9 @@
-//! What to measure: TOML shapes in `wire.rs` are turned into a valid [`Suite`] in `build.rs`.
+//! What to measure: TOML shapes in `wire.rs` are turned into a valid [`Suite`] in `parse/`.
 //!
 //! A suite that exists is valid and is never checked again. Knows the backends' knobs; knows nothing of processes,
 //! searches and results.
 
+mod backend;
 mod budget;
 mod corpus;
 mod figure;
@@ -19,14 +20,14 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::backend::fake;
-use crate::knob::{Applies, Candidate, KnobSpec, Value};
+use crate::knob::{Applies, Candidate, Value};
 use crate::task::{Document, Metric, Task};
 
+pub use backend::{ChosenBackend, Engine};
 pub use budget::{Budget, SearchKind};
 pub use corpus::{SYLLABLES, Source as CorpusSource, Synthetic};
 pub use figure::{Figure, Limit};
-pub use parse::{built_in_backends, parse};
+pub use parse::{built_in_backends, parse, parse_recorded};
 pub use percentile::{least_batches, promised};
 pub use problem::Problem;
 pub use source::{Folder, SuiteSource, built_in_names};
@@ -49,6 +50,8 @@ pub struct Suite {
     pub timeouts: Timeouts,
     pub dialect: String,
     pub price_per_hour: Option<f64>,
+    /// Tells it from others: [`SuiteSource::digest`].
+    pub digest: String,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -90,21 +93,6 @@ pub struct Exclusion {
     pub because: String,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct ChosenBackend {
-    pub name: String,
-    pub kind: String,
-    pub engine: Engine,
-    pub knobs: Vec<KnobSpec>,
-}
-
-/// What runs a backend's worker.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Engine {
-    BuiltIn { settings: serde_json::Value },
-    Command { command: Vec<String>, settings: serde_json::Value },
-}
-
 /// How long each trial measures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Effort {
@@ -135,24 +123,6 @@ pub struct Overrides {
     pub seed: Option<u64>,
     pub dialect: Option<String>,
     pub replica: bool,
-}
-
-impl ChosenBackend {
-    /// Whether it runs a model out of a folder that we find for it.
-    pub fn reads_models(&self) -> bool {
-        matches!(&self.engine, Engine::BuiltIn { .. }) && self.kind != fake::NAME
-    }
-
-    /// A candidate's knobs that apply then, in the order in which the backend has them.
-    pub fn knobs_of(&self, candidate: &Candidate, applies: Applies) -> IndexMap<String, Value> {
-        let specs = self.knobs.iter().filter(|spec| spec.applies == applies);
-        specs.filter_map(|spec| Some((spec.name.clone(), candidate.knobs.get(&spec.name)?.clone()))).collect()
-    }
-
-    /// The candidate that sets nothing.
-    pub fn default_candidate(&self) -> Candidate {
-        space::candidate_of(self, |spec| spec.default.clone())
-    }
 }
 
 impl Suite {
@@ -207,18 +177,8 @@ impl Suite {
         };
         let others = self.backends.iter().filter(is_used).filter(|backend| backend.reads_models());
         let others = others.filter(|backend| backend.name != stage.reference.backend);
-        let plain = |backend| space::candidate_of(backend, |spec| spec.reference.clone());
+        let plain = |backend: &ChosenBackend| backend.candidate_of(|spec| spec.reference.clone());
         std::iter::once(stage.reference.clone()).chain(others.map(plain)).collect()
-    }
-
-    /// Tells two suites apart that would not give the same run.
-    pub fn digest(&self) -> String {
-        // Where the file lay and how its knobs are explained is not part of what it says.
-        let mut said = self.clone();
-        said.corpus.place.clear();
-        said.description.clear();
-        said.backends.iter_mut().flat_map(|backend| &mut backend.knobs).for_each(|spec| spec.help.clear());
-        hex(&Sha256::digest(format!("{said:?}")))
     }
 
     /// Reads or makes the documents, and checks that every stage can work on them.

@@ -1,10 +1,12 @@
 //! Where suites are found: a file, the `suites/` folder at hand, or the copies inside the program.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 use serde::{Deserialize, Serialize};
 
+use super::Overrides;
 use super::problem::{Problem, unknown};
 
 static BUILT_IN: Dir = include_dir!("$CARGO_MANIFEST_DIR/suites");
@@ -38,6 +40,21 @@ pub fn built_in_names() -> Vec<&'static str> {
 }
 
 impl SuiteSource {
+    /// Tells two suites apart that state different things, with what the command line changes in them: by their tables, whatever
+    /// the order of keys, comments, the description and what knobs backends have that they don't name.
+    pub fn digest(&self, overrides: &Overrides) -> String {
+        let stated = match self.text.parse::<toml::Table>() {
+            Ok(mut table) => {
+                table.remove("description");
+                in_order(&toml::Value::Table(table))
+            }
+            // It states nothing, and is refused elsewhere.
+            Err(_) => self.text.clone(),
+        };
+        let changed = serde_json::to_string(overrides).unwrap_or_default();
+        super::digest(&format!("{stated}\n{changed}"))
+    }
+
     /// Finds `--suite NAME|FILE`.
     pub fn find(wanted: &str) -> Result<SuiteSource, Problem> {
         let near = PathBuf::from(format!("suites/{wanted}.toml"));
@@ -71,6 +88,22 @@ impl SuiteSource {
     }
 }
 
+/// A value with the keys of its tables in order.
+fn in_order(value: &toml::Value) -> String {
+    match value {
+        toml::Value::Table(table) => {
+            let sorted: BTreeMap<&String, &toml::Value> = table.iter().collect();
+            let entries: Vec<String> =
+                sorted.into_iter().map(|(key, value)| format!("{key:?}:{}", in_order(value))).collect();
+            format!("{{{}}}", entries.join(","))
+        }
+        toml::Value::Array(values) => {
+            format!("[{}]", values.iter().map(in_order).collect::<Vec<_>>().join(","))
+        }
+        other => other.to_string(),
+    }
+}
+
 impl Folder {
     /// Reads a file that a suite names.
     pub fn read(&self, file: &str) -> Result<String, String> {
@@ -92,5 +125,26 @@ impl Folder {
             Folder::Disk(folder) => folder.clone(),
             Folder::BuiltIn => PathBuf::from("."),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_of_what_is_stated() {
+        let of = |text: &str, overrides: &Overrides| {
+            let (name, file) = (String::new(), String::new());
+            SuiteSource { name, file, text: text.to_owned(), folder: Folder::BuiltIn }.digest(overrides)
+        };
+        let plain = Overrides::default();
+        let first = of("rounds = 3\ndescription = \"one\"\n[a]\nx = [1, 2]\ny = 1.5", &plain);
+        assert_eq!(first, of("# A comment.\nrounds = 3\n[a]\ny = 1.5\nx = [1,2]", &plain));
+        for other in ["rounds = 3\n[a]\nx = [2, 1]\ny = 1.5", "rounds = 4\n[a]\nx = [1, 2]\ny = 1.5"] {
+            assert_ne!(first, of(other, &plain), "{other}");
+        }
+        let changed = Overrides { seed: Some(1), ..Overrides::default() };
+        assert_ne!(of("rounds = 3", &plain), of("rounds = 3", &changed));
     }
 }

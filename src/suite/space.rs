@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use indexmap::IndexMap;
 
-use super::ChosenBackend;
-use crate::knob::{Candidate, KnobSpec, Value};
+use super::backend::ChosenBackend;
+use crate::knob::{Candidate, Value};
 
 /// More than this can't be meant: at a second a trial it would take a day.
 pub const MOST_CANDIDATES: usize = 100_000;
@@ -22,12 +22,6 @@ pub struct Unfit {
     pub because: String,
 }
 
-/// The candidate that sets nothing, by `value`: the defaults, or the reference's values.
-pub fn candidate_of(backend: &ChosenBackend, value: impl Fn(&KnobSpec) -> Value) -> Candidate {
-    let knobs = backend.knobs.iter().map(|spec| (spec.name.clone(), value(spec))).collect();
-    Candidate { backend: backend.name.clone(), knobs }
-}
-
 /// How many candidates `axes` make on one backend, or nothing if that can't even be counted.
 pub fn size(backend: &ChosenBackend, axes: &[Axis]) -> Option<usize> {
     axes.iter()
@@ -38,7 +32,7 @@ pub fn size(backend: &ChosenBackend, axes: &[Axis]) -> Option<usize> {
 /// Every combination of the axes that `backend` has, later axes turning fastest. Values that its knobs refuse are
 /// left out and reported.
 pub fn candidates(backend: &ChosenBackend, axes: &[Axis]) -> (Vec<Candidate>, Vec<Unfit>) {
-    let mut candidates = vec![candidate_of(backend, |spec| spec.default.clone())];
+    let mut candidates = vec![backend.default_candidate()];
     let mut unfit = Vec::new();
     for spec in &backend.knobs {
         let Some(axis) = axes.iter().find(|axis| axis.knob == spec.name) else { continue };

@@ -1,6 +1,6 @@
 //! The TOML shapes of a suite file, as people write them. `suites/README.md` is their reference.
 //!
-//! Nothing here is valid yet: `build.rs` beside it turns these shapes into a [`Suite`](super::Suite).
+//! Nothing here is valid yet: `parse/` beside it turns these shapes into a [`Suite`](super::Suite).
 
 use indexmap::IndexMap;
 use serde::Deserialize;

@@ -1,5 +1,6 @@
 //! The behaviour of the program as a user sees it. One crate, so that it links once.
 
+mod circles;
 mod command_line;
 mod documents;
 mod drivers;
@@ -13,6 +14,7 @@ mod mishaps;
 mod monitor;
 mod mutations;
 mod networks;
+mod older;
 mod optimum;
 mod predictions;
 mod real_engines;

@@ -99,7 +99,6 @@ fn five_hundred_mutated_suites_are_read_or_refused() {
         let outcome = std::panic::catch_unwind(|| {
             match suite::parse(&source, &Overrides::default(), &dialects) {
                 Ok(suite) => {
-                    suite.digest();
                     let small = matches!(&suite.corpus.source, CorpusSource::Synthetic(made) if made.documents < 5000);
                     if small {
                         let _ = suite.documents(&source.folder);
@@ -176,7 +175,7 @@ fn digest(folder: &Path) -> Result<(), String> {
     let run = Run::read(folder).map_err(|error| error.to_string())?;
     let suite = autotune::cli::suite_of(&run).map_err(|error| error.to_string())?;
     let analysis = analysis::analyse(&suite, &run);
-    let style = emit::table::Style { width: 80, colour: true };
+    let style = emit::style::Style { width: 80, colour: true };
     assert!(!emit::table::render(&analysis, style).is_empty());
     emit::trials::csv(&suite, &analysis, &run.recordings).map_err(|error| error.to_string())?;
     let settings = emit::env::render(&suite.dialect, &analysis, &run.header, &run.started)

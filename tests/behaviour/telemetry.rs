@@ -44,7 +44,7 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
         version: String::new(),
         revision: String::new(),
         command_line: Vec::new(),
-        suite_digest: suite.digest(),
+        suite_digest: suite.digest.clone(),
         corpus_digest: suite::digest(&corpus_lines(&documents)),
         source: source.clone(),
         overrides,
@@ -131,7 +131,7 @@ fn energy_memory_and_clocks_are_on_the_rows_and_energy_can_be_tuned_for() {
     let winner = stage.winner().unwrap();
     let energy = winner.summary.value(Figure::Energy).unwrap();
     assert!(stage.candidates.iter().all(|other| other.summary.value(Figure::Energy).unwrap() >= energy));
-    let text = table::render(&outcome.analysis, table::Style { width: 120, colour: false });
+    let text = table::render(&outcome.analysis, autotune::emit::style::Style { width: 120, colour: false });
     assert!(text.contains("J/doc"), "{text}");
 }
 
@@ -169,7 +169,7 @@ fn where_every_trial_was_disturbed_nobody_wins_and_it_is_said_why() {
         assert_eq!(status, "disturbed");
         assert!(why.contains("every one of its 3 rounds") && why.contains("game 7 with 4.00 GiB"), "{why}");
     }
-    let text = table::render(&outcome.analysis, table::Style { width: 200, colour: false });
+    let text = table::render(&outcome.analysis, autotune::emit::style::Style { width: 200, colour: false });
     assert!(text.contains("2 disturbed, for example") && text.contains("the card was shared"), "{text}");
 }
 

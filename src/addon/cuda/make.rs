@@ -8,13 +8,19 @@ use std::process::{Command, Stdio};
 use include_dir::{Dir, include_dir};
 
 use super::toolkit::{self, Toolkit};
-use super::{NAME, PROGRAM, REVISION};
 use crate::addon::cache::{Cache, make_folder};
 use crate::addon::needs::{self, CUDA_LIBRARIES};
 use crate::addon::pip::Pip;
-use crate::addon::{Missing, Tell, command, ends_with_us, version};
+use crate::addon::process::ends_with_us;
+use crate::addon::{Missing, Tell, command, version};
 use crate::backend::host_memory;
 use crate::hardware::CudaVersion;
+
+/// The revision of the sources that the program carries.
+pub const REVISION: &str = env!("AUTOTUNE_WORKER_REVISION");
+
+pub const NAME: &str = "cuda";
+pub const PROGRAM: &str = "autotune-cuda-worker";
 
 /// The worker's sources, with the lock file that its packages are pinned by.
 static SOURCES: Dir = include_dir!("$CARGO_MANIFEST_DIR/worker");

@@ -11,8 +11,36 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{FontStyle, register_font};
 
-use super::{Caption, Plot};
+use crate::analysis::{Analysis, StageAnalysis};
 use crate::units::significant;
+
+/// A chart, drawn.
+pub struct Plot {
+    pub stage: String,
+    /// File name without ending.
+    pub name: String,
+    pub svg: String,
+    pub png: Vec<u8>,
+}
+
+/// What every chart says of where its figures come from.
+pub struct Caption<'a> {
+    pub stage: &'a StageAnalysis,
+    pub analysis: &'a Analysis,
+}
+
+impl Caption<'_> {
+    fn text(&self) -> String {
+        let (stage, analysis) = (self.stage, self.analysis);
+        format!(
+            "{}, {} · {}: {}",
+            stage.name,
+            stage.model_title(),
+            analysis.provenance.name(),
+            analysis.target
+        )
+    }
+}
 
 pub const SIZE: (u32, u32) = (800, 500);
 

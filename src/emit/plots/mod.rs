@@ -10,18 +10,12 @@ mod split;
 
 use std::path::Path;
 
+use canvas::Caption;
+pub use canvas::Plot;
+
 use crate::analysis::{Analysis, StageAnalysis};
 use crate::record::Recording;
 use crate::suite::Figure;
-
-/// A chart, drawn.
-pub struct Plot {
-    pub stage: String,
-    /// File name without ending.
-    pub name: String,
-    pub svg: String,
-    pub png: Vec<u8>,
-}
 
 /// Draws every chart of a run that there is data for.
 pub fn draw(analysis: &Analysis, recordings: &[Recording], scratch: &Path) -> anyhow::Result<Vec<Plot>> {
@@ -53,25 +47,6 @@ pub fn draw(analysis: &Analysis, recordings: &[Recording], scratch: &Path) -> an
         }
     }
     Ok(plots)
-}
-
-/// What every chart says of where its figures come from.
-struct Caption<'a> {
-    stage: &'a StageAnalysis,
-    analysis: &'a Analysis,
-}
-
-impl Caption<'_> {
-    fn text(&self) -> String {
-        let (stage, analysis) = (self.stage, self.analysis);
-        format!(
-            "{}, {} · {}: {}",
-            stage.name,
-            stage.model_title(),
-            analysis.provenance.name(),
-            analysis.target
-        )
-    }
 }
 
 /// Swept knobs whose values are numbers.

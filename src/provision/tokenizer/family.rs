@@ -3,9 +3,20 @@
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::TokenizerKind;
+/// How a tokenizer cuts words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenizerKind {
+    /// The longest piece first, as BERT does.
+    Wordpiece,
+    /// The likeliest pieces, as XLM-RoBERTa and CamemBERT do.
+    Unigram,
+    /// Pairs of bytes joined again and again, as RoBERTa and ModernBERT do.
+    Bpe,
+}
 
 /// What the tokenizers of a family of models have in common.
 pub struct Family {

@@ -5,24 +5,12 @@ mod family;
 mod joins;
 mod pieces;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use family::Family;
+pub use family::TokenizerKind;
 use joins::Joins;
 use pieces::{Piece, pieces};
-
-/// How a tokenizer cuts words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum TokenizerKind {
-    /// The longest piece first, as BERT does.
-    Wordpiece,
-    /// The likeliest pieces, as XLM-RoBERTa and CamemBERT do.
-    Unigram,
-    /// Pairs of bytes joined again and again, as RoBERTa and ModernBERT do.
-    Bpe,
-}
 
 /// The tokenizer for a `config.json`; the same on every machine.
 pub fn make(kind: TokenizerKind, config: &Value) -> Result<Value, String> {

@@ -7,7 +7,6 @@ use serde::de::IntoDeserializer;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::is_plain;
 use crate::backend::{self, declared, exec, fake};
 use crate::knob::BACKEND;
 use crate::pipeline;
@@ -107,4 +106,9 @@ fn described(
         )));
     }
     Ok(ChosenBackend { name, kind, engine, knobs })
+}
+
+/// Whether a name can be a part of a file's name and of a key: letters, digits, `-` and `_`.
+pub(super) fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }

@@ -1,9 +1,11 @@
 //! From the shapes of a file to a valid suite, or to the first problem with its place and the nearest valid name.
 //!
-//! `catalogue.rs` knows the backends, `corpus.rs` the documents, `stage.rs` what each stage may try.
+//! `catalogue.rs` knows the backends, `corpus.rs` the documents, `stage.rs` what each stage may try, `recorded.rs` what knobs a
+//! run of another version had.
 
 mod catalogue;
 mod corpus;
+mod recorded;
 mod stage;
 
 pub use catalogue::built_in_backends;
@@ -20,6 +22,7 @@ use super::problem::{Problem, Text, unknown};
 use super::source::SuiteSource;
 use super::wire::WireSuite;
 use super::{Budget, ChosenBackend, Effort, Overrides, SearchKind, Suite, Timeouts};
+use crate::knob::Candidate;
 use crate::units::parse_duration;
 
 /// Repeats of each candidate, unless the suite says otherwise: the fewest that show whether they agree.
@@ -30,13 +33,24 @@ const MOST_ROUNDS: u32 = 1000;
 
 /// Turns a suite's text and what the command line changes in it into a valid suite.
 pub fn parse(source: &SuiteSource, overrides: &Overrides, dialects: &[&str]) -> Result<Suite, Problem> {
+    parse_recorded(source, overrides, dialects, &[])
+}
+
+/// The same as the version of the program read it that has recorded these candidates.
+pub fn parse_recorded(
+    source: &SuiteSource,
+    overrides: &Overrides,
+    dialects: &[&str],
+    candidates: &[&Candidate],
+) -> Result<Suite, Problem> {
     let text = Text { name: &source.file, text: &source.text };
     let reader = |error: toml::de::Error| text.reader_problem(&error);
     let mut table = DeTable::parse(&source.text).map_err(reader)?;
     // Their shape depends on their kind, so they are read apart from the rest.
     let backends = table.get_mut().remove("backends");
     let wire = WireSuite::deserialize(toml::de::Deserializer::from(table)).map_err(reader)?;
-    let catalogue = catalogue::read(text, backends)?;
+    let mut catalogue = catalogue::read(text, backends)?;
+    catalogue.iter_mut().for_each(|backend| recorded::as_recorded(backend, candidates));
     let builder = Builder { text, overrides, catalogue };
     builder.suite(source, wire, dialects)
 }
@@ -102,6 +116,7 @@ impl Builder<'_> {
             timeouts,
             dialect,
             price_per_hour,
+            digest: source.digest(overrides),
         })
     }
 
@@ -171,11 +186,6 @@ impl Builder<'_> {
             wire => Ok(wire.map(|wire| *wire.get_ref())),
         }
     }
-}
-
-/// Whether a name can be a part of a file's name and of a key: letters, digits, `-` and `_`.
-fn is_plain(name: &str) -> bool {
-    !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'))
 }
 
 /// Blames a flag of the command line.

@@ -5,7 +5,8 @@ use std::ops::Range;
 use indexmap::IndexMap;
 use toml::Spanned;
 
-use super::{Builder, flag, is_plain};
+use super::catalogue::is_plain;
+use super::{Builder, flag};
 use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
 use crate::suite::figure::{Figure, Limit};
 use crate::suite::problem::{Problem, unknown};
@@ -206,7 +207,7 @@ impl Builder<'_> {
                 self.text.problem(value.span(), unknown("backend", &wanted, names))
             })?;
         }
-        let mut candidate = space::candidate_of(backend, value);
+        let mut candidate = backend.candidate_of(value);
         for (name, value) in settings.iter().filter(|(name, _)| name.get_ref() != BACKEND) {
             self.know([name.get_ref()], std::slice::from_ref(backend), name.span())?;
             for spec in backend.knobs.iter().filter(|spec| spec.name == *name.get_ref()) {

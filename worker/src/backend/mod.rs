@@ -13,11 +13,13 @@ mod host_memory;
 mod knobs;
 #[cfg(feature = "ort")]
 pub mod ort;
+mod registry;
 
 pub use clock::{Clock, Monotonic, VirtualClock};
 pub use gpu::{DeviceMemory, Transfers};
 pub use host_memory::total as host_memory;
 pub use knobs::{TRANSFERS, coarseness, memory_fraction_of, tf32_of, transfers_of};
+pub use registry::{BUILT_IN, open};
 
 use std::fmt;
 use std::ops::Range;
@@ -261,27 +263,6 @@ impl From<ModelError> for BackendError {
     /// It's there, and it's wrong or does something else.
     fn from(error: ModelError) -> Self {
         BackendError::Refused(error.to_string())
-    }
-}
-
-/// The kinds of backend that run inside our own worker, in the order in which people see them.
-pub const BUILT_IN: [&str; 3] = [candle::NAME, "ort", fake::NAME];
-
-/// Opens a built-in backend. `settings` is its table in the suite, already checked there.
-pub fn open(kind: &str, settings: serde_json::Value) -> Result<Box<dyn Backend>, BackendError> {
-    match kind {
-        candle::NAME => Ok(Box::new(candle::Candle)),
-        #[cfg(feature = "ort")]
-        ort::NAME => Ok(Box::new(ort::Ort::new(settings)?)),
-        fake::NAME => {
-            let script = serde_json::from_value(settings)
-                .map_err(|error| BackendError::Refused(format!("the fake's script: {error}")))?;
-            Ok(Box::new(fake::Fake::new(script)))
-        }
-        other => Err(BackendError::NotAvailable(format!(
-            "no built-in backend is called {other:?}; there are {}",
-            BUILT_IN.join(", ")
-        ))),
     }
 }
 

@@ -7,13 +7,12 @@ mod builder;
 mod config;
 mod error;
 pub mod graph;
+mod json;
 mod sentence;
 mod tokenizer;
 pub mod weights;
 
 use std::path::Path;
-
-use serde::de::DeserializeOwned;
 
 pub use error::ModelError;
 pub use graph::Graph;
@@ -23,6 +22,7 @@ pub use weights::Weights;
 use crate::task::Task;
 use arch::Plan;
 use graph::Operation;
+use json::read_json;
 
 /// What is known of a model without its weights: enough to count what running it would take.
 pub struct Outline {
@@ -129,9 +129,4 @@ pub fn most_tokens(folder: &Path, task: Task) -> Result<usize, ModelError> {
     let config: serde_json::Value = read_json(&folder.join("config.json"))?;
     let plan = Plan { config: &config, checkpoint: None, task, embedding: arch::Embedding::default() };
     Ok(arch::build(&plan)?.most_tokens)
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, ModelError> {
-    let bytes = std::fs::read(path).map_err(|error| ModelError::file(path, error))?;
-    serde_json::from_slice(&bytes).map_err(|error| ModelError::file(path, error))
 }

@@ -21,7 +21,7 @@ pub(super) fn read(folder: &Path) -> Result<Embedding, ModelError> {
     if !path.exists() {
         return Ok(Embedding::default());
     }
-    let modules: Vec<Module> = super::read_json(&path)?;
+    let modules: Vec<Module> = super::json::read_json(&path)?;
     let mut embedding = Embedding::default();
     for module in &modules {
         let kind = module.kind.rsplit('.').next().unwrap_or_default();
@@ -52,7 +52,7 @@ fn is_beside(path: &str) -> bool {
 }
 
 fn pooling(path: &Path) -> Result<Pooling, ModelError> {
-    let config: serde_json::Value = super::read_json(path)?;
+    let config: serde_json::Value = super::json::read_json(path)?;
     let older = [
         ("pooling_mode_mean_tokens", Pooling::Mean),
         ("pooling_mode_cls_token", Pooling::First),

@@ -223,7 +223,7 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, ModelError> {
     struct Index {
         weight_map: BTreeMap<String, String>,
     }
-    let index_of = super::read_json::<Index>(index)?;
+    let index_of = super::json::read_json::<Index>(index)?;
     let mut files: Vec<PathBuf> = index_of.weight_map.into_values().map(PathBuf::from).collect();
     files.sort();
     files.dedup();

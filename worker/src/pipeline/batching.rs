@@ -1,6 +1,6 @@
 //! Which documents share a batch.
 
-use super::{Order, Settings};
+use super::settings::{Order, Settings};
 use crate::model::Encoding;
 use crate::task::Document;
 

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Lap, Settings, batching};
+use super::batching;
+use super::lap::Lap;
+use super::settings::Settings;
 use crate::backend::{Batch, Clock};
 use crate::model::{Encoding, Tokenise};
 use crate::task::Document;

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex};
 use candle_core::Result;
 use rayon::prelude::*;
 
-use super::Precision;
 use super::kernel::attention::{Attention, DistanceBias, Rotary, attend};
 use super::kernel::norm::{self, LayerNorm};
 use super::kernel::{Crew, activation};
+use super::precision::Precision;
 use super::slot::Slot;
 use super::weight::{Product, Table, vector};
 use crate::backend::Batch;

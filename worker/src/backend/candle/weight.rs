@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
 
-use super::Precision;
 use super::kernel::Crew;
 use super::kernel::product::{Finish, Panels, multiply};
 use super::kernel::quantised::Quantised;
+use super::precision::Precision;
 use super::slot::Slot;
 use crate::model::graph::{Activation, Stack, Weight};
 use crate::model::{ModelError, Weights};

@@ -8,7 +8,8 @@ use ort::memory::MemoryInfo;
 use ort::session::{NoSelectedOutputs, RunOptions};
 use ort::sys::{OrtIoBinding, OrtValue};
 
-use super::engine::{Engine, checked, element, failed};
+use super::call::{checked, element, failed};
+use super::engine::Engine;
 use super::onnx::Element;
 use crate::backend::BackendError;
 

@@ -12,14 +12,16 @@ use ort::memory::MemoryInfo;
 use ort::session::{NoSelectedOutputs, RunOptions};
 
 use super::bound::Laid;
+use super::call::failed;
 use super::choice::{Choice, Provider};
 use super::cuda::Card;
-use super::engine::{Engine, failed};
+use super::engine::Engine;
 use super::flat::Flat;
 use super::lower::{Dialect, Input};
-use super::network::{Networks, Sizes};
+use super::network::Networks;
 use super::onnx::{self, Element};
 use super::session::legend;
+use super::sizes::Sizes;
 use crate::backend::gpu::lanes::{Computed, GRAIN};
 use crate::backend::gpu::{DeviceMemory, Driver, Lanes, Nvidia, Share, Transfers};
 use crate::backend::{

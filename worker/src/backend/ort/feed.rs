@@ -2,7 +2,7 @@
 
 use super::engine::{Given, Numbers};
 use super::lower::Input;
-use super::network::Sizes;
+use super::sizes::Sizes;
 use crate::backend::{Batch, Layout};
 
 #[derive(Debug, Default)]

@@ -2,16 +2,12 @@
 //! Its memory is used again from batch to batch.
 
 use super::engine::{Given, Numbers};
-use super::lower::Input;
-use super::network::Sizes;
+use super::lower::{GRAIN, Input};
+use super::sizes::Sizes;
 use crate::backend::{Batch, Layout};
 
 /// Where inputs begin in the bytes of a batch: what a GPU's widest loads want.
 const ALIGNED: usize = 256;
-
-/// What rows of the grid are a multiple of: fused attention reads a bias only in rows of so many numbers of fp32, or of half
-/// as many of fp16. It costs no arithmetic.
-pub const GRAIN: usize = 16;
 
 /// Rows are tokens, and in a padded batch padding as well: of each text the run of its tokens, and behind it a run of its
 /// padding, which attends to itself and is read by nobody. So both layouts are one to the operator, and a padded batch

@@ -4,6 +4,7 @@
 //! The library is loaded when it's needed, and only one by a process. Knows neither batching nor who asks.
 
 mod bound;
+mod call;
 mod choice;
 mod cuda;
 mod device;
@@ -12,13 +13,16 @@ mod export;
 mod feed;
 mod file;
 mod flat;
+mod held;
 mod library;
 mod lower;
 mod network;
 mod onnx;
 mod placement;
 mod protobuf;
+mod reading;
 mod session;
+mod sizes;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A network that is ready to run, whatever it was made of: what it's given, and how its output is read.
+//! Networks, made of a model's graph or of its own file.
 
 use std::path::Path;
 
@@ -7,34 +7,12 @@ use ort::environment::Environment;
 use super::choice::{Choice, Provider, Source};
 use super::cuda::Card;
 use super::engine::Engine;
-use super::file::{self, FileReading};
-use super::lower::{self, Dialect, Input, Style};
+use super::file;
+use super::lower::{self, Dialect, Style};
+use super::reading::{Network, Reading};
 use crate::backend::BackendError;
 use crate::model::Model;
 use crate::model::graph::Rows;
-
-pub struct Network {
-    pub engine: Engine,
-    pub inputs: Vec<Input>,
-    pub output: String,
-    pub reading: Reading,
-}
-
-/// How a batch was laid out.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Sizes {
-    pub packed: bool,
-    pub texts: usize,
-    /// Places of the longest text, at least one.
-    pub longest: usize,
-    /// Rows of all texts, padding included where the batch has some.
-    pub tokens: usize,
-}
-
-pub enum Reading {
-    Lowered { columns: usize, by_token: bool },
-    File(FileReading),
-}
 
 /// Where a network comes from, and where it's to run.
 #[derive(Clone, Copy)]
@@ -82,49 +60,6 @@ impl Network {
         let by_token = graph.rows(graph.output()) == Rows::Tokens;
         let reading = Reading::Lowered { columns: graph.columns(graph.output()), by_token };
         Ok(Network { engine, inputs, output, reading })
-    }
-}
-
-impl Reading {
-    /// What the output of a batch measures.
-    pub fn shape(&self, sizes: Sizes) -> Vec<usize> {
-        match self {
-            Reading::File(reading) => reading.shape(sizes),
-            Reading::Lowered { columns, by_token: false } => vec![sizes.texts, *columns],
-            Reading::Lowered { columns, .. } => vec![sizes.tokens, *columns],
-        }
-    }
-
-    /// A row for each text.
-    pub fn rows(
-        &self,
-        floats: &[f32],
-        lengths: &[usize],
-        sizes: Sizes,
-    ) -> Result<Vec<Vec<f32>>, BackendError> {
-        let shape = self.shape(sizes);
-        if floats.len() != shape.iter().product::<usize>() {
-            let floats = floats.len();
-            return Err(BackendError::Failed(format!(
-                "the graph gave {floats} numbers, where {shape:?} are expected"
-            )));
-        }
-        let (columns, by_token) = match self {
-            Reading::File(reading) => return Ok(reading.rows(floats, lengths, sizes)),
-            Reading::Lowered { columns, by_token } => (*columns, *by_token),
-        };
-        let mut next = 0;
-        let row = |length: &usize| {
-            let (taken, passed) = match (by_token, sizes.packed) {
-                (false, _) => (1, 1),
-                (true, false) => (*length, sizes.longest),
-                (true, true) => (*length, *length),
-            };
-            let row = floats[next * columns..(next + taken) * columns].to_vec();
-            next += passed;
-            row
-        };
-        Ok(lengths.iter().map(row).collect())
     }
 }
 

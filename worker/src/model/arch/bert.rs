@@ -1,6 +1,7 @@
 //! BERT, and RoBERTa with its multilingual and French kin: the same body, other positions and heads.
 
-use super::{Plan, classifier_over_first, common_head, token_classifier};
+use super::heads::{classifier_over_first, common_head, token_classifier};
+use super::plan::Plan;
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
 use crate::model::graph::{Activation, Graph, Operation, Value};

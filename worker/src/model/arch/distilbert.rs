@@ -1,6 +1,7 @@
 //! DistilBERT: BERT with half of the layers, without types, and with names of its own.
 
-use super::{Plan, classifier_over_first, common_head, token_classifier};
+use super::heads::{classifier_over_first, common_head, token_classifier};
+use super::plan::Plan;
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
 use crate::model::graph::{Activation, Graph, Operation};

@@ -1,6 +1,7 @@
 //! ModernBERT: norms in front, rotary positions, gated products, and attention that sees near tokens only in most layers.
 
-use super::{Plan, common_head};
+use super::heads::common_head;
+use super::plan::Plan;
 use crate::model::builder::Builder;
 use crate::model::config::Config;
 use crate::model::error::ModelError;

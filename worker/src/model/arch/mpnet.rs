@@ -1,6 +1,7 @@
 //! MPNet: RoBERTa's positions, no types, and a bias by distance that all layers share.
 
-use super::{Plan, classifier_over_first, common_head, token_classifier};
+use super::heads::{classifier_over_first, common_head, token_classifier};
+use super::plan::Plan;
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
 use crate::model::graph::{Activation, Graph, Operation, RelativeBias};

@@ -83,10 +83,10 @@ mod panels {
     use std::arch::x86_64::*;
     use std::ops::Range;
 
-    use super::super::own::Own;
-    use super::super::product::{Finish, Task, tasks};
-    use super::super::{Crew, Shared, stretches};
     use super::{BLOCK, BLOCK_BYTES};
+    use crate::backend::candle::kernel::own::Own;
+    use crate::backend::candle::kernel::product::{Finish, Task, tasks};
+    use crate::backend::candle::kernel::{Crew, Shared, stretches};
 
     /// Outputs of a panel: two registers.
     const COLUMNS: usize = 32;

@@ -1,19 +1,14 @@
 //! Attention: fused into one operator, or spelt out. It's the one place where a batch has to be padded.
 
-use super::super::flat::GRAIN;
+use super::lowering::{Lowering, Seen, Shown};
 use super::sheet::{integer, integers};
-use super::{Dialect, Element, Input, Lowering, Shown, Tensor};
+use super::style::{Dialect, GRAIN, Input};
+use crate::backend::ort::onnx::{Element, Tensor};
 use crate::model::ModelError;
 use crate::model::graph::{RelativeBias, Value};
 
 /// What stands against a token that isn't seen: enough to be zero behind the softmax, and a number in fp16 and bf16.
 const UNSEEN: f32 = -10_000.0;
-
-/// What makes some tokens count less than others.
-pub(super) struct Seen<'w> {
-    pub window: Option<usize>,
-    pub bias: Option<&'w RelativeBias>,
-}
 
 /// Sines and cosines of rotary positions.
 struct Rotary {

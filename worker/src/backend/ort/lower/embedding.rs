@@ -1,7 +1,9 @@
 //! What tables say of each token.
 
+use super::lowering::{Lowering, Shown};
 use super::sheet::integer;
-use super::{Dialect, Input, Lowering, Shown, Tensor};
+use super::style::{Dialect, Input};
+use crate::backend::ort::onnx::Tensor;
 use crate::model::ModelError;
 use crate::model::graph::{Positions, Weight};
 

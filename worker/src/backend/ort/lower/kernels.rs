@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Dialect, Element, Precision, Style, lower, onnx};
+use super::lowering::lower;
+use super::style::{Dialect, Precision, Style};
+use crate::backend::ort::onnx::{self, Element};
 use crate::model::Model;
 use crate::task::Task;
 

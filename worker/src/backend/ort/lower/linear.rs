@@ -5,14 +5,13 @@
 
 use std::ops::Range;
 
+use super::lowering::{Lowering, Shown};
 use super::quantise::{self, BLOCK};
 use super::sheet::{Attributes, integer};
-use super::{Dialect, Element, Lowering, Precision, Rows, Shown, Tensor};
+use super::style::{Dialect, Precision};
+use crate::backend::ort::onnx::{Element, Tensor};
 use crate::model::ModelError;
-use crate::model::graph::{Activation, Stack, Value, Weight};
-
-/// Products with fewer outputs than this stay fp32: they take no time, and what they say is the answer.
-pub(super) const LEAST_QUANTISED_OUTPUTS: usize = 16;
+use crate::model::graph::{Activation, Rows, Stack, Value, Weight};
 
 impl<'w> Lowering<'w> {
     /// A product, shared out among so many.
@@ -27,7 +26,7 @@ impl<'w> Lowering<'w> {
         if self.style.dialect == Dialect::Cuda {
             return self.cuda_linear(input, weight, bias, activation, parts);
         }
-        let quantised = self.graph.rows(input) == Rows::Tokens && weight.rows() >= LEAST_QUANTISED_OUTPUTS;
+        let quantised = self.graph.rows(input) == Rows::Tokens && weight.rows() >= quantise::LEAST_OUTPUTS;
         let precision = match self.style.precision {
             Precision::Int8 | Precision::Int8Weights if !quantised => Precision::Float32,
             precision => precision,

@@ -1,7 +1,9 @@
 //! From tokens to a vector for each text.
 
+use super::lowering::{Lowering, Shown};
 use super::sheet::{float, integer, integers};
-use super::{Dialect, Element, Input, Lowering, Shown, Tensor};
+use super::style::{Dialect, Input};
+use crate::backend::ort::onnx::{Element, Tensor};
 use crate::model::ModelError;
 use crate::model::graph::{Pooling, Value};
 

@@ -2,6 +2,9 @@
 
 use rayon::prelude::*;
 
+/// Products with fewer outputs than this stay fp32: they take no time, and what they say is the answer.
+pub const LEAST_OUTPUTS: usize = 16;
+
 /// Inputs that share a scale in [`by_block`].
 pub const BLOCK: usize = 128;
 

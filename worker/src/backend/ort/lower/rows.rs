@@ -1,7 +1,9 @@
 //! What is done to each row by itself: norms, activations, gates. Knows no layout.
 
+use super::lowering::{Lowering, Shown};
 use super::sheet::{float, integer};
-use super::{Dialect, Element, Lowering, Shown};
+use super::style::Dialect;
+use crate::backend::ort::onnx::Element;
 use crate::model::ModelError;
 use crate::model::graph::{Activation, Value, Weight};
 

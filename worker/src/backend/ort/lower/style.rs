@@ -1,6 +1,10 @@
 //! How a network is lowered, and what the result wants to be given. Knows no operation.
 
-use super::{Dimension, Element};
+use crate::backend::ort::onnx::{Dimension, Element};
+
+/// What rows of the grid are a multiple of: fused attention reads a bias only in rows of so many numbers of fp32, or of half
+/// as many of fp16. It costs no arithmetic.
+pub const GRAIN: usize = 16;
 
 /// What the products are computed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

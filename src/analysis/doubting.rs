@@ -1,0 +1,171 @@
+//! What should make a reader careful, worked out.
+
+use statrs::distribution::{ContinuousCDF, Normal};
+
+use super::doubt::Doubt;
+use super::result::StageAnalysis;
+use super::statistics;
+use super::verdict::Verdict;
+use crate::knob::{Kind, Value};
+use crate::record::{Recording, Status};
+use crate::suite::{Figure, Suite};
+use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
+use crate::units::Bytes;
+
+/// A spread of passes above this hides differences that people tune for.
+const NOISY: f64 = 0.05;
+
+/// Less luck in a gain than this isn't worth a word.
+const LEAST_FLATTERY: f64 = 0.01;
+
+/// The doubts about one stage.
+pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
+    let mut doubts = Vec::new();
+    if stage.candidates.iter().any(|ranked| ranked.summary.simulated) {
+        doubts.push(Doubt::Simulated);
+    }
+    let judged = stage.candidates.iter().any(|ranked| ranked.summary.value(Figure::Quality).is_some());
+    let instead = stage.reference.as_ref().and_then(|origin| origin.instead.clone());
+    if let Some((reference, why)) = stage.reference_label().zip(instead).filter(|_| judged) {
+        doubts.push(Doubt::OtherReference { reference, why });
+    }
+    // More of them don't help where nobody runs.
+    let nobody = stage.candidates.iter().all(|ranked| {
+        ranked.summary.failure.as_ref().is_some_and(|failure| failure.status == Status::NotAvailable)
+    });
+    if stage.not_reached > 0 && !nobody {
+        doubts.push(Doubt::NotReached { candidates: stage.not_reached });
+    }
+    if let Some(baseline) = stage.baseline()
+        && let Verdict::Excluded { why, .. } = &baseline.verdict
+    {
+        doubts.push(Doubt::BaselineFailed { why: why.clone() });
+    }
+    if let Some(mixed) = stage.candidates.iter().find(|ranked| ranked.summary.versions.len() > 1) {
+        doubts.push(Doubt::MixedVersions { versions: mixed.summary.versions.clone() });
+    }
+    let Some(winner) = stage.winner() else { return doubts };
+    let predicted = winner.summary.predicted_within.is_some();
+    if let Some(throughput) = winner.summary.figure(Figure::Throughput).filter(|_| predicted)
+        && let Some(interval) = throughput.interval
+    {
+        let (low, high) = (throughput.value / interval.high, throughput.value / interval.low);
+        doubts.push(Doubt::Predicted { low, high });
+    }
+    if stage.rounds_compared < 3 && !predicted {
+        doubts.push(Doubt::FewRounds { rounds: stage.rounds_compared });
+    }
+    if let Some(spread) = winner.summary.spread.filter(|spread| *spread > NOISY) {
+        doubts.push(Doubt::Noisy { spread });
+    }
+    let ties =
+        stage.candidates.iter().filter(|ranked| matches!(ranked.verdict, Verdict::Tied { .. })).count();
+    if ties > 0 {
+        doubts.push(match predicted {
+            true => Doubt::PredictedTies { candidates: ties },
+            false => Doubt::Ties { candidates: ties },
+        });
+    }
+    doubts.extend(picked_from_many(stage, ties + 1).filter(|_| !predicted));
+    doubts.extend(edges(stage, suite));
+    doubts
+}
+
+/// Of many figures with noise the highest is too high. By how much to expect it, as a share of the gain.
+fn picked_from_many(stage: &StageAnalysis, candidates: usize) -> Option<Doubt> {
+    let gain =
+        stage.gain.filter(|_| stage.winner().is_some_and(|one| one.summary.id != stage.baseline_id))?;
+    // The winner's part of the noise in the ratio of two.
+    let noise = gain.relative_error()? / statistics::student((stage.rounds_compared.max(2) - 1) as f64)
+        * std::f64::consts::FRAC_1_SQRT_2;
+    let flattery = noise * expected_highest(candidates);
+    (candidates > 1 && flattery >= LEAST_FLATTERY).then_some(Doubt::PickedFromMany { candidates, flattery })
+}
+
+/// The highest of so many normal figures, in deviations above their mean, to be expected: Blom's formula.
+fn expected_highest(count: usize) -> f64 {
+    Normal::standard().inverse_cdf((count as f64 - 0.375) / (count as f64 + 0.25))
+}
+
+/// Numeric knobs whose best value is the highest or lowest that was tried, with another one on its inner side.
+fn edges(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
+    let Some(winner) = stage.winner() else { return Vec::new() };
+    // A batch of the whole corpus can't grow.
+    let whole = |knob: &str| knob == "batch_size" && winner.summary.batches == 1;
+    let edge = |knob: &String| {
+        let chosen = winner.summary.candidate.knobs.get(knob)?;
+        let tried = stage.candidates.iter().filter_map(|ranked| ranked.summary.candidate.knobs.get(knob));
+        let tried: Vec<f64> = tried.filter_map(Value::number).collect();
+        let (lowest, highest) =
+            (tried.iter().copied().reduce(f64::min)?, tried.into_iter().reduce(f64::max)?);
+        let chosen_number = chosen.number().filter(|number| number.is_finite())?;
+        // Beyond 1 there is no batch, and beyond "none" no limit.
+        // Nor is there anything beyond what the knob takes.
+        let backend = suite.backend(&winner.summary.candidate.backend)?;
+        let spec = backend.knobs.iter().find(|spec| spec.name == *knob)?;
+        let beyond = |bound: f64| match spec.kind {
+            Kind::Integer { least, most } => bound > least as f64 && bound < most as f64,
+            Kind::Number { least, most } => bound > least && bound < most,
+            _ => true,
+        };
+        let at_edge =
+            beyond(chosen_number) && (chosen_number == highest || (chosen_number == lowest && lowest > 1.0));
+        (at_edge && lowest < highest).then(|| Doubt::Edge { knob: knob.clone(), value: chosen.to_string() })
+    };
+    stage.swept.iter().filter(|knob| !whole(knob)).filter_map(edge).collect()
+}
+
+/// Whether the winners fit together where each fits alone.
+pub fn about_together(stages: &[StageAnalysis], suite: &Suite) -> Option<Doubt> {
+    if stages.len() < 2 {
+        return None;
+    }
+    [Figure::Vram, Figure::Rss].into_iter().find_map(|figure| {
+        let shared = |stage: &crate::suite::Stage| {
+            stage.limits.iter().find(|limit| limit.figure == figure && limit.at_most).cloned()
+        };
+        let limit = shared(suite.stages.first()?)?;
+        let together: f64 = stages.iter().filter_map(|stage| stage.winner()?.summary.value(figure)).sum();
+        let over = suite.stages.iter().all(|stage| shared(stage).as_ref() == Some(&limit))
+            && !limit.admits(together);
+        over.then(|| Doubt::TogetherOverLimit { together: Bytes(together as u64), limit: limit.to_string() })
+    })
+}
+
+/// What the card went through while the run lasted.
+pub fn about_card(recordings: &[Recording]) -> Vec<Doubt> {
+    let measured = recordings.iter().filter(|recording| recording.measured().is_some());
+    let watched: Vec<&Telemetry> = measured.filter_map(|recording| recording.telemetry.as_ref()).collect();
+    let of = watched.len();
+    let told = |tell: fn(&Telemetry) -> Option<String>| -> (usize, Option<String>) {
+        let told: Vec<String> = watched.iter().filter_map(|telemetry| tell(telemetry)).collect();
+        (told.len(), told.into_iter().next())
+    };
+    let mut doubts = Vec::new();
+    if let (trials, Some(example)) = told(Telemetry::throttling) {
+        doubts.push(Doubt::Throttled { trials, of, example });
+    }
+    if let (trials, Some(example)) = told(Telemetry::neighbours) {
+        doubts.push(Doubt::Neighbours { trials, of, example });
+    }
+    let apart: Vec<f64> = recordings.iter().filter_map(Recording::memory_disagreement).collect();
+    let worst = apart.iter().copied().max_by(|left, right| left.abs().total_cmp(&right.abs()));
+    if let Some(worst) = worst {
+        doubts.push(Doubt::MemoryCounts { trials: apart.len(), worst });
+    }
+    if let (trials, Some(why)) = told(unseen) {
+        doubts.push(Doubt::Unwatched { trials, of, why });
+    }
+    let capped = |telemetry: &&&Telemetry| telemetry.power_capped_share > DISTURBING_SHARE;
+    let trials = watched.iter().filter(capped).count();
+    if trials > 0 {
+        doubts.push(Doubt::PowerCapped { trials, of });
+    }
+    doubts
+}
+
+/// Why it can't be said whether the card was disturbed.
+fn unseen(telemetry: &Telemetry) -> Option<String> {
+    let reasons = |absent: &&String| absent.starts_with(Quantity::Reasons.name());
+    telemetry.problem.clone().or_else(|| telemetry.absent.iter().find(reasons).cloned())
+}

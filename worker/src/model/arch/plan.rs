@@ -1,0 +1,28 @@
+//! What a network is made of.
+
+use crate::model::graph::Pooling;
+use crate::model::weights::Shapes;
+use crate::task::Task;
+
+/// How a text's vector comes from its tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Embedding {
+    pub pooling: Pooling,
+    pub normalise: bool,
+}
+
+impl Default for Embedding {
+    /// What sentence-transformers does with a model that says nothing.
+    fn default() -> Self {
+        Embedding { pooling: Pooling::Mean, normalise: false }
+    }
+}
+
+/// What a network is made of.
+pub struct Plan<'a> {
+    pub config: &'a serde_json::Value,
+    /// None when only the configuration is there.
+    pub checkpoint: Option<&'a dyn Shapes>,
+    pub task: Task,
+    pub embedding: Embedding,
+}
