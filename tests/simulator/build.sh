@@ -2,25 +2,26 @@
 # Builds the libraries that stand in for CUDA's, with the kernels of a folder
 # compiled for the processor.
 #
-#   build.sh OUT_FOLDER KERNELS_FOLDER [BINARY]
+#   build.sh OUT_FOLDER [KERNELS_FOLDER [BINARY]]
 #
 # With a BINARY, each symbol of CUDA that it refers to and the simulator lacks
 # becomes a stub that prints its name and aborts. CHECKED=1 also compiles a
 # check into each access of a kernel (slow); UNCHECKED=1 leaves out all checks.
+# Without a KERNELS_FOLDER only the driver is built, and has no kernels.
 set -euo pipefail
 export LC_ALL=C
 
-if [ $# -lt 2 ]; then
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+if [ $# -lt 1 ]; then
+    sed -n '2,10s/^# \{0,1\}//p' "$0" >&2
     exit 2
 fi
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
 out=$(cd "$1" && pwd)
-kernels=$(cd "$2" && pwd)
 binary=${3:-}
 work=$out/objects
-mkdir -p "$work"
+mkdir -p "$work/no_kernels"
+kernels=$(cd "${2:-$work/no_kernels}" && pwd)
 
 flags=(-std=c++17 -O2 -ftree-vectorize -fPIC -Wall -Wextra -I"$here")
 # Type punning and unused helpers are the kernels' good right; a misaligned
@@ -70,11 +71,6 @@ for source in "$kernels"/*.cu; do
     objects+=("$object")
 done
 
-compile "$here/libraries/blas.cpp" "$work/blas.o" -O3 -fvisibility=hidden
-compile "$here/libraries/random.cpp" "$work/random.o" -fvisibility=hidden
-compile "$here/libraries/nvml.cpp" "$work/nvml.o" -fvisibility=hidden
-compile "$here/driver/settings.cpp" "$work/nvml_settings.o" -fvisibility=hidden
-
 # link NAME PREFIX VERSIONED [OBJECT...]: the library and the stubs of the
 # symbols with that prefix.
 wanted=$work/wanted
@@ -108,6 +104,13 @@ link() {
 }
 
 link libcuda.so.1 cu no "${objects[@]}" -Wl,-z,defs -ldl
+if [ $# -lt 2 ]; then exit; fi
+
+compile "$here/libraries/blas.cpp" "$work/blas.o" -O3 -fvisibility=hidden
+compile "$here/libraries/random.cpp" "$work/random.o" -fvisibility=hidden
+compile "$here/libraries/nvml.cpp" "$work/nvml.o" -fvisibility=hidden
+compile "$here/driver/settings.cpp" "$work/nvml_settings.o" -fvisibility=hidden
+
 link libcublas.so.13 cublas yes "$work/blas.o" -L"$out" -l:libcuda.so.1
 link libcublasLt.so.13 cublasLt yes
 link libcurand.so.10 curand yes "$work/random.o"

@@ -9,7 +9,7 @@ include=${STAND_IN_INCLUDE:-$toolkit}
 mkdir -p "$out"
 
 # What the provider asks of a library, and isn't written in SOURCE, says that all is well.
-build() { # LIBRARY SOURCE
+build() { # LIBRARY SOURCE [OPTION…]
     local library=$1 source=$2 work
     work=$(mktemp -d)
     {
@@ -21,18 +21,20 @@ build() { # LIBRARY SOURCE
     } >"$work/all.c"
     echo "$library { global: *; };" >"$work/versions"
     cc -w -shared -fPIC -O1 -I"$include" -I"$toolkit" -Wl,-soname,"$library" -Wl,--version-script="$work/versions" \
-        -o "$out/$library" "$work/all.c"
+        -o "$out/$library" "$work/all.c" "${@:3}"
     rm -r "$work"
 }
+
+# The driver is the simulated one, with no kernels.
+"$here/../simulator/build.sh" "$out"
 
 # By the names that the provider is linked against: those of CUDA 13, or of CUDA 12 with cuFFT and cuDNN.
 for library in $(readelf --dynamic "$provider" | sed -n 's/.*NEEDED.*\[\(libcu[^]]*\)\]/\1/p'); do
     case $library in
-        libcudart.*) build "$library" "$here/runtime.c" ;;
+        libcudart.*) build "$library" "$here/runtime.c" -Wl,-z,defs -L"$out" -l:libcuda.so.1 ;;
         libcublasLt.*) build "$library" "$here/blas_lt.c" ;;
         libcublas.*) build "$library" "$here/blas.c" ;;
         libcuda.so.1) ;;
         *) build "$library" /dev/null ;;
     esac
 done
-cc -w -shared -fPIC -O1 -Wl,-soname,libcuda.so.1 -o "$out/libcuda.so.1" "$here/driver.c"

@@ -1,6 +1,26 @@
+// As the real runtime does, this one has memory, streams and events of the driver: what either made, the other takes.
+#include <pthread.h>
+
+#include "cuda.h"
 #include "driver_types.h"
 
-#define OUT_OF_MEMORY 2
+static CUcontext context;
+
+static void take_context(void) {
+    if (!cuInit(0)) cuDevicePrimaryCtxRetain(&context, 0);
+}
+
+// The context is the one that all of a process share. It's never given back, and becomes a thread's at its first call.
+static void enter(const char *what) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    CUcontext current = NULL;
+    trace(what);
+    pthread_once(&once, take_context);
+    if (!cuCtxGetCurrent(&current) && !current) cuCtxSetCurrent(context);
+}
+
+// The numbers of the driver's errors are the runtime's, too.
+#define DRIVER(call) (enter(__func__), call)
 
 static int capability(void) {
     const char *given = getenv("STAND_IN_CAPABILITY");
@@ -10,10 +30,10 @@ static int capability(void) {
 #undef cudaGetDeviceProperties
 int cudaGetDeviceProperties(struct cudaDeviceProp *properties, int device) {
     struct cudaDeviceProp all = {0};
-    strcpy(all.name, "Stand-in");
+    DRIVER(cuDeviceGetName(all.name, sizeof all.name, device));
+    cuDeviceTotalMem(&all.totalGlobalMem, device);
     all.major = capability() / 10;
     all.minor = capability() % 10;
-    all.totalGlobalMem = (size_t)24 << 30;
     all.multiProcessorCount = 82;
     all.warpSize = 32;
     all.maxThreadsPerBlock = all.maxThreadsDim[0] = all.maxThreadsDim[1] = 1024;
@@ -49,12 +69,21 @@ int cudaDeviceGetAttribute(int *value, int attribute, int device) {
     return 0;
 }
 
-int cudaGetDeviceCount(int *count) { *count = 1; return 0; }
+int cudaGetDeviceCount(int *count) { return DRIVER(cuDeviceGetCount(count)); }
 int cudaGetDevice(int *device) { *device = 0; return 0; }
-int cudaDriverGetVersion(int *version) { *version = 13000; return 0; }
+int cudaDeviceSynchronize(void) { return DRIVER(cuCtxSynchronize()); }
+int cudaDriverGetVersion(int *version) { return cuDriverGetVersion(version); }
 int cudaRuntimeGetVersion(int *version) { *version = 13000; return 0; }
-const char *cudaGetErrorName(int error) { return "stand-in"; }
-const char *cudaGetErrorString(int error) { return "stand-in"; }
+
+const char *cudaGetErrorName(int error) {
+    const char *name = NULL;
+    return cuGetErrorName(error, &name) ? "unknown" : name;
+}
+
+const char *cudaGetErrorString(int error) {
+    const char *text = NULL;
+    return cuGetErrorString(error, &text) ? "unknown" : text;
+}
 
 int cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned version, unsigned long long flags,
                                      void *status) {
@@ -64,54 +93,125 @@ int cudaGetDriverEntryPointByVersion(const char *name, void **function, unsigned
 
 // Memory.
 
-int cudaMemGetInfo(size_t *free, size_t *total) { *total = (size_t)24 << 30; *free = (size_t)20 << 30; return 0; }
+int cudaMemGetInfo(size_t *free, size_t *total) { return DRIVER(cuMemGetInfo(free, total)); }
 
 int cudaMalloc(void **place, size_t bytes) {
-    if (posix_memalign(place, 256, bytes ? bytes : 1)) return OUT_OF_MEMORY;
-    memset(*place, 0, bytes);
-    return 0;
+    *place = NULL;
+    return bytes ? DRIVER(cuMemAlloc((CUdeviceptr *)place, bytes)) : 0;
 }
 
-int cudaMallocFromPoolAsync(void **place, size_t bytes, void *pool, void *stream) { return cudaMalloc(place, bytes); }
-int cudaMallocHost(void **place, size_t bytes) { return cudaMalloc(place, bytes); }
-int cudaHostAlloc(void **place, size_t bytes, unsigned flags) { return cudaMalloc(place, bytes); }
-int cudaFree(void *place) { free(place); return 0; }
-int cudaFreeAsync(void *place, void *stream) { free(place); return 0; }
-int cudaFreeHost(void *place) { free(place); return 0; }
-int cudaMemset(void *place, int value, size_t bytes) { memset(place, value, bytes); return 0; }
-int cudaMemsetAsync(void *place, int value, size_t bytes, void *stream) { memset(place, value, bytes); return 0; }
-int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) { memcpy(to, from, bytes); return 0; }
-
-int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, void *stream) {
-    trace(kind == cudaMemcpyDeviceToHost ? "copy to the host" : "copy");
-    memcpy(to, from, bytes);
-    return 0;
+int cudaMallocFromPoolAsync(void **place, size_t bytes, CUmemoryPool pool, CUstream stream) {
+    return DRIVER(cuMemAllocFromPoolAsync((CUdeviceptr *)place, bytes, pool, stream));
 }
 
-int cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height,
-                      int kind, void *stream) {
-    for (size_t row = 0; row < height; row++)
-        memcpy((char *)to + row * to_pitch, (const char *)from + row * from_pitch, width);
-    return 0;
+int cudaHostAlloc(void **place, size_t bytes, unsigned flags) { return DRIVER(cuMemHostAlloc(place, bytes, flags)); }
+int cudaMallocHost(void **place, size_t bytes) { return cudaHostAlloc(place, bytes, 0); }
+int cudaFree(void *place) { return DRIVER(cuMemFree((CUdeviceptr)place)); }
+int cudaFreeAsync(void *place, CUstream stream) { return DRIVER(cuMemFreeAsync((CUdeviceptr)place, stream)); }
+int cudaFreeHost(void *place) { return place ? DRIVER(cuMemFreeHost(place)) : 0; }
+int cudaMemset(void *place, int value, size_t bytes) { return DRIVER(cuMemsetD8((CUdeviceptr)place, value, bytes)); }
+
+int cudaMemsetAsync(void *place, int value, size_t bytes, CUstream stream) {
+    return DRIVER(cuMemsetD8Async((CUdeviceptr)place, value, bytes, stream));
+}
+
+// Of the host's memory that it didn't make the driver knows nothing, and it's cudaMemoryTypeUnregistered, which is 0.
+static unsigned type_of(const void *place) {
+    unsigned type = 0;
+    enter("cudaPointerGetAttributes");
+    return cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, (CUdeviceptr)place) ? 0 : type;
 }
 
 int cudaPointerGetAttributes(struct cudaPointerAttributes *attributes, const void *place) {
     memset(attributes, 0, sizeof *attributes);
-    attributes->type = cudaMemoryTypeDevice;
-    attributes->devicePointer = (void *)place;
+    attributes->type = type_of(place);
+    if (attributes->type) attributes->devicePointer = (void *)place;
+    if (attributes->type == cudaMemoryTypeHost) attributes->hostPointer = (void *)place;
     return 0;
 }
 
-int cudaMemPoolCreate(void **place, const void *properties) { return handle(place); }
-int cudaMemPoolGetAttribute(void *pool, int attribute, void *value) { *(uint64_t *)value = 0; return 0; }
+static int copy(void *to, const void *from, size_t bytes, int kind, CUstream stream) {
+    if (kind == cudaMemcpyDefault) {
+        const int into = type_of(to) == cudaMemoryTypeDevice, out_of = type_of(from) == cudaMemoryTypeDevice;
+        kind = into ? out_of ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice
+                    : out_of ? cudaMemcpyDeviceToHost : cudaMemcpyHostToHost;
+    }
+    switch (kind) {
+        case cudaMemcpyHostToDevice: return cuMemcpyHtoDAsync((CUdeviceptr)to, from, bytes, stream);
+        case cudaMemcpyDeviceToHost: return cuMemcpyDtoHAsync(to, (CUdeviceptr)from, bytes, stream);
+        case cudaMemcpyDeviceToDevice: return cuMemcpyDtoDAsync((CUdeviceptr)to, (CUdeviceptr)from, bytes, stream);
+    }
+    const int status = cuStreamSynchronize(stream);
+    if (!status) memcpy(to, from, bytes);
+    return status;
+}
 
-// Order: everything is done at once.
+int cudaMemcpy(void *to, const void *from, size_t bytes, int kind) {
+    enter(__func__);
+    switch (kind) {
+        case cudaMemcpyHostToDevice: return cuMemcpyHtoD((CUdeviceptr)to, from, bytes);
+        case cudaMemcpyDeviceToHost: return cuMemcpyDtoH(to, (CUdeviceptr)from, bytes);
+        default: return copy(to, from, bytes, kind, NULL);
+    }
+}
 
-int cudaStreamCreate(void **place) { return handle(place); }
-int cudaStreamCreateWithFlags(void **place, unsigned flags) { return handle(place); }
-int cudaEventCreate(void **place) { return handle(place); }
-int cudaEventCreateWithFlags(void **place, unsigned flags) { return handle(place); }
-int cudaEventElapsedTime(float *milliseconds, void *from, void *to) { *milliseconds = 1; return 0; }
+int cudaMemcpyAsync(void *to, const void *from, size_t bytes, int kind, CUstream stream) {
+    enter(kind == cudaMemcpyDeviceToHost ? "copy to the host" : "copy");
+    return copy(to, from, bytes, kind, stream);
+}
+
+int cudaMemcpy2DAsync(void *to, size_t to_pitch, const void *from, size_t from_pitch, size_t width, size_t height,
+                      int kind, CUstream stream) {
+    int status = 0;
+    enter(__func__);
+    for (size_t row = 0; row < height && !status; row++)
+        status = copy((char *)to + row * to_pitch, (const char *)from + row * from_pitch, width, kind, stream);
+    return status;
+}
+
+// The structure is the driver's by another name, and so are the attributes' numbers.
+int cudaMemPoolCreate(CUmemoryPool *place, const void *properties) { return DRIVER(cuMemPoolCreate(place, properties)); }
+int cudaMemPoolDestroy(CUmemoryPool pool) { return DRIVER(cuMemPoolDestroy(pool)); }
+int cudaMemPoolTrimTo(CUmemoryPool pool, size_t keep) { return DRIVER(cuMemPoolTrimTo(pool, keep)); }
+
+int cudaMemPoolGetAttribute(CUmemoryPool pool, int attribute, void *value) {
+    return DRIVER(cuMemPoolGetAttribute(pool, attribute, value));
+}
+
+int cudaMemPoolSetAttribute(CUmemoryPool pool, int attribute, void *value) {
+    return DRIVER(cuMemPoolSetAttribute(pool, attribute, value));
+}
+
+// Order.
+
+int cudaStreamCreateWithFlags(CUstream *place, unsigned flags) { return DRIVER(cuStreamCreate(place, flags)); }
+int cudaStreamCreate(CUstream *place) { return cudaStreamCreateWithFlags(place, 0); }
+int cudaStreamDestroy(CUstream stream) { return DRIVER(cuStreamDestroy(stream)); }
+int cudaStreamSynchronize(CUstream stream) { return DRIVER(cuStreamSynchronize(stream)); }
+int cudaEventCreateWithFlags(CUevent *place, unsigned flags) { return DRIVER(cuEventCreate(place, flags)); }
+int cudaEventCreate(CUevent *place) { return cudaEventCreateWithFlags(place, 0); }
+int cudaEventDestroy(CUevent event) { return DRIVER(cuEventDestroy(event)); }
+int cudaEventRecord(CUevent event, CUstream stream) { return DRIVER(cuEventRecord(event, stream)); }
+int cudaEventSynchronize(CUevent event) { return DRIVER(cuEventSynchronize(event)); }
+
+int cudaEventRecordWithFlags(CUevent event, CUstream stream, unsigned flags) {
+    return DRIVER(cuEventRecordWithFlags(event, stream, flags));
+}
+
+int cudaStreamWaitEvent(CUstream stream, CUevent event, unsigned flags) {
+    return DRIVER(cuStreamWaitEvent(stream, event, flags));
+}
+
+int cudaEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
+    return DRIVER(cuEventElapsedTime(milliseconds, from, to));
+}
+
+int cudaLaunchHostFunc(CUstream stream, CUhostFn function, void *data) {
+    return DRIVER(cuLaunchHostFunc(stream, function, data));
+}
+
+// Graphs: what is captured is done at once, and a launch does nothing.
+
 int cudaStreamIsCapturing(void *stream, int *capturing) { *capturing = 0; return 0; }
 int cudaStreamEndCapture(void *stream, void **place) { trace("cudaStreamEndCapture"); return handle(place); }
 int cudaGraphInstantiate(void **place, void *graph, unsigned long long flags) { return handle(place); }
