@@ -29,8 +29,8 @@ pub use verdict::Verdict;
 use figures::Trials;
 
 use crate::hardware;
-use crate::record::Recording;
-use crate::search::Observation;
+use crate::record::{Recording, Status};
+use crate::search::{Observation, Score, Seen};
 use crate::store::{Entry, Run};
 use crate::suite::{Figure, Limit, Stage, Suite};
 
@@ -95,7 +95,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         baseline_id: stage.baseline.id(),
         reference: run.origins.get(&stage.name).cloned(),
         front,
-        not_reached: stage.candidates.len().saturating_sub(candidates.len()),
+        not_reached: stage.space.len().saturating_sub(candidates.len()),
         candidates,
         left_out: stage
             .exclusions
@@ -135,23 +135,39 @@ fn by_candidate<'r>(stage: &Stage, recordings: &'r [Recording]) -> IndexMap<&'r 
     candidates
 }
 
-/// What the search may know of a stage's recordings so far. Without intervals: it's asked for between rounds.
+/// What the search may know of a stage's recordings so far.
 pub fn observe(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Observation> {
     let candidates = by_candidate(stage, recordings).into_values();
-    let observation = |recordings: Vec<&Recording>| {
-        let trials = Trials { recordings: &recordings, price_per_hour: suite.price_per_hour };
-        let failure = trials.failure();
-        let value = |figure| trials.value(figure);
-        let turned = |value: f64| if suite.objective.more_is_better() { value } else { -value };
-        let predicted = trials.predicted().is_some();
-        Some(Observation {
-            candidate: recordings.first()?.candidate.clone(),
-            score: value(suite.objective).filter(|_| failure.is_none()).map(turned),
-            meets_limits: verdict::eligible(failure, predicted, value, &stage.limits, suite.objective)
-                .is_ok(),
-        })
+    candidates.filter_map(|recordings| observation(suite, stage, &recordings)).collect()
+}
+
+fn observation(suite: &Suite, stage: &Stage, recordings: &[&Recording]) -> Option<Observation> {
+    let trials = Trials { recordings, price_per_hour: suite.price_per_hour };
+    let turned = |value: f64| if suite.objective.more_is_better() { value } else { -value };
+    let seen = match (trials.failure(), trials.estimate(suite.objective)) {
+        (Some(failure), _) if failure.status == Status::OutOfMemory => Seen::OutOfMemory,
+        (Some(failure), _) => Seen::Failed(failure.status),
+        (None, None) => Seen::Nothing,
+        (None, Some(estimate)) => {
+            let value = |figure| trials.value(figure);
+            let interval = estimate.interval.map(|interval| {
+                let (left, right) = (turned(interval.low), turned(interval.high));
+                (left.min(right), left.max(right))
+            });
+            Seen::Measured(Score {
+                value: turned(estimate.value),
+                interval,
+                memory: value(Figure::Vram).or_else(|| value(Figure::Rss)),
+                misses: verdict::missed(&stage.limits, trials.predicted().is_some(), value),
+            })
+        }
     };
-    candidates.filter_map(observation).collect()
+    Some(Observation {
+        candidate: recordings.first()?.candidate.clone(),
+        seen,
+        rounds: recordings.len(),
+        seconds: recordings.iter().map(|recording| recording.wall_seconds).sum(),
+    })
 }
 
 /// The figure of a single trial, where it has one.

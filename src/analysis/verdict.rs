@@ -46,20 +46,30 @@ pub fn eligible(
     if let Some(failure) = failure {
         return excluded(failure.status.name(), failure.in_words());
     }
-    for limit in limits.iter().filter(|limit| !(predicted && never_predicted(limit.figure))) {
-        match value(limit.figure) {
-            None => return excluded("unknown", format!("no figure for the limit {limit}")),
-            Some(value) if !limit.admits(value) => {
-                let status = if limit.figure == Figure::Quality { "below quality" } else { "over limit" };
-                return excluded(status, format!("{} misses {limit}", limit.figure.print(value)));
-            }
-            Some(_) => {}
+    match missed(limits, predicted, &value) {
+        None => {}
+        Some((limit, None)) => return excluded("unknown", format!("no figure for the limit {limit}")),
+        Some((limit, Some(value))) => {
+            let status = if limit.figure == Figure::Quality { "below quality" } else { "over limit" };
+            return excluded(status, format!("{} misses {limit}", limit.figure.print(value)));
         }
     }
     match value(objective) {
         None => excluded("unknown", format!("no figure for the objective {objective}")),
         Some(_) => Ok(()),
     }
+}
+
+/// The first limit that figures miss, and the figure that misses it, if there is one. A figure that isn't known meets none.
+pub fn missed(
+    limits: &[Limit],
+    predicted: bool,
+    value: impl Fn(Figure) -> Option<f64>,
+) -> Option<(Limit, Option<f64>)> {
+    let held = limits.iter().filter(|limit| !(predicted && never_predicted(limit.figure)));
+    held.map(|limit| (limit, value(limit.figure)))
+        .find(|(limit, value)| value.is_none_or(|value| !limit.admits(value)))
+        .map(|(limit, value)| (limit.clone(), value))
 }
 
 /// Figures that were set aside in every round decide nothing. The search may go on with such a candidate: its next round may

@@ -1,12 +1,9 @@
 //! `autotune check SUITE`.
 
-use std::cmp::Ordering;
-
 use clap::Args;
 
 use super::tune::Changes;
 use crate::emit::env;
-use crate::knob::Value;
 use crate::suite::{self, Budget, Suite, SuiteSource};
 use crate::units::print_duration;
 
@@ -34,9 +31,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 fn text(suite: &Suite, documents: usize, list: bool) -> String {
     let mut text = format!("{}: valid, {documents} documents, objective {}\n", suite.name, suite.objective);
     for stage in &suite.stages {
-        let candidates = stage.candidates.len();
-        let trials = candidates * suite.rounds as usize;
-        let beside = if stage.baseline_in_space { "" } else { ", the baseline beside the space among them" };
+        let candidates = stage.space.len();
+        let trials = candidates.saturating_mul(suite.rounds as usize);
+        let beside =
+            if stage.space.makes_baseline() { "" } else { ", the baseline beside the space among them" };
         let least = suite.effort.time * u32::try_from(trials).unwrap_or(u32::MAX);
         text.push_str(&format!(
             "\n{}: {} with {}\n  {candidates} candidates{beside}\n  {} rounds: at most {trials} trials, and {} of measuring\n",
@@ -47,19 +45,10 @@ fn text(suite: &Suite, documents: usize, list: bool) -> String {
             print_duration(least),
         ));
         let loads: std::collections::BTreeSet<String> =
-            stage.candidates.iter().map(|candidate| suite.load_key(stage, candidate)).collect();
+            stage.space.loads().map(|candidate| suite.load_key(stage, &candidate)).collect();
         text.push_str(&format!("  {} different loads\n", loads.len()));
         for knob in &stage.swept {
-            let mut values: Vec<&Value> = Vec::new();
-            for value in stage.candidates.iter().filter_map(|candidate| candidate.knobs.get(knob)) {
-                if !values.contains(&value) {
-                    values.push(value);
-                }
-            }
-            // The baseline came first, wherever its values belong.
-            values
-                .sort_by(|left, right| left.number().partial_cmp(&right.number()).unwrap_or(Ordering::Equal));
-            let values: Vec<String> = values.iter().map(ToString::to_string).collect();
+            let values: Vec<String> = stage.space.values(knob).iter().map(ToString::to_string).collect();
             text.push_str(&format!("  {knob:<18} {}\n", values.join(", ")));
         }
         let swept = |knob: &str| !stage.swept.iter().any(|swept| swept == knob);
@@ -73,7 +62,7 @@ fn text(suite: &Suite, documents: usize, list: bool) -> String {
             text.push_str(&format!("  {} left out: {}\n", exclusion.candidates, exclusion.because));
         }
         if list {
-            for candidate in &stage.candidates {
+            for candidate in stage.space.iter() {
                 text.push_str(&format!("  {}  {}\n", candidate.id(), candidate.label(swept)));
             }
         }

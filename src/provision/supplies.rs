@@ -20,8 +20,8 @@ use crate::suite::{ChosenBackend, Stage, Suite};
 /// Engines are those for the target: what doesn't run there is refused by the worker, and not provided.
 pub fn supplies(suite: &Suite, machine: &Machine, target: &Target, setup: Setup) -> Supplies {
     let references: Vec<Candidate> = suite.stages.iter().flat_map(|stage| suite.references(stage)).collect();
-    let all: Vec<&Candidate> =
-        suite.stages.iter().flat_map(|stage| &stage.candidates).chain(&references).collect();
+    let loads: Vec<Candidate> = suite.stages.iter().flat_map(|stage| stage.space.loads()).collect();
+    let all: Vec<&Candidate> = loads.iter().chain(&references).collect();
     let mut engines = engines(&all, machine, target, setup);
     let on_card = target.device.as_deref().is_some_and(|device| device.starts_with("cuda"));
     if on_card && !can_run(suite, &engines) {
@@ -123,11 +123,7 @@ fn is_here(model: &str) -> bool {
     Path::new(model).is_dir() || models::at_hand().iter().any(|(name, _)| Some(*name) == known)
 }
 
-fn candidates(stage: &Stage) -> impl Iterator<Item = &Candidate> {
-    stage.candidates.iter().chain([&stage.reference])
-}
-
 fn reads_models(suite: &Suite, stage: &Stage) -> bool {
-    candidates(stage)
-        .any(|candidate| suite.backend(&candidate.backend).is_some_and(|backend| backend.reads_models()))
+    let backends = stage.space.backends().into_iter().chain([stage.reference.backend.as_str()]);
+    backends.into_iter().any(|name| suite.backend(name).is_some_and(|backend| backend.reads_models()))
 }

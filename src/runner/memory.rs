@@ -13,7 +13,7 @@ pub fn reset_peak(pid: u32) {
 /// Peak resident memory of a process and its children, in bytes. The sum of their peaks, which may lie at different
 /// moments; children that have ended already are not in it.
 pub fn peak_bytes(pid: u32) -> Option<u64> {
-    let peaks: Vec<u64> = family(pid).into_iter().filter_map(peak_of).collect();
+    let peaks: Vec<u64> = family(pid).into_iter().filter_map(own::peak).collect();
     (!peaks.is_empty()).then(|| peaks.iter().sum())
 }
 
@@ -30,16 +30,7 @@ pub struct HostMemory {
 
 /// What a process and its children have at the moment. Pages that they share are counted for each of them.
 pub fn now(pid: u32) -> Option<HostMemory> {
-    let of_one = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        // The kernel counts `VmRSS` for each core apart and adds up now and then, which is off by up to half a megabyte
-        // on two cores; where it's allowed to, it counts the pages themselves.
-        let counted = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let rss = bytes_of(&counted, "Rss:").or_else(|| bytes_of(&status, "VmRSS:"))?;
-        let (vms, vms_peak) = (bytes_of(&status, "VmSize:")?, bytes_of(&status, "VmPeak:")?);
-        Some(HostMemory { rss, vms, vms_peak })
-    };
-    family(pid).into_iter().filter_map(of_one).reduce(|sum, one| HostMemory {
+    family(pid).into_iter().filter_map(own::now).reduce(|sum, one| HostMemory {
         rss: sum.rss + one.rss,
         vms: sum.vms + one.vms,
         vms_peak: sum.vms_peak + one.vms_peak,
@@ -48,19 +39,7 @@ pub fn now(pid: u32) -> Option<HostMemory> {
 
 /// Whether this system tells the peak memory of processes.
 pub fn sees_worker_memory() -> bool {
-    peak_of(std::process::id()).is_some()
-}
-
-fn peak_of(pid: u32) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    bytes_of(&status, "VmHWM:")
-}
-
-/// A line such as `VmHWM:  1234 kB`, in bytes.
-fn bytes_of(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
+    own::peak(std::process::id()).is_some()
 }
 
 /// A process and all that it has started.
@@ -69,13 +48,60 @@ pub fn family(pid: u32) -> Vec<u32> {
     let mut next = 0;
     while let Some(&pid) = family.get(next) {
         next += 1;
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        for thread in threads {
-            let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            family.extend(children.split_whitespace().filter_map(|child| child.parse::<u32>().ok()));
-        }
+        family.extend(own::children(pid));
     }
     family
+}
+
+/// One process, without those that it has started.
+#[cfg(target_os = "linux")]
+mod own {
+    use procfs::process::{Process, Status};
+
+    use super::HostMemory;
+
+    fn open(pid: u32) -> Option<Process> {
+        Process::new(pid.try_into().ok()?).ok()
+    }
+
+    fn status(pid: u32) -> Option<Status> {
+        open(pid)?.status().ok()
+    }
+
+    pub fn now(pid: u32) -> Option<HostMemory> {
+        let status = status(pid)?;
+        // The kernel counts the resident pages for each core apart and adds up now and then, which is off by up to half a
+        // megabyte on two cores; where it's allowed to, it counts the pages themselves.
+        let counted = || Some(*open(pid)?.smaps_rollup().ok()?.memory_map_rollup.iter().next()?.extension.map.get("Rss")?);
+        let rss = counted().or(status.vmrss.map(|kibibytes| kibibytes * 1024))?;
+        Some(HostMemory { rss, vms: status.vmsize? * 1024, vms_peak: status.vmpeak? * 1024 })
+    }
+
+    pub fn peak(pid: u32) -> Option<u64> {
+        Some(status(pid)?.vmhwm? * 1024)
+    }
+
+    pub fn children(pid: u32) -> Vec<u32> {
+        let tasks = open(pid).and_then(|process| process.tasks().ok()).into_iter().flatten().flatten();
+        tasks.flat_map(|task| task.children().unwrap_or_default()).collect()
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod own {
+    use super::HostMemory;
+
+    pub fn now(_: u32) -> Option<HostMemory> {
+        None
+    }
+
+    pub fn peak(_: u32) -> Option<u64> {
+        None
+    }
+
+    pub fn children(_: u32) -> Vec<u32> {
+        Vec::new()
+    }
 }
 
 /// How often the kernel's out-of-memory killer has struck: here, as far as this process can see.

@@ -211,7 +211,7 @@ impl WorkerProcess {
     /// One line for a shell that asks the same of a worker of its own.
     fn replay(&self, line: &str) -> String {
         let before =
-            if self.first_request.is_empty() { String::new() } else { shell_word(&self.first_request) + " " };
+            if self.first_request.is_empty() { String::new() } else { format!("{} ", shell_word(&self.first_request)) };
         format!("printf '%s\\n' {before}{} | {}", shell_word(line), self.program)
     }
 
@@ -373,13 +373,9 @@ fn shell_line(command: &[String]) -> String {
     command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 
-fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
+fn shell_word(word: &str) -> std::borrow::Cow<'_, str> {
+    // Only a word with a zero byte in it can't be quoted, and nothing can be started by one.
+    shlex::try_quote(word).unwrap_or_default()
 }
 
 /// A group of its own, so that Ctrl-C in a terminal reaches us and not the worker, and so that all it starts ends with it.

@@ -1,35 +1,35 @@
-//! Which candidate next. Pure state machines over plain values: no file, no process, no clock.
+//! Which candidate next, and which again. Pure state machines over plain values: no file, no process, no clock.
 //!
 //! `sequence.rs` decides what is tried (grid and random; the guided search will stand beside it); `schedule.rs` decides in which order a round is measured.
 
+mod observation;
+mod permutation;
 mod schedule;
 mod sequence;
 
+use crate::knob::Candidate;
+use crate::suite::{SearchKind, Space};
+
+pub use observation::{Observation, Score, Seen};
 pub use schedule::order;
 pub use sequence::Sequence;
-
-use crate::knob::Candidate;
-use crate::suite::SearchKind;
-
-/// What is known of a candidate that was tried.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Observation {
-    pub candidate: Candidate,
-    /// The objective, turned so that more is better; nothing where the candidate failed.
-    pub score: Option<f64>,
-    /// Whether it meets the limits.
-    pub meets_limits: bool,
-}
 
 /// Says what to try, given all that was seen.
 pub trait Search {
     /// The next candidates to be measured side by side, where the budget has room for so many in all, those given
     /// before included. None at all: the search has no more to ask for.
     fn next(&mut self, seen: &[Observation], room: usize) -> Vec<Candidate>;
+
+    /// Who of a generation is worth another round: asked before each round but its first, with all that was seen until then. A
+    /// search that races drops whoever can't catch up any more. This one drops whoever is ruled out, but for the baseline, which
+    /// is what others are compared with as long as it works.
+    fn stays(&mut self, observation: &Observation, is_baseline: bool) -> bool {
+        observation.may_win() || (is_baseline && observation.score().is_some())
+    }
 }
 
-/// Starts a search of `space`, whose first member is always tried.
-pub fn start(kind: SearchKind, space: &[Candidate], seed: u64) -> Box<dyn Search> {
+/// Starts a search of `space`, whose baseline is always tried.
+pub fn start(kind: SearchKind, space: &Space, seed: u64) -> Box<dyn Search + '_> {
     match kind {
         SearchKind::Grid => Box::new(Sequence::grid(space)),
         SearchKind::Random => Box::new(Sequence::random(space, seed)),
@@ -39,21 +39,48 @@ pub fn start(kind: SearchKind, space: &[Candidate], seed: u64) -> Box<dyn Search
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::knob::Value;
+    use crate::knob::{Applies, Kind, KnobSpec, Value};
+    use crate::suite::{Axis, ChosenBackend, Engine};
 
-    /// Candidates that differ in one number.
-    pub fn space(size: i64) -> Vec<Candidate> {
-        let candidate = |number| Candidate {
-            backend: "fake".into(),
-            knobs: [("batch_size".to_owned(), Value::Integer(number))].into_iter().collect(),
+    /// Candidates that differ in one number, from 0 on, which is the baseline's.
+    pub fn space(size: i64) -> Space {
+        let kind = Kind::Integer { least: 0, most: i64::MAX };
+        let backend = ChosenBackend {
+            name: "fake".into(),
+            kind: "fake".into(),
+            engine: Engine::BuiltIn { settings: serde_json::Value::Null },
+            knobs: vec![KnobSpec::new("batch_size", Applies::Run, kind, Value::Integer(0), "")],
         };
-        (0..size).map(candidate).collect()
+        let axis = Axis { knob: "batch_size".into(), values: (0..size).map(Value::Integer).collect() };
+        Space::new(backend.default_candidate(), &[backend], &[axis]).0
     }
 
     pub fn number(candidate: &Candidate) -> i64 {
         match candidate.knobs["batch_size"] {
             Value::Integer(number) => number,
             _ => unreachable!("`space` makes integers"),
+        }
+    }
+
+    #[test]
+    fn whoever_is_ruled_out_gets_no_further_round_but_the_baseline_while_it_works() {
+        let space = space(1);
+        let observed =
+            |seen: Seen| Observation { candidate: space.baseline().clone(), seen, rounds: 1, seconds: 1.0 };
+        let score = |misses| Seen::Measured(Score { value: 1.0, interval: None, memory: None, misses });
+        let mut search = Sequence::grid(&space);
+        let missed = score(Some(("vram <= 8GiB".parse().unwrap(), None)));
+        for (seen, stays, baseline_stays) in [
+            (score(None), true, true),
+            (missed, false, true),
+            (Seen::OutOfMemory, false, false),
+            (Seen::Nothing, false, false),
+        ] {
+            let observed = observed(seen);
+            assert_eq!(
+                (search.stays(&observed, false), search.stays(&observed, true)),
+                (stays, baseline_stays)
+            );
         }
     }
 }

@@ -1,44 +1,77 @@
 //! Searches that ask nothing of what was seen: the space in an order of which a budget takes as much as it can.
 //!
-//! A larger budget takes the same candidates and more, so that a run whose budget grows goes on where it was.
+//! A larger budget takes the same candidates and more, so that a run whose budget grows goes on where it was. Candidates are
+//! made as they are asked for, however many there are.
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_pcg::Pcg64;
-
+use super::permutation::Permutation;
 use super::{Observation, Search};
 use crate::knob::Candidate;
+use crate::suite::Space;
 
-pub struct Sequence {
-    order: Vec<Candidate>,
+pub struct Sequence<'s> {
+    space: &'s Space,
+    order: Order,
+    /// How many were given, the baseline first.
     given: usize,
+    /// How far the order has been gone through.
+    step: u64,
 }
 
-impl Sequence {
+enum Order {
+    /// Counting in so many bits, turned round: first the halves, then the quarters, then the eighths.
+    Turned {
+        bits: u32,
+    },
+    Drawn(Permutation),
+}
+
+impl<'s> Sequence<'s> {
     /// The whole grid, in an order whose every beginning is spread evenly over it.
-    pub fn grid(space: &[Candidate]) -> Self {
-        let bits = space.len().next_power_of_two().trailing_zeros();
-        // Counting with the bits turned round: first the halves, then the quarters, then the eighths.
-        let turned = |number: usize| number.reverse_bits().checked_shr(usize::BITS - bits).unwrap_or(0);
-        let places = (0..space.len().next_power_of_two()).map(turned);
-        Sequence { order: places.filter_map(|place| space.get(place).cloned()).collect(), given: 0 }
+    pub fn grid(space: &'s Space) -> Self {
+        let bits = (space.places() as u64).next_power_of_two().trailing_zeros();
+        Sequence { space, order: Order::Turned { bits }, given: 0, step: 0 }
     }
 
     /// Draws without replacement; the same seed draws the same.
-    pub fn random(space: &[Candidate], seed: u64) -> Self {
-        let mut order = space.to_vec();
-        if let Some((_, others)) = order.split_first_mut() {
-            others.shuffle(&mut Pcg64::seed_from_u64(seed));
+    pub fn random(space: &'s Space, seed: u64) -> Self {
+        let order = Order::Drawn(Permutation::new(space.places() as u64, seed));
+        Sequence { space, order, given: 0, step: 0 }
+    }
+
+    fn one(&mut self) -> Option<Candidate> {
+        if self.given == 0 {
+            return Some(self.space.baseline().clone());
         }
-        Sequence { order, given: 0 }
+        loop {
+            let place = self.order.place(self.step, self.space.places() as u64)?;
+            self.step += 1;
+            if let Some(candidate) = self.space.at(place as usize) {
+                return Some(candidate);
+            }
+        }
     }
 }
 
-impl Search for Sequence {
+impl Order {
+    /// The place that comes at a step, which may lie beyond the space; nothing once all have come.
+    fn place(&self, step: u64, places: u64) -> Option<u64> {
+        match self {
+            Order::Turned { bits } => {
+                (step < 1 << bits).then(|| step.reverse_bits().checked_shr(u64::BITS - bits).unwrap_or(0))
+            }
+            Order::Drawn(permutation) => (step < places).then(|| permutation.at(step)),
+        }
+    }
+}
+
+impl Search for Sequence<'_> {
     fn next(&mut self, _: &[Observation], room: usize) -> Vec<Candidate> {
-        let end = room.clamp(self.given, self.order.len());
-        let next = self.order[self.given..end].to_vec();
-        self.given = end;
+        let mut next = Vec::new();
+        while self.given < room {
+            let Some(candidate) = self.one() else { break };
+            self.given += 1;
+            next.push(candidate);
+        }
         next
     }
 }
@@ -54,7 +87,8 @@ mod tests {
 
     #[test]
     fn a_grid_is_tried_evenly_and_in_the_end_whole() {
-        let mut grid = Sequence::grid(&space(10));
+        let ten = space(10);
+        let mut grid = Sequence::grid(&ten);
         assert_eq!(numbers(grid.next(&[], 4)), [0, 8, 4, 2]);
         assert_eq!(numbers(grid.next(&[], 4)), Vec::<i64>::new());
         let mut rest = numbers(grid.next(&[], usize::MAX));
@@ -62,12 +96,14 @@ mod tests {
         assert_eq!(rest, [1, 3, 5, 6, 7, 9]);
         assert!(grid.next(&[], usize::MAX).is_empty());
         assert_eq!(numbers(Sequence::grid(&space(1)).next(&[], 9)), [0]);
-        assert!(Sequence::grid(&[]).next(&[], 9).is_empty());
+        // Without an axis there is the baseline all the same.
+        assert_eq!(numbers(Sequence::grid(&space(0)).next(&[], 9)), [0]);
     }
 
     #[test]
     fn draws_are_distinct_repeatable_and_start_with_the_first() {
-        let draw = |seed| numbers(Sequence::random(&space(50), seed).next(&[], 10));
+        let fifty = space(50);
+        let draw = |seed| numbers(Sequence::random(&fifty, seed).next(&[], 10));
         let drawn = draw(1);
         assert_eq!((drawn.len(), drawn[0]), (10, 0));
         let mut distinct = drawn.clone();
@@ -76,5 +112,13 @@ mod tests {
         assert_eq!(distinct.len(), 10);
         assert_eq!(drawn, draw(1));
         assert_ne!(drawn, draw(2));
+        assert_eq!(numbers(Sequence::random(&fifty, 3).next(&[], usize::MAX)).len(), 50);
+    }
+
+    #[test]
+    fn ten_million_are_begun_at_once() {
+        let space = space(10_000_000);
+        assert_eq!(Sequence::grid(&space).next(&[], 100).len(), 100);
+        assert_eq!(Sequence::random(&space, 1).next(&[], 100).len(), 100);
     }
 }

@@ -204,10 +204,10 @@ impl Run {
     /// Checks that every trial is one of `suite`, recorded once, with figures that can be. Whatever reads a run may
     /// rely on it.
     pub fn check(&self, suite: &Suite) -> Result<(), Damage> {
-        let mut known: HashSet<(&str, String)> = HashSet::new();
-        for stage in &suite.stages {
-            known.extend(stage.candidates.iter().map(|candidate| (stage.name.as_str(), candidate.id())));
-        }
+        let is_known = |recording: &Recording| {
+            let stage = suite.stages.iter().find(|stage| stage.name == recording.stage);
+            stage.is_some_and(|stage| stage.space.contains(&recording.candidate))
+        };
         let (mut seen, mut lacking) = (HashSet::new(), HashSet::new());
         for stamped in &self.entries {
             let Entry::Trial(recording) = &stamped.entry else { continue };
@@ -222,7 +222,7 @@ impl Run {
             let predicted = recording.predicted().and_then(|predicted| predicted.pass.as_ref());
             let implausible = recording.measured().and_then(Measured::implausible);
             let implausible = implausible.or_else(|| predicted.and_then(self::implausible));
-            let why = if !known.contains(&(recording.stage.as_str(), recording.candidate.id())) {
+            let why = if !is_known(recording) {
                 "a trial of a candidate that the suite doesn't have".to_owned()
             } else if recording.id != recording.candidate.id() {
                 "a trial whose id is not its candidate's".to_owned()
@@ -308,16 +308,14 @@ fn write_file(folder: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, StoreE
 
 /// Writes a file so that it's there whole or not at all.
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut unfinished = path.as_os_str().to_owned();
-    // Two processes may write at once: a run, and a report of it.
-    unfinished.push(format!(".{}.unfinished", std::process::id()));
-    let mut file = File::create(&unfinished)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_data());
-    if let Err(error) = written.and_then(|()| fs::rename(&unfinished, path)) {
-        let _ = fs::remove_file(&unfinished);
-        return Err(error);
-    }
-    Ok(())
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    // As any file that a program makes, less what the user's mask takes: services read these under other names.
+    builder.suffix(".unfinished").permissions(fs::Permissions::from_mode(0o666));
+    let mut file = builder.tempfile_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(bytes)?;
+    file.as_file().sync_data()?;
+    file.persist(path).map(|_| ()).map_err(|error| error.error)
 }
 
 fn write_error(path: &Path) -> impl Fn(io::Error) -> StoreError + '_ {

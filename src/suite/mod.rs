@@ -31,6 +31,7 @@ pub use parse::{built_in_backends, parse, parse_recorded};
 pub use percentile::{least_batches, promised};
 pub use problem::Problem;
 pub use source::{Folder, SuiteSource, built_in_names};
+pub use space::{Axis, AxisKind, Space};
 pub use wire::sections;
 
 #[derive(Debug, Clone, PartialEq)]
@@ -70,12 +71,10 @@ pub struct Stage {
     pub model: String,
     /// Whether the model's weights are made up, so that its quality says nothing of the real one's.
     pub replica: bool,
-    /// Every candidate of the space, the baseline among them, without what is excluded.
-    pub candidates: Vec<Candidate>,
+    /// Every candidate, the baseline among them, without what is excluded.
+    pub space: Space,
     /// The configuration to beat. It's always measured, the first of the candidates.
     pub baseline: Candidate,
-    /// Whether it's also a member of the space that the knobs span.
-    pub baseline_in_space: bool,
     /// The configuration whose answers are right.
     pub reference: Candidate,
     /// The knobs that the suite gives several values.
@@ -172,9 +171,7 @@ impl Suite {
     /// Configurations of a stage that cost no quality: its reference, and for devices on which that one doesn't run their like
     /// of the stage's other engines.
     pub fn references(&self, stage: &Stage) -> Vec<Candidate> {
-        let is_used = |backend: &&ChosenBackend| {
-            stage.candidates.iter().any(|candidate| candidate.backend == backend.name)
-        };
+        let is_used = |backend: &&ChosenBackend| stage.space.backends().contains(backend.name.as_str());
         let others = self.backends.iter().filter(is_used).filter(|backend| backend.reads_models());
         let others = others.filter(|backend| backend.name != stage.reference.backend);
         let plain = |backend: &ChosenBackend| backend.candidate_of(|spec| spec.reference.clone());

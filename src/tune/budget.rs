@@ -26,7 +26,7 @@ impl<'a> StageBudget<'a> {
             Budget::Trials(trials) => {
                 let left = trials.saturating_sub(earlier().count() as u32);
                 // What later stages can't use at all, this one may.
-                let later: usize = suite.stages[place + 1..].iter().map(|stage| stage.candidates.len()).sum();
+                let later: usize = suite.stages[place + 1..].iter().map(|stage| stage.space.len()).sum();
                 let later = u32::try_from(later).unwrap_or(u32::MAX).saturating_mul(suite.rounds);
                 // The remainder goes to the earlier stages, so that none of a small budget is lost.
                 Budget::Trials(left.div_ceil(stages as u32).max(left.saturating_sub(later)))
@@ -58,7 +58,7 @@ impl<'a> StageBudget<'a> {
         // Who can't win needs no more rounds.
         let outstanding: usize = seen
             .iter()
-            .filter(|seen| seen.meets_limits)
+            .filter(|seen| seen.may_win())
             .map(|seen| seen.candidate.id())
             .map(|id| {
                 (self.rounds as usize)

@@ -13,7 +13,7 @@ use crate::knob::Candidate;
 use crate::predict::Forecast;
 use crate::record::{Failure, Recording, References};
 use crate::runner::{Interrupt, Runner, Stopped, Trial};
-use crate::search;
+use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder, StoreError};
 use crate::suite::{Stage, Suite};
 
@@ -86,7 +86,7 @@ impl Tuning<'_> {
             return Ok(Some(signal));
         }
         let budget = StageBudget::of(self.suite, place, &self.recordings);
-        let mut search = search::start(self.suite.search, &stage.candidates, self.suite.seed);
+        let mut search = search::start(self.suite.search, &stage.space, self.suite.seed);
         loop {
             // A generation is screened in one round, and grows by what its failures leave of the budget.
             let mut generation = Vec::new();
@@ -105,7 +105,8 @@ impl Tuning<'_> {
                 return Ok(None);
             }
             for round in 1..self.suite.rounds {
-                if let Some(signal) = self.round(stage, &budget, &generation, round)? {
+                let racing = self.racing(&mut *search, stage, &generation);
+                if let Some(signal) = self.round(stage, &budget, &racing, round)? {
                     return Ok(Some(signal));
                 }
             }
@@ -154,18 +155,17 @@ impl Tuning<'_> {
         }
     }
 
-    /// Measures the candidates that are still in the race, once each, in an order of their own.
+    /// Measures candidates, once each, in an order of their own.
     fn round(
         &mut self,
         stage: &Stage,
         budget: &StageBudget,
-        generation: &[Candidate],
+        candidates: &[Candidate],
         round: u32,
     ) -> Result<Option<u8>, TuneError> {
-        let racing = self.racing(stage, generation, round);
         let done = self.done(stage, round);
         let todo: Vec<&Candidate> =
-            racing.into_iter().filter(|candidate| !done.contains(&candidate.id())).collect();
+            candidates.iter().filter(|candidate| !done.contains(&candidate.id())).collect();
         let later = (self.suite.rounds - round - 1) as usize * (todo.len() + done.len());
         let keys: Vec<String> = todo.iter().map(|candidate| self.suite.load_key(stage, candidate)).collect();
         let seed = self.suite.seed.wrapping_mul(1000).wrapping_add(u64::from(round));
@@ -211,20 +211,12 @@ impl Tuning<'_> {
         forecast.memory(stage, candidate, *capability).map(|memory| memory.peak.value)
     }
 
-    /// The candidates worth another round: those that weren't ruled out, and the one to beat as long as it works.
-    fn racing<'g>(&self, stage: &Stage, generation: &'g [Candidate], round: u32) -> Vec<&'g Candidate> {
-        if round == 0 {
-            return generation.iter().collect();
-        }
-        let baseline = stage.baseline.id();
+    /// Those of a generation that the search wants measured once more.
+    fn racing(&self, search: &mut dyn Search, stage: &Stage, generation: &[Candidate]) -> Vec<Candidate> {
         let seen = analysis::observe(self.suite, stage, &self.recordings);
-        let racing: HashSet<String> = seen
-            .iter()
-            .map(|seen| (seen.candidate.id(), seen))
-            .filter(|(id, seen)| seen.meets_limits || (*id == baseline && seen.score.is_some()))
-            .map(|(id, _)| id)
-            .collect();
-        generation.iter().filter(|candidate| racing.contains(&candidate.id())).collect()
+        let stays = |seen: &&Observation| search.stays(seen, seen.candidate == stage.baseline);
+        let racing: HashSet<String> = seen.iter().filter(stays).map(|seen| seen.candidate.id()).collect();
+        generation.iter().filter(|candidate| racing.contains(&candidate.id())).cloned().collect()
     }
 
     fn was_tried(&self, stage: &Stage, backend: &str) -> bool {

@@ -23,15 +23,15 @@ pub fn predict(
     for stage in &suite.stages {
         let own = before.iter().filter(|recording| recording.stage == stage.name);
         let done: HashSet<&str> = own.map(|recording| recording.id.as_str()).collect();
-        let todo: Vec<_> =
-            stage.candidates.iter().filter(|candidate| !done.contains(candidate.id().as_str())).collect();
-        for (count, candidate) in todo.iter().enumerate() {
+        let mut left = stage.space.len().saturating_sub(done.len());
+        for candidate in stage.space.iter().filter(|candidate| !done.contains(candidate.id().as_str())) {
             if let Some(signal) = interrupt.signal() {
                 folder.append(Entry::Interrupted { signal })?;
                 return Ok(Ending::Interrupted { signal });
             }
-            progress.expect(&stage.name, todo.len() - count);
-            let recording = forecast.recording(stage, candidate, card);
+            progress.expect(&stage.name, left);
+            left = left.saturating_sub(1);
+            let recording = forecast.recording(stage, &candidate, card);
             progress.recorded(&recording);
             // What a crash of the machine loses of it is predicted again in no time.
             folder.note(Entry::Trial(Box::new(recording)))?;

@@ -42,7 +42,7 @@ pub fn find(
         }
     }
     // Right answers are worth a pass on the processor only if there is somebody to be judged by them.
-    let anybody = stage.candidates.iter().any(|candidate| runner.has_engine(candidate));
+    let anybody = stage.space.loads().any(|candidate| runner.has_engine(&candidate));
     if anybody && runner.device(Place::Target).starts_with("cuda") {
         for candidate in &references {
             match ask(runner, candidate, Place::Processor)? {
@@ -57,10 +57,10 @@ pub fn find(
         references.iter().map(|candidate| suite.load_key(stage, candidate)).collect();
     for candidate in by_precision(suite, stage) {
         // What failed a moment ago fails again.
-        if asked.contains(&suite.load_key(stage, candidate)) {
+        if asked.contains(&suite.load_key(stage, &candidate)) {
             continue;
         }
-        if let Ok(found) = ask(runner, candidate, Place::Target)? {
+        if let Ok(found) = ask(runner, &candidate, Place::Target)? {
             return Ok(Ok(found));
         }
     }
@@ -68,11 +68,11 @@ pub fn find(
 }
 
 /// One candidate for each load, the most precise first.
-fn by_precision<'s>(suite: &Suite, stage: &'s Stage) -> Vec<&'s Candidate> {
+fn by_precision(suite: &Suite, stage: &Stage) -> Vec<Candidate> {
     let mut seen = HashSet::new();
-    let mut candidates: Vec<&Candidate> =
-        stage.candidates.iter().filter(|candidate| seen.insert(suite.load_key(stage, candidate))).collect();
+    let mut candidates: Vec<Candidate> =
+        stage.space.loads().filter(|candidate| seen.insert(suite.load_key(stage, candidate))).collect();
     // Stable: of equals the first of the space.
-    candidates.sort_by_key(|candidate| coarseness(candidate));
+    candidates.sort_by_key(coarseness);
     candidates
 }

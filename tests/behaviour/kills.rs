@@ -14,7 +14,7 @@ use crate::support::{Place, STAGE, suite, text, winner};
 
 /// A run of about half a second: real sleeps, three loads a round, and one candidate clearly ahead.
 fn place() -> Place {
-    let stage = format!("rounds = 2\n{STAGE}\n[stages.knobs]\nk = [\"a\", \"b\"]\nbatch_size = [4, 12]\n");
+    let stage = format!("rounds = 2\n{STAGE}\n[stages.knobs]\nk = [\"a\", \"b\"]\nbatch_size = [2, 4]\n");
     let script = "time = \"real\"\nload_ms = 5\nbatch_ms = 4\n\
                   knobs.k = { applies = \"load\", default = \"a\", values = [\"a\", \"b\"] }\n\
                   [[backends.fake.rules]]\nwhen = { k = \"b\" }\ncompute = 3\n";

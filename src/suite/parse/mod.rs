@@ -98,7 +98,7 @@ impl Builder<'_> {
         let used = |backend: &&ChosenBackend| {
             stages.iter().any(|stage| {
                 stage.reference.backend == backend.name
-                    || stage.candidates.iter().any(|candidate| candidate.backend == backend.name)
+                    || stage.space.backends().contains(backend.name.as_str())
             })
         };
         Ok(Suite {

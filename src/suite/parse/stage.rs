@@ -10,7 +10,7 @@ use super::{Builder, flag};
 use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
 use crate::suite::figure::{Figure, Limit};
 use crate::suite::problem::{Problem, unknown};
-use crate::suite::space::{self, Axis, MOST_CANDIDATES};
+use crate::suite::space::{Axis, Space};
 use crate::suite::wire::WireStage;
 use crate::suite::{ChosenBackend, Exclusion, Stage};
 use crate::task::Metric;
@@ -46,7 +46,7 @@ impl Builder<'_> {
             return Err(self.text.problem(wire.span(), "no stages: there is nothing to measure"));
         }
         let takes = |stage: &Stage, knob: &str| {
-            let names = stage.candidates.iter().flat_map(|candidate| candidate.knobs.keys());
+            let names = stage.space.knobs();
             names.into_iter().any(|name| name == knob || format!("{}.{name}", stage.name) == knob)
         };
         for (knob, _) in &self.overrides.set {
@@ -70,37 +70,22 @@ impl Builder<'_> {
         let (span, wire) = (wire.span(), wire.get_ref());
         let backends = self.chosen(&wire.backends)?;
         let axes = self.axes(&name, wire, &backends)?;
-        let sizes = backends.iter().map(|backend| space::size(backend, &axes));
-        let total = sizes.into_iter().try_fold(0usize, |sum, size| sum.checked_add(size?));
-        if total.is_none_or(|total| total > MOST_CANDIDATES) {
-            return Err(self
-                .text
-                .problem(span, format!("the space has more than {MOST_CANDIDATES} candidates")));
-        }
-        let mut exclusions = Vec::new();
-        let mut candidates = Vec::new();
-        for backend in &backends {
-            let (fitting, unfit) = space::candidates(backend, &axes);
-            candidates.extend(fitting);
-            let unfit = unfit.into_iter();
-            exclusions.extend(
-                unfit.map(|unfit| Exclusion { candidates: unfit.candidates, because: unfit.because }),
-            );
-        }
         let baseline = self.fixed(wire.baseline.as_ref(), &backends, |spec| spec.default.clone())?;
+        let (mut space, unfit) = Space::new(baseline.clone(), &backends, &axes);
+        let unfit = unfit.into_iter();
+        let mut exclusions: Vec<Exclusion> =
+            unfit.map(|unfit| Exclusion { candidates: unfit.candidates, because: unfit.because }).collect();
         for rule in &wire.exclude {
             if rule.get_ref().when.holds(&baseline) {
                 let why =
                     "this excludes the baseline, which is always measured: give the stage another `baseline`";
                 return Err(self.text.problem(rule.span(), why));
             }
-            let count = candidates.len();
             self.know(rule.get_ref().when.0.keys(), &backends, rule.span())?;
-            candidates.retain(|candidate| !rule.get_ref().when.holds(candidate));
-            let because = rule.get_ref().because.clone();
-            exclusions.push(Exclusion { candidates: count - candidates.len(), because });
+            let candidates = space.exclude(rule.get_ref().when.clone());
+            exclusions.push(Exclusion { candidates, because: rule.get_ref().because.clone() });
         }
-        if candidates.is_empty() {
+        if space.is_empty() {
             return Err(self.text.problem(span, format!("stage {name:?} has no candidate left to measure")));
         }
         let reference = self
@@ -121,8 +106,7 @@ impl Builder<'_> {
             task: wire.task,
             model: self.overrides.model.clone().unwrap_or_else(|| wire.model.get_ref().clone()),
             replica: self.overrides.replica,
-            baseline_in_space: candidates.contains(&baseline),
-            candidates: space::distinct(&baseline, candidates),
+            space,
             baseline,
             reference,
             swept: axes.iter().filter(|axis| axis.values.len() > 1).map(|axis| axis.knob.clone()).collect(),
@@ -213,7 +197,7 @@ impl Builder<'_> {
             for spec in backend.knobs.iter().filter(|spec| spec.name == *name.get_ref()) {
                 let value =
                     spec.kind.accept(value.get_ref()).map_err(|why| self.text.problem(value.span(), why))?;
-                candidate = space::with(&candidate, &spec.name, value);
+                candidate.knobs.insert(spec.name.clone(), value);
             }
         }
         Ok(candidate)
