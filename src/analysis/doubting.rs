@@ -7,6 +7,7 @@ use super::result::StageAnalysis;
 use super::statistics;
 use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
+use crate::pipeline::BATCH_SIZE;
 use crate::record::{Recording, Status};
 use crate::suite::{Figure, Suite};
 use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
@@ -91,7 +92,7 @@ fn expected_highest(count: usize) -> f64 {
 fn edges(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     let Some(winner) = stage.winner() else { return Vec::new() };
     // A batch of the whole corpus can't grow.
-    let whole = |knob: &str| knob == "batch_size" && winner.summary.batches == 1;
+    let whole = |knob: &str| knob == BATCH_SIZE.name && winner.summary.batches == 1;
     let edge = |knob: &String| {
         let chosen = winner.summary.candidate.knobs.get(knob)?;
         let tried = stage.candidates.iter().filter_map(|ranked| ranked.summary.candidate.knobs.get(knob));

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::growth::{Growth, Leak, SETTLING, growth};
 use super::statistics::median;
+use crate::backend::DTYPE;
 use crate::knob::Candidate;
 use crate::record::{Footprint, Levels, Round};
 use crate::task::Task;
@@ -81,7 +82,7 @@ impl MemoryRow {
     }
 
     pub fn dtype(&self) -> String {
-        self.candidate.word("dtype")
+        self.candidate.word(DTYPE)
     }
 
     pub fn is_simulated(&self) -> bool {

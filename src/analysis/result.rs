@@ -6,6 +6,7 @@ use super::doubt::Doubt;
 use super::statistics::Estimate;
 use super::summary::Summary;
 use super::verdict::Verdict;
+use crate::backend::DTYPE;
 use crate::knob::{BACKEND, Candidate};
 use crate::record::Origin;
 use crate::suite::Figure;
@@ -125,7 +126,7 @@ impl StageAnalysis {
     /// The configuration that quality is judged by, with its precision, and where it ran.
     pub fn reference_label(&self) -> Option<String> {
         let origin = self.reference.as_ref()?;
-        let shown = |knob: &str| knob == BACKEND || knob == "dtype" || !self.is_shared(knob);
+        let shown = |knob: &str| knob == BACKEND || knob == DTYPE || !self.is_shared(knob);
         Some(format!("{} on {}", origin.candidate.label(|knob| !shown(knob)), origin.device))
     }
 

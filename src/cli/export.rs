@@ -10,7 +10,7 @@ use super::exit;
 use super::output::note;
 use super::present;
 use crate::analysis::{self, StageAnalysis};
-use crate::backend::ort;
+use crate::backend::{DTYPE, ort};
 use crate::model::Model;
 use crate::provision;
 use crate::store::Run;
@@ -60,7 +60,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         let target = folder.join(&stage.name);
         fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
         copy_beside(model, &target)?;
-        let wants_onnx = is_ort(&suite, &candidate.backend) && candidate.word("graph") != "file";
+        let wants_onnx = is_ort(&suite, &candidate.backend)
+            && candidate.word(ort::GRAPH.name) != ort::GRAPH.word(ort::Source::File);
         let written = match &arguments.onnx {
             Some(dtype) => onnx(stage, model, dtype, &target)?,
             None if is_ort(&suite, &candidate.backend) && !wants_onnx => anyhow::bail!(
@@ -68,7 +69,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
                 stage.name,
                 model.display()
             ),
-            None if wants_onnx => onnx(stage, model, &candidate.word("dtype"), &target)?,
+            None if wants_onnx => onnx(stage, model, &candidate.word(DTYPE), &target)?,
             None => copy_weights(model, &target)?,
         };
         write_settings(outcome, &target)?;

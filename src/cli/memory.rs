@@ -13,10 +13,12 @@ use super::present::{self, View};
 use super::progress::Narrator;
 use crate::addon::Setup;
 use crate::analysis::{self, MemoryReport, MemoryRow};
+use crate::backend::DTYPE;
 use crate::emit;
 use crate::hardware::{Machine, Provenance, Target, TargetError};
 use crate::knob::{Applies, Candidate, Value};
 use crate::model;
+use crate::pipeline::{BATCH_SIZE, MAX_TOKENS};
 use crate::provision::models::{self, Replica};
 use crate::provision::{self, registry};
 use crate::record::{Failure, Footprint, Status};
@@ -196,8 +198,6 @@ impl Plan<'_> {
     }
 }
 
-const DTYPE: &str = "dtype";
-
 /// A name that means nothing is a slip and ends it all; what isn't here is a row with that reason.
 fn places(
     arguments: &Arguments,
@@ -243,9 +243,9 @@ fn candidates(arguments: &Arguments) -> Result<Vec<(ChosenBackend, Candidate)>, 
             let mut candidate = backend.default_candidate();
             let mut set = |knob: &str, value: Value| candidate.knobs.insert(knob.to_owned(), value);
             set(DTYPE, Value::Text(dtype.clone()));
-            set("batch_size", Value::Integer(i64::from(arguments.batch)));
+            set(BATCH_SIZE.name, Value::Integer(i64::from(arguments.batch)));
             if let Some(tokens) = arguments.max_tokens {
-                set("max_tokens", Value::Integer(i64::from(tokens)));
+                set(MAX_TOKENS.name, Value::Integer(i64::from(tokens)));
             }
             candidates.push((backend.clone(), candidate));
         }

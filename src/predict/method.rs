@@ -1,7 +1,8 @@
 //! How an engine works a network out on a card, as far as its cost depends on it.
 
 use crate::backend::candle::{self, Precision};
-use crate::backend::{ort, tf32_of};
+use crate::backend::ort::{self, Dtype, Wanted};
+use crate::backend::tf32_of;
 use crate::hardware::Card;
 use crate::knob::Candidate;
 use crate::record::{Failure, Status};
@@ -88,15 +89,22 @@ impl Method {
 /// As ONNX Runtime's CUDA code takes them: int8 of activations has no kernels there, and weights of 8 bits meet fp16.
 fn of_ort(candidate: &Candidate) -> Result<(Numbers, bool), Failure> {
     let refused = |why: String| Err(Failure::new(Status::Refused, why));
-    match candidate.word("provider").as_str() {
-        "" | "auto" | "cuda" => {}
-        other => return refused(format!("`provider` {other} doesn't run on a GPU of NVIDIA")),
+    match ort::PROVIDER.of(candidate) {
+        Ok(Wanted::WhateverIsThere | Wanted::Cuda) => {}
+        Ok(other) => {
+            return refused(format!(
+                "`provider` {} doesn't run on a GPU of NVIDIA",
+                ort::PROVIDER.word(other)
+            ));
+        }
+        Err(why) => return refused(why),
     }
-    match candidate.word("dtype").as_str() {
-        "" | "fp32" => Ok((Numbers::Float32, false)),
-        "fp16" => Ok((Numbers::Float16, false)),
-        "bf16" => Ok((Numbers::Bfloat16, false)),
-        "int8-weights" => Ok((Numbers::Float16, true)),
-        other => refused(format!("ONNX Runtime's CUDA code has no `dtype` {other}")),
+    match ort::DTYPE.of(candidate) {
+        Ok(Dtype::Of(ort::Precision::Float32)) => Ok((Numbers::Float32, false)),
+        Ok(Dtype::Of(ort::Precision::Float16)) => Ok((Numbers::Float16, false)),
+        Ok(Dtype::Bf16) => Ok((Numbers::Bfloat16, false)),
+        Ok(Dtype::Of(ort::Precision::Int8Weights)) => Ok((Numbers::Float16, true)),
+        Ok(other) => refused(format!("ONNX Runtime's CUDA code has no `dtype` {}", ort::DTYPE.word(other))),
+        Err(why) => refused(why),
     }
 }

@@ -72,7 +72,9 @@ mod own {
         let status = status(pid)?;
         // The kernel counts the resident pages for each core apart and adds up now and then, which is off by up to half a
         // megabyte on two cores; where it's allowed to, it counts the pages themselves.
-        let counted = || Some(*open(pid)?.smaps_rollup().ok()?.memory_map_rollup.iter().next()?.extension.map.get("Rss")?);
+        let counted = || {
+            Some(*open(pid)?.smaps_rollup().ok()?.memory_map_rollup.iter().next()?.extension.map.get("Rss")?)
+        };
         let rss = counted().or(status.vmrss.map(|kibibytes| kibibytes * 1024))?;
         Some(HostMemory { rss, vms: status.vmsize? * 1024, vms_peak: status.vmpeak? * 1024 })
     }

@@ -210,8 +210,11 @@ impl WorkerProcess {
 
     /// One line for a shell that asks the same of a worker of its own.
     fn replay(&self, line: &str) -> String {
-        let before =
-            if self.first_request.is_empty() { String::new() } else { format!("{} ", shell_word(&self.first_request)) };
+        let before = if self.first_request.is_empty() {
+            String::new()
+        } else {
+            format!("{} ", shell_word(&self.first_request))
+        };
         format!("printf '%s\\n' {before}{} | {}", shell_word(line), self.program)
     }
 

@@ -103,7 +103,8 @@ fn predicted_memory_is_what_a_worker_uses() {
         for candidate in stage.space.iter() {
             let predicted = forecast.memory(stage, &candidate, None).unwrap();
             let mut worker = Worker::start(&program);
-            let (used, reserved) = worker.peaks(&candidate, &stage.model, task, &corpus.display().to_string());
+            let (used, reserved) =
+                worker.peaks(&candidate, &stage.model, task, &corpus.display().to_string());
             let off = predicted.used_bytes as f64 / used as f64 - 1.0;
             worst = worst.max(off.abs());
             println!(

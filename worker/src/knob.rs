@@ -3,11 +3,15 @@
 //! A knob is a setting that a backend understands; a candidate is a backend's name and a value for each of its
 //! knobs. This room knows no backend: a backend states its knobs as [`KnobSpec`]s.
 
+mod typed;
+
 use std::fmt;
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+
+pub use typed::Knob;
 
 /// The name under which a candidate's backend appears beside its knobs.
 pub const BACKEND: &str = "backend";

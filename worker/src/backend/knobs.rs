@@ -1,51 +1,56 @@
 //! Knobs that several engines have, so that they mean the same in each.
 
 use super::{BackendError, Transfers, host_memory};
-use crate::knob::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
+use crate::knob::{Applies, Candidate, Knob};
 
+/// Each engine has precisions of its own, the reference's first, and its own constant for them by this name.
 pub const DTYPE: &str = "dtype";
-const TF32: &str = "tf32";
-const THREADS: &str = "threads";
-const MEMORY_FRACTION: &str = "memory_fraction";
-/// How batches reach the device. It's stated by the pipeline, which prepares them.
-pub const TRANSFERS: &str = "transfers";
+
+pub const TF32: Knob<bool> = Knob::switch(
+    "tf32",
+    Applies::Load,
+    "let a GPU's tensor cores multiply fp32 with 10 bits of each fraction, in place of 23; fp32 only",
+);
+
+pub const THREADS: Knob<Option<usize>> =
+    Knob::limit("threads", Applies::Load, "threads that compute; \"none\" is one for each core");
+
+pub const MEMORY_FRACTION: Knob<f64> = Knob::number(
+    "memory_fraction",
+    Applies::Load,
+    (1e-6, 1.0),
+    1.0,
+    "share of the memory that the worker may take: of the GPU's, everything included; or of the machine's (or its \
+     container's), as a limit on its process",
+);
+
+/// It's stated by the pipeline, which prepares the batches.
+pub const TRANSFERS: Knob<Transfers> = Knob::choice(
+    "transfers",
+    Applies::Run,
+    &Transfers::NAMES,
+    "how batches reach the device: from ordinary memory, from pinned memory, or from pinned memory while the batch before \
+     computes; on the processor, where nothing is copied, the last of them prepares ahead",
+);
+
+// Whoever asks by these has had the candidate checked: what is no value can't come.
 
 /// How a candidate's batches travel.
 pub fn transfers_of(candidate: &Candidate) -> Transfers {
-    Transfers::named(&candidate.word(TRANSFERS)).unwrap_or_default()
-}
-
-/// The precisions of an engine, the reference's first.
-pub fn dtype(precisions: &[&str], help: &str) -> KnobSpec {
-    let words = precisions.iter().map(|word| word.to_string()).collect();
-    KnobSpec::new(DTYPE, Applies::Load, Kind::Choice(words), Value::Text("fp32".to_owned()), help)
-}
-
-pub fn threads() -> KnobSpec {
-    let default = Value::Text(NO_LIMIT.to_owned());
-    KnobSpec::new(
-        THREADS,
-        Applies::Load,
-        Kind::Limit,
-        default,
-        "threads that compute; \"none\" is one for each core",
-    )
+    TRANSFERS.of(candidate).unwrap_or_default()
 }
 
 pub fn threads_of(candidate: &Candidate) -> usize {
-    match candidate.knobs.get(THREADS) {
-        Some(Value::Integer(threads)) => usize::try_from(*threads).unwrap_or(1),
-        _ => std::thread::available_parallelism().map_or(1, usize::from),
-    }
-}
-
-pub fn tf32() -> KnobSpec {
-    let help = "let a GPU's tensor cores multiply fp32 with 10 bits of each fraction; fp32 only";
-    KnobSpec::new(TF32, Applies::Load, Kind::Switch, Value::Switch(false), help)
+    let each_core = || std::thread::available_parallelism().map_or(1, usize::from);
+    THREADS.of(candidate).ok().flatten().unwrap_or_else(each_core)
 }
 
 pub fn tf32_of(candidate: &Candidate) -> bool {
-    candidate.knobs.get(TF32) == Some(&Value::Switch(true))
+    TF32.of(candidate).unwrap_or(false)
+}
+
+pub fn memory_fraction_of(candidate: &Candidate) -> f64 {
+    MEMORY_FRACTION.of(candidate).unwrap_or(1.0)
 }
 
 /// How much a candidate's precision costs: 0 for what costs nothing, more for what costs more. Of precisions that nobody here
@@ -63,22 +68,12 @@ pub fn coarseness(candidate: &Candidate) -> u32 {
     }
 }
 
-pub fn memory_fraction() -> KnobSpec {
-    let kind = Kind::Number { least: 1e-6, most: 1.0 };
-    let help = "share of the memory that the worker may take: of the GPU's, everything included; or of the machine's \
-                (or its container's), as a limit on its process";
-    KnobSpec::new(MEMORY_FRACTION, Applies::Load, kind, Value::Number(1.0), help)
-}
-
-pub fn memory_fraction_of(candidate: &Candidate) -> f64 {
-    candidate.knobs.get(MEMORY_FRACTION).and_then(Value::number).unwrap_or(1.0)
-}
-
 /// What a session on the processor makes of the knob `transfers`.
 pub fn copies_nothing(candidate: &Candidate) -> Result<(), BackendError> {
-    match Transfers::named(&candidate.word(TRANSFERS)) {
-        Some(Transfers::Pinned) => Err(BackendError::Refused(format!(
-            "`{TRANSFERS}` pinned is for GPUs: nothing is copied where the processor computes"
+    match TRANSFERS.of(candidate) {
+        Ok(Transfers::Pinned) => Err(BackendError::Refused(format!(
+            "`{}` pinned is for GPUs: nothing is copied where the processor computes",
+            TRANSFERS.name
         ))),
         _ => Ok(()),
     }
@@ -90,7 +85,7 @@ pub fn limit_memory(candidate: &Candidate) -> Result<(), BackendError> {
     if fraction >= 1.0 {
         return Ok(());
     }
-    limit(fraction).map_err(|why| BackendError::NotAvailable(format!("{MEMORY_FRACTION}: {why}")))
+    limit(fraction).map_err(|why| BackendError::NotAvailable(format!("{}: {why}", MEMORY_FRACTION.name)))
 }
 
 /// What a process allocates for itself is limited; files that it maps can be dropped at any time and are no burden.

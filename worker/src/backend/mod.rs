@@ -18,7 +18,7 @@ mod registry;
 pub use clock::{Clock, Monotonic, VirtualClock};
 pub use gpu::{DeviceMemory, Transfers};
 pub use host_memory::total as host_memory;
-pub use knobs::{TRANSFERS, coarseness, memory_fraction_of, tf32_of, transfers_of};
+pub use knobs::{DTYPE, MEMORY_FRACTION, TRANSFERS, coarseness, memory_fraction_of, tf32_of, transfers_of};
 pub use registry::{BUILT_IN, open};
 
 use std::fmt;

@@ -38,14 +38,10 @@ impl Backend for Candle {
 
     fn knobs(&self) -> Vec<KnobSpec> {
         vec![
-            knobs::dtype(
-                &["fp32", "fp16", "bf16", "int8"],
-                "precision of weights and products; bf16 on GPUs only; int8 is candle's Q8_0 on the processor, and \
-                 weights of 8 bits that are widened to fp16 on a GPU",
-            ),
-            knobs::tf32(),
-            knobs::threads(),
-            knobs::memory_fraction(),
+            precision::DTYPE.spec(),
+            knobs::TF32.spec(),
+            knobs::THREADS.spec(),
+            knobs::MEMORY_FRACTION.spec(),
         ]
     }
 

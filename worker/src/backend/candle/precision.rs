@@ -1,7 +1,7 @@
 //! What candle multiplies with.
 
 use crate::backend::{BackendError, knobs};
-use crate::knob::Candidate;
+use crate::knob::{Applies, Candidate, Knob};
 
 /// How the weights of products are held, and what they are multiplied with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,16 +12,23 @@ pub enum Precision {
     Eight,
 }
 
+pub const DTYPE: Knob<Precision> = Knob::choice(
+    knobs::DTYPE,
+    Applies::Load,
+    &[
+        ("fp32", Precision::Float),
+        ("fp16", Precision::Half),
+        ("bf16", Precision::Brain),
+        ("int8", Precision::Eight),
+    ],
+    "precision of weights and products; bf16 on GPUs only; int8 is candle's Q8_0 on the processor, and \
+                 weights of 8 bits that are widened to fp16 on a GPU",
+);
+
 impl Precision {
     /// What a candidate asks for, on whatever device.
     pub fn of(candidate: &Candidate) -> Result<Precision, BackendError> {
-        let precision = match candidate.word(knobs::DTYPE).as_str() {
-            "fp32" | "" => Precision::Float,
-            "fp16" => Precision::Half,
-            "bf16" => Precision::Brain,
-            "int8" => Precision::Eight,
-            other => return Err(BackendError::Refused(format!("candle has no dtype {other:?}"))),
-        };
+        let precision = DTYPE.of(candidate).map_err(BackendError::Refused)?;
         if knobs::tf32_of(candidate) && precision != Precision::Float {
             return Err(BackendError::Refused(
                 "`tf32` is for `dtype` fp32: the others have no use for it".into(),

@@ -15,11 +15,11 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Normal};
 use rand_pcg::Pcg64;
 
-use super::declared;
 use super::{
     Backend, BackendError, Batch, Clock, DeviceMemory, Legend, LoadRequest, Monotonic, Output, Session,
     VirtualClock,
 };
+use super::{declared, memory_fraction_of};
 use crate::knob::{Candidate, KnobSpec};
 use crate::model::{Encoding, Tokenise};
 use crate::task::Task;
@@ -28,9 +28,6 @@ use crate::units::Bytes;
 pub use script::{Fault, Phase, Rule, Script, Time};
 
 pub const NAME: &str = "fake";
-
-/// The knob that scales the script's `capacity_mib`, where the script declares it.
-const MEMORY_FRACTION: &str = "memory_fraction";
 
 pub struct Fake {
     script: Script,
@@ -128,7 +125,8 @@ impl Session for FakeSession {
 
     fn configure(&mut self, candidate: &Candidate, seed: u64) -> Result<(), BackendError> {
         self.effect = self.script.effect(candidate);
-        let fraction = candidate.knobs.get(MEMORY_FRACTION).and_then(|value| value.number()).unwrap_or(1.0);
+        // Where the script declares the knob.
+        let fraction = memory_fraction_of(candidate);
         self.capacity_bytes = (self.script.capacity_mib * fraction) as u64 * Bytes::MIB;
         // Noise belongs to the candidate and the round, so that a trial repeated after a kill gives the same figures.
         let id = u64::from_str_radix(&candidate.id(), 16).unwrap_or_default();

@@ -28,10 +28,6 @@ impl Transfers {
         ("pinned", Transfers::Pinned),
         ("non_blocking", Transfers::NonBlocking),
     ];
-
-    pub fn named(name: &str) -> Option<Transfers> {
-        Transfers::NAMES.iter().find(|(known, _)| *known == name).map(|(_, transfers)| *transfers)
-    }
 }
 
 /// Batches under way at once: one computes, and one is copied. A third would only wait, and hold memory.

@@ -1,7 +1,7 @@
 //! The knobs of ONNX Runtime, and what a candidate chooses by them.
 
 use crate::backend::{BackendError, Device, knobs};
-use crate::knob::{Applies, Candidate, Kind, KnobSpec, Value};
+use crate::knob::{Applies, Candidate, Knob, KnobSpec};
 
 use super::lower::Precision;
 
@@ -61,32 +61,57 @@ pub struct Choice {
     pub cuda_graph: bool,
 }
 
-const DTYPES: [(&str, Dtype); 5] = [
-    ("fp32", Dtype::Of(Precision::Float32)),
-    ("fp16", Dtype::Of(Precision::Float16)),
-    ("int8", Dtype::Of(Precision::Int8)),
-    ("int8-weights", Dtype::Of(Precision::Int8Weights)),
-    ("bf16", Dtype::Bf16),
-];
-const PROVIDERS: [(&str, Wanted); 5] = [
-    ("auto", Wanted::WhateverIsThere),
-    ("cpu", Wanted::Cpu),
-    ("cuda", Wanted::Cuda),
-    ("openvino", Wanted::Openvino),
-    ("coreml", Wanted::Coreml),
-];
-const SOURCES: [(&str, Source); 2] = [("lowered", Source::Lowered), ("file", Source::File)];
-const ARENAS: [(&str, Arena); 2] =
-    [("next_power_of_two", Arena::NextPowerOfTwo), ("same_as_requested", Arena::SameAsRequested)];
+pub const DTYPE: Knob<Dtype> = Knob::choice(
+    knobs::DTYPE,
+    Applies::Load,
+    &[
+        ("fp32", Dtype::Of(Precision::Float32)),
+        ("fp16", Dtype::Of(Precision::Float16)),
+        ("int8", Dtype::Of(Precision::Int8)),
+        ("int8-weights", Dtype::Of(Precision::Int8Weights)),
+        ("bf16", Dtype::Bf16),
+    ],
+    "numbers of the network: fp32, fp16, 8 bits for weights and activations (int8; not on GPUs), 8 bits for weights only, or \
+     bf16 (openvino only)",
+);
 
-const PROVIDER: &str = "provider";
-const ARENA: &str = "arena";
-const TF32: &str = "tf32";
-const CUDA_GRAPH: &str = "cuda_graph";
+pub const PROVIDER: Knob<Wanted> = Knob::choice(
+    "provider",
+    Applies::Load,
+    &[
+        ("auto", Wanted::WhateverIsThere),
+        ("cpu", Wanted::Cpu),
+        ("cuda", Wanted::Cuda),
+        ("openvino", Wanted::Openvino),
+        ("coreml", Wanted::Coreml),
+    ],
+    "what computes inside of ONNX Runtime: what the device has (auto: its own CPU code, its CUDA code, or CoreML), one of \
+     these by name, or Intel's OpenVINO (fp32, bf16)",
+);
+
+pub const GRAPH: Knob<Source> = Knob::choice(
+    "graph",
+    Applies::Load,
+    &[("lowered", Source::Lowered), ("file", Source::File)],
+    "where the graph comes from: made of the checkpoint, or the model folder's own ONNX file",
+);
+
+const ARENA: Knob<Arena> = Knob::choice(
+    "arena",
+    Applies::Load,
+    &[("next_power_of_two", Arena::NextPowerOfTwo), ("same_as_requested", Arena::SameAsRequested)],
+    "CUDA only: how the allocator's memory grows: by the next power of two, or by what is asked for",
+);
+
+const CUDA_GRAPH: Knob<bool> = Knob::switch(
+    "cuda_graph",
+    Applies::Load,
+    "CUDA only: padded batches of a shape that was seen before are launched as one graph, and not operator by operator",
+);
 
 /// What `provider` may say; which of them it comes to depends on where the candidate runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wanted {
+pub enum Wanted {
     WhateverIsThere,
     Cpu,
     Cuda,
@@ -94,79 +119,32 @@ enum Wanted {
     Coreml,
 }
 
-/// The first value of a choice is its default, and costs no quality.
 pub fn knobs() -> Vec<KnobSpec> {
-    let load = |name: &str, kind: Kind, default: &str, help: &str| {
-        KnobSpec::new(name, Applies::Load, kind, Value::Text(default.to_owned()), help)
-    };
-    let switch =
-        |name: &str, help: &str| KnobSpec::new(name, Applies::Load, Kind::Switch, Value::Switch(false), help);
     vec![
-        knobs::dtype(
-            &DTYPES.map(|(name, _)| name),
-            "numbers of the network: fp32, fp16, 8 bits for weights and activations (int8; not on GPUs), 8 bits for \
-             weights only, or bf16 (openvino only)",
-        ),
-        load(
-            PROVIDER,
-            choices(&PROVIDERS),
-            PROVIDERS[0].0,
-            "what computes inside of ONNX Runtime: what the device has (auto: its own CPU code, its CUDA code, or \
-             CoreML), one of these by name, or Intel's OpenVINO (fp32, bf16)",
-        ),
-        knobs::threads(),
-        knobs::memory_fraction(),
-        load(
-            "graph",
-            choices(&SOURCES),
-            SOURCES[0].0,
-            "where the graph comes from: made of the checkpoint, or the model folder's own ONNX file",
-        ),
-        load(
-            ARENA,
-            choices(&ARENAS),
-            ARENAS[0].0,
-            "CUDA only: how the allocator's memory grows: by the next power of two, or by what is asked for",
-        ),
-        switch(TF32, "CUDA only: products of fp32 in TF32, with 10 bits behind the point in place of 23"),
-        switch(
-            CUDA_GRAPH,
-            "CUDA only: padded batches of a shape that was seen before are launched as one graph, and not operator by \
-             operator",
-        ),
+        DTYPE.spec(),
+        PROVIDER.spec(),
+        knobs::THREADS.spec(),
+        knobs::MEMORY_FRACTION.spec(),
+        GRAPH.spec(),
+        ARENA.spec(),
+        knobs::TF32.spec(),
+        CUDA_GRAPH.spec(),
     ]
-}
-
-fn choices<T>(known: &[(&str, T)]) -> Kind {
-    Kind::Choice(known.iter().map(|(name, _)| (*name).to_owned()).collect())
-}
-
-fn choose<T: Copy>(candidate: &Candidate, knob: &str, known: &[(&str, T)]) -> Result<T, BackendError> {
-    let word = candidate.word(knob);
-    if word.is_empty() {
-        return Ok(known[0].1);
-    }
-    let found = known.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-    found.ok_or_else(|| BackendError::Refused(format!("`{knob}` is {word:?}, and isn't {}", choices(known))))
-}
-
-fn is_on(candidate: &Candidate, knob: &str) -> bool {
-    candidate.knobs.get(knob) == Some(&Value::Switch(true))
 }
 
 /// A precision by its name, for those who have no candidate.
 pub fn dtype(name: &str) -> Option<Precision> {
-    DTYPES.iter().find_map(|(known, dtype)| match dtype {
-        Dtype::Of(precision) if *known == name => Some(*precision),
-        _ => None,
-    })
+    match DTYPE.named(name)? {
+        Dtype::Of(precision) => Some(precision),
+        Dtype::Bf16 => None,
+    }
 }
 
 /// What a candidate's `provider` comes to on a device.
 pub fn provider(candidate: &Candidate, device: Device) -> Result<Provider, BackendError> {
-    let wanted = choose(candidate, PROVIDER, &PROVIDERS)?;
+    let wanted = PROVIDER.of(candidate).map_err(BackendError::Refused)?;
     let refused = |why: String| Err(BackendError::Refused(why));
-    let word = candidate.word(PROVIDER);
+    let (name, word) = (PROVIDER.name, candidate.word(PROVIDER.name));
     match (wanted, device) {
         (Wanted::WhateverIsThere | Wanted::Cpu, Device::Processor) => Ok(Provider::Cpu),
         (Wanted::WhateverIsThere | Wanted::Cuda, Device::Cuda(number)) => Ok(Provider::Cuda(number)),
@@ -178,13 +156,13 @@ pub fn provider(candidate: &Candidate, device: Device) -> Result<Provider, Backe
             refused("CoreML is left out of this build: it was built without the feature `coreml`".into())
         }
         (Wanted::Cpu | Wanted::Openvino, _) => {
-            refused(format!("`{PROVIDER}` {word} computes on the processor, and the target is {device}"))
+            refused(format!("`{name}` {word} computes on the processor, and the target is {device}"))
         }
         (Wanted::Cuda, _) => {
-            refused(format!("`{PROVIDER}` cuda needs an NVIDIA GPU, and the target is {device}"))
+            refused(format!("`{name}` cuda needs an NVIDIA GPU, and the target is {device}"))
         }
         (Wanted::Coreml, _) => {
-            refused(format!("`{PROVIDER}` coreml needs Apple's GPU, and the target is {device}"))
+            refused(format!("`{name}` coreml needs Apple's GPU, and the target is {device}"))
         }
     }
 }
@@ -192,14 +170,15 @@ pub fn provider(candidate: &Candidate, device: Device) -> Result<Provider, Backe
 impl Choice {
     /// What isn't set has its default.
     pub fn of(candidate: &Candidate, device: Device) -> Result<Choice, BackendError> {
+        let refused = BackendError::Refused;
         let choice = Choice {
-            dtype: choose(candidate, knobs::DTYPE, &DTYPES)?,
+            dtype: DTYPE.of(candidate).map_err(refused)?,
             provider: provider(candidate, device)?,
-            source: choose(candidate, "graph", &SOURCES)?,
+            source: GRAPH.of(candidate).map_err(refused)?,
             threads: knobs::threads_of(candidate),
-            arena: choose(candidate, ARENA, &ARENAS)?,
-            tf32: is_on(candidate, TF32),
-            cuda_graph: is_on(candidate, CUDA_GRAPH),
+            arena: ARENA.of(candidate).map_err(refused)?,
+            tf32: knobs::TF32.of(candidate).map_err(refused)?,
+            cuda_graph: CUDA_GRAPH.of(candidate).map_err(refused)?,
         };
         choice.check().map_err(BackendError::Refused)?;
         Ok(choice)
@@ -207,7 +186,7 @@ impl Choice {
 
     /// What goes with what.
     fn check(&self) -> Result<(), String> {
-        let dtype = DTYPES.iter().find(|(_, dtype)| *dtype == self.dtype).map_or("", |(name, _)| name);
+        let dtype = DTYPE.word(self.dtype);
         match (self.provider, self.dtype) {
             (Provider::Cpu, Dtype::Bf16) => {
                 return Err(
@@ -245,7 +224,8 @@ impl Choice {
             return Ok(());
         }
         // It would be measured twice under two names.
-        let set = [(ARENA, self.arena != ARENAS[0].1), (TF32, self.tf32), (CUDA_GRAPH, self.cuda_graph)];
+        let grows = self.arena != Arena::NextPowerOfTwo;
+        let set = [(ARENA.name, grows), (knobs::TF32.name, self.tf32), (CUDA_GRAPH.name, self.cuda_graph)];
         match set.into_iter().find(|(_, set)| *set) {
             Some((knob, _)) => {
                 Err(format!("`{knob}` is for CUDA: it changes nothing where the processor computes"))
@@ -265,6 +245,7 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::knob::Value;
 
     fn candidate(knobs: &[(&str, Value)]) -> Candidate {
         let knobs = knobs.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
@@ -291,7 +272,7 @@ mod tests {
             ("cuda", processor, "needs an NVIDIA GPU, and the target is cpu"),
             ("coreml", processor, "needs Apple's GPU"),
             ("cuda", Device::Apple, "the target is mps"),
-            ("magic", processor, "isn't one of auto, cpu, cuda"),
+            ("magic", processor, "is not one of auto, cpu, cuda"),
         ] {
             let why = provider(word, device).unwrap_err();
             assert!(why.contains(words), "{word}: {why}");
@@ -321,16 +302,16 @@ mod tests {
     #[test]
     fn a_knob_of_cuda_is_refused_where_it_changes_nothing() {
         for (knob, value) in [
-            (ARENA, Value::Text("same_as_requested".into())),
-            (TF32, Value::Switch(true)),
-            (CUDA_GRAPH, Value::Switch(true)),
+            (ARENA.name, Value::Text("same_as_requested".into())),
+            (knobs::TF32.name, Value::Switch(true)),
+            (CUDA_GRAPH.name, Value::Switch(true)),
         ] {
             let candidate = candidate(&[(knob, value)]);
             assert!(Choice::of(&candidate, Device::Cuda(0)).is_ok(), "{knob}");
             let error = Choice::of(&candidate, Device::Processor).unwrap_err().to_string();
             assert!(error.contains(knob) && error.contains("is for CUDA"), "{error}");
         }
-        let default = candidate(&[(ARENA, Value::Text("next_power_of_two".into()))]);
+        let default = candidate(&[(ARENA.name, Value::Text("next_power_of_two".into()))]);
         assert!(Choice::of(&default, Device::Processor).is_ok());
     }
 }

@@ -38,8 +38,10 @@ use device::DeviceSession;
 use library::Libraries;
 use session::OrtSession;
 
+pub use choice::{DTYPE, Dtype, GRAPH, PROVIDER, Source, Wanted};
 pub use export::export;
 pub use library::{CUDA_12_NEEDS, CUDA_NEEDS};
+pub use lower::Precision;
 
 pub const NAME: &str = "ort";
 
