@@ -94,7 +94,7 @@ fn trial_of_one_second(criterion: &mut Criterion) {
     );
 }
 
-fn header(source: SuiteSource, suite: &Suite, documents: &[autotune::task::Document]) -> RunHeader {
+fn header(source: SuiteSource, suite: &Suite, documents: &[autotune::item::Item]) -> RunHeader {
     RunHeader {
         version: String::new(),
         revision: String::new(),

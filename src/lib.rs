@@ -12,9 +12,9 @@
 //! Data flows one way. The only arrow back is a list of plain values handed to the search.
 //!
 //! The rooms are listed below from the one that knows nobody to the one that knows all; a room uses only rooms above
-//! it. `tests/behaviour/layers.rs` checks that. The first seven are the package `worker/`, the measured process.
+//! it. `tests/behaviour/layers.rs` checks that. The first nine are the package `worker/`, the measured process.
 
-pub use autotune_worker::{backend, knob, model, pipeline, task, units, worker};
+pub use autotune_worker::{answer, backend, item, knob, model, pipeline, task, units, worker};
 
 pub mod suite;
 

@@ -13,13 +13,13 @@ use crate::addon::Setup;
 use crate::backend::fake;
 use crate::emit::env;
 use crate::hardware::{Card, Machine, Provenance, Target, TargetError};
+use crate::item::Item;
 use crate::predict::Forecast;
 use crate::provision;
 use crate::record::{Recording, References};
 use crate::runner::{Interrupt, Runner};
 use crate::store::{Entry, Run, RunFolder, RunHeader, StoreError, corpus_lines};
 use crate::suite::{self, Engine, Folder, Overrides, Suite, SuiteSource};
-use crate::task::Document;
 use crate::telemetry::{Address, Watch};
 use crate::tune::{self, Ending, Expected, Tuning};
 
@@ -184,7 +184,7 @@ struct Ready {
     suite: Suite,
     target: Target,
     machine: Machine,
-    documents: Vec<Document>,
+    documents: Vec<Item>,
     source_folder: Folder,
     folder: RunFolder,
     before: Option<Run>,

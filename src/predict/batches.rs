@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use crate::backend::Batch;
+use crate::item::Item;
 use crate::model::{Encoding, Tokenise};
 use crate::pipeline::{self, Settings};
-use crate::task::Document;
 
 /// A batch without its words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -37,11 +37,7 @@ pub struct Batches {
 }
 
 impl Batches {
-    pub fn of(
-        documents: &[Document],
-        settings: &Settings,
-        tokeniser: &dyn Tokenise,
-    ) -> Result<Batches, String> {
+    pub fn of(documents: &[Item], settings: &Settings, tokeniser: &dyn Tokenise) -> Result<Batches, String> {
         let longest = pipeline::longest_batch(documents, settings, tokeniser)?;
         let mut of_pass = Vec::new();
         pipeline::batches(documents, settings, tokeniser, |batch| of_pass.push(Shape::of(batch)))?;

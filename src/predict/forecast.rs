@@ -12,12 +12,12 @@ use super::method::{Engine, Method};
 use super::throughput;
 use crate::backend::{Transfers, memory_fraction_of};
 use crate::hardware::Card;
+use crate::item::Item;
 use crate::knob::Candidate;
 use crate::model::Outline;
 use crate::pipeline::Settings;
 use crate::record::{Failure, Outcome, Predicted, Recording, Status};
 use crate::suite::{Stage, Suite};
-use crate::task::Document;
 use crate::units::Bytes;
 
 /// As services spell the device of a card that isn't here.
@@ -25,7 +25,7 @@ const DEVICE: &str = "cuda:0";
 
 pub struct Forecast<'a> {
     suite: &'a Suite,
-    documents: &'a [Document],
+    documents: &'a [Item],
     /// Where the model of each stage lies, or why it can't be had.
     folders: HashMap<String, Result<PathBuf, Failure>>,
     opened: HashMap<String, Result<Opened, Failure>>,
@@ -42,7 +42,7 @@ struct Opened {
 impl<'a> Forecast<'a> {
     pub fn new(
         suite: &'a Suite,
-        documents: &'a [Document],
+        documents: &'a [Item],
         folders: HashMap<String, Result<PathBuf, Failure>>,
     ) -> Self {
         Forecast { suite, documents, folders, opened: HashMap::new() }
@@ -136,7 +136,7 @@ impl<'a> Forecast<'a> {
 }
 
 impl Opened {
-    fn batches(&mut self, documents: &[Document], settings: &Settings) -> Result<Rc<Batches>, Failure> {
+    fn batches(&mut self, documents: &[Item], settings: &Settings) -> Result<Rc<Batches>, Failure> {
         // Neither changes what a batch is.
         let settings = Settings { transfers: Transfers::default(), num_workers: 1, ..settings.clone() };
         if let Some((_, batches)) = self.batches.iter().find(|(known, _)| *known == settings) {

@@ -13,7 +13,7 @@ mod recording;
 
 use std::collections::HashMap;
 
-use crate::task::Answer;
+use crate::answer::Answer;
 
 pub use failure::{Failure, Status};
 pub use footprint::{Footprint, Levels, Round};

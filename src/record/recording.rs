@@ -205,6 +205,18 @@ mod tests {
     }
 
     #[test]
+    fn figures_that_never_came_to_one_level_are_set_aside() {
+        let measured = |steady: serde_json::Value| {
+            let measured = serde_json::json!({ "passes": [], "steady": steady });
+            let candidate = Candidate { backend: String::new(), knobs: IndexMap::new() };
+            Recording::of("", &candidate, 0, Outcome::Measured(serde_json::from_value(measured).unwrap()))
+        };
+        assert_eq!(measured(false.into()).set_aside().unwrap().status, "unstable");
+        // Workers that don't look are believed.
+        assert_eq!((measured(true.into()).set_aside(), measured(().into()).set_aside()), (None, None));
+    }
+
+    #[test]
     fn what_neighbours_may_have_taken_is_nobodys_fault() {
         let mut derived = recording(5 * GIB);
         let telemetry = derived.telemetry.as_mut().unwrap();

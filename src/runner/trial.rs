@@ -9,11 +9,13 @@ use super::memory;
 use super::process::{WorkerProcess, unexpected};
 use super::supplies::Supplies;
 use super::trouble::{Stopped, Trouble};
+use crate::answer::Answer;
 use crate::hardware::Target;
+use crate::item::Item;
 use crate::knob::{Applies, Candidate};
 use crate::record::{Failure, Outcome, Recording, References, Status};
 use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
-use crate::task::{Answer, Disagreement, Document, agreement};
+use crate::task::{Disagreement, agreement};
 use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, ONE_MODEL, Slot, What};
@@ -28,7 +30,7 @@ pub struct Trial<'a> {
 pub struct Runner<'a> {
     suite: &'a Suite,
     target: &'a Target,
-    documents: &'a [Document],
+    documents: &'a [Item],
     corpus: &'a Path,
     supplies: &'a Supplies,
     folder: PathBuf,
@@ -79,7 +81,7 @@ impl<'a> Runner<'a> {
         suite: &'a Suite,
         target: &'a Target,
         folder: &Folder,
-        documents: &'a [Document],
+        documents: &'a [Item],
         corpus: &'a Path,
         supplies: &'a Supplies,
         interrupt: Interrupt,

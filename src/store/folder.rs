@@ -6,9 +6,10 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
+use crate::answer::Answer;
+use crate::item::Item;
 use crate::record::{Origin, Recording, References};
 use crate::suite::{Suite, digest};
-use crate::task::{Answer, Document};
 use crate::worker::protocol::{Measured, implausible};
 
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +63,7 @@ pub struct Run {
 
 impl RunFolder {
     /// Makes the folder of a new run, with its header and its corpus in it.
-    pub fn create(path: &Path, header: RunHeader, documents: &[Document]) -> Result<RunFolder, StoreError> {
+    pub fn create(path: &Path, header: RunHeader, documents: &[Item]) -> Result<RunFolder, StoreError> {
         fs::create_dir_all(path).map_err(write_error(path))?;
         // Files of other kinds may have the names that a run writes. A lock is what a run leaves first.
         let strange =
@@ -188,7 +189,7 @@ impl Run {
     }
 
     /// The corpus that the run was begun with.
-    pub fn documents(&self) -> Result<Vec<Document>, StoreError> {
+    pub fn documents(&self) -> Result<Vec<Item>, StoreError> {
         let path = self.path.join("corpus.jsonl");
         let text = fs::read_to_string(&path).map_err(read_error(&path))?;
         let changed =
@@ -253,8 +254,8 @@ impl Run {
 }
 
 /// The documents as the worker reads them.
-pub fn corpus_lines(documents: &[Document]) -> String {
-    let line = |document: &Document| serde_json::to_string(document).unwrap_or_default() + "\n";
+pub fn corpus_lines(documents: &[Item]) -> String {
+    let line = |document: &Item| serde_json::to_string(document).unwrap_or_default() + "\n";
     documents.iter().map(line).collect()
 }
 

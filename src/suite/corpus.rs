@@ -5,7 +5,7 @@ use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, LogNormal};
 use rand_pcg::Pcg64;
 
-use crate::task::Document;
+use crate::item::Item;
 
 /// Where the documents come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +29,7 @@ pub struct Synthetic {
 
 impl Synthetic {
     /// Makes the same documents on every machine.
-    pub fn documents(&self) -> Vec<Document> {
+    pub fn documents(&self) -> Vec<Item> {
         let mut random = Pcg64::seed_from_u64(self.seed);
         let vocabulary = vocabulary(&mut random);
         let lengths = LogNormal::new(self.median_words.ln(), self.spread);
@@ -39,7 +39,7 @@ impl Synthetic {
                 let words = lengths.map_or(self.median_words, |lengths| lengths.sample(&mut random));
                 let words = (words.round() as usize).clamp(1, self.most_words);
                 let query = queries.get(index * self.queries / self.documents.max(1)).cloned();
-                Document { text: sentence(&vocabulary, words, &mut random), query }
+                Item { text: sentence(&vocabulary, words, &mut random), query }
             })
             .collect()
     }
@@ -71,15 +71,15 @@ fn sentence(vocabulary: &[String], words: usize, random: &mut Pcg64) -> String {
 }
 
 /// Reads documents from the text of a file: JSON objects with `text` and perhaps `query`, or plain lines.
-pub fn parse(name: &str, text: &str) -> Result<Vec<Document>, String> {
+pub fn parse(name: &str, text: &str) -> Result<Vec<Item>, String> {
     let json = name.ends_with(".jsonl");
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let documents: Result<Vec<Document>, String> = lines
+    let documents: Result<Vec<Item>, String> = lines
         .map(|(index, line)| {
             if json {
                 serde_json::from_str(line).map_err(|error| format!("{name}:{}: {error}", index + 1))
             } else {
-                Ok(Document { text: line.to_owned(), query: None })
+                Ok(Item { text: line.to_owned(), query: None })
             }
         })
         .collect();
@@ -122,7 +122,7 @@ mod tests {
     fn files_are_lines_of_json_or_of_text() {
         let documents = parse("a.jsonl", "{\"text\":\"x\",\"query\":\"q\"}\n\n{\"text\":\"y\"}\n").unwrap();
         assert_eq!(documents[0].query.as_deref(), Some("q"));
-        assert_eq!(documents[1], Document { text: "y".into(), query: None });
+        assert_eq!(documents[1], Item { text: "y".into(), query: None });
         assert_eq!(parse("a.txt", "one\ntwo").unwrap().len(), 2);
         assert!(parse("a.jsonl", "{\"text\":\"x\"}\n{").unwrap_err().starts_with("a.jsonl:2:"));
         assert!(parse("a.jsonl", "{\"txt\":\"x\"}").unwrap_err().contains("unknown field"));

@@ -20,8 +20,9 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::item::Item;
 use crate::knob::{Applies, Candidate, Value};
-use crate::task::{Document, Metric, Task};
+use crate::task::{Metric, Task};
 
 pub use backend::{ChosenBackend, Engine};
 pub use budget::{Budget, SearchKind};
@@ -179,7 +180,7 @@ impl Suite {
     }
 
     /// Reads or makes the documents, and checks that every stage can work on them.
-    pub fn documents(&self, folder: &Folder) -> Result<Vec<Document>, Problem> {
+    pub fn documents(&self, folder: &Folder) -> Result<Vec<Item>, Problem> {
         let problem = |message: String| Problem::new(&self.corpus.place, message);
         let mut documents = match &self.corpus.source {
             CorpusSource::Synthetic(synthetic) => synthetic.documents(),

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
+use crate::answer::Answer;
 use crate::backend::coarseness;
 use crate::knob::Candidate;
 use crate::record::{Failure, Origin, Status};
 use crate::runner::{Place, Runner, Stopped};
 use crate::suite::{Stage, Suite};
-use crate::task::Answer;
 
 /// Right answers and their origin; or why no configuration has given any, which is the failure of the suite's reference.
 pub type Found = Result<(Vec<Answer>, Origin), Failure>;

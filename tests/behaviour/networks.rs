@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use autotune::answer::Answer;
 use autotune::backend::{Batch, LoadRequest, Session};
+use autotune::item::Item;
 use autotune::knob::{Candidate, Value};
 use autotune::model::Encoding;
-use autotune::task::{Answer, Document, Task};
+use autotune::task::Task;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::Value as Json;
@@ -18,7 +20,7 @@ struct Fixture {
     name: String,
     folder: PathBuf,
     task: Task,
-    documents: Vec<Document>,
+    documents: Vec<Item>,
     ids: Vec<Vec<u32>>,
     /// A row for each text; for tasks that answer for each token those of its tokens.
     outputs: Vec<Vec<f32>>,
@@ -57,7 +59,7 @@ fn fixture(folder: &Path, task: Task, outputs: &Json, expected: &Json) -> Fixtur
         documents: texts
             .iter()
             .enumerate()
-            .map(|(place, text)| Document { text: text.as_str().unwrap().to_owned(), query: query(place) })
+            .map(|(place, text)| Item { text: text.as_str().unwrap().to_owned(), query: query(place) })
             .collect(),
         ids: serde_json::from_value(expected["ids"].clone()).unwrap(),
         outputs: outputs.as_array().unwrap().iter().map(numbers).collect(),
@@ -87,9 +89,9 @@ fn session(engine: &engines::Engine, fixture: &Fixture, knobs: &[(&str, &str)]) 
     engine.open().load(&request).unwrap_or_else(|error| panic!("{} {}: {error}", engine.name, fixture.name))
 }
 
-fn encode(session: &mut dyn Session, documents: &[Document]) -> Vec<Encoding> {
+fn encode(session: &mut dyn Session, documents: &[Item]) -> Vec<Encoding> {
     let tokeniser = session.tokeniser(None).unwrap();
-    let encode = |document: &Document| tokeniser.encode(document.query.as_deref(), &document.text).unwrap();
+    let encode = |document: &Item| tokeniser.encode(document.query.as_deref(), &document.text).unwrap();
     documents.iter().map(encode).collect()
 }
 

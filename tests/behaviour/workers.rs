@@ -148,6 +148,26 @@ fn everything_that_a_worker_started_ends_with_it() {
     assert!(status.is_empty() || status.contains("zombie"), "the child lives on: {status}");
 }
 
+/// The example speaks the first version of the protocol, which knows of passes and not of batches.
+#[test]
+fn a_worker_that_knows_no_batches_is_asked_for_as_many_passes_as_a_percentile_needs() {
+    let suite = format!("{}/docs/examples/worker.toml", env!("CARGO_MANIFEST_DIR"));
+    let folder = tempfile::tempdir().unwrap();
+    let output = crate::support::autotune(&["--suite", &suite, "--out", "run", "--limit", "p95<=10s"])
+        .args(["--set", "batch_size=64", "--set", "ngram=3", "--set", "max_chars=100"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.code().is_some_and(|code| code == 0 || code == 4), "{}", text(&output));
+    let best: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(folder.path().join("run/best.json")).unwrap()).unwrap();
+    for candidate in best["stages"][0]["candidates"].as_array().unwrap() {
+        // One batch a pass, and 130 of them in each round.
+        assert!(candidate["figures"]["p95"]["value"].is_number(), "{candidate}");
+        assert!(candidate["passes"].as_u64() >= Some(130), "{candidate}");
+    }
+}
+
 #[test]
 fn a_worker_in_another_language_works_from_the_document_alone() {
     let root = env!("CARGO_MANIFEST_DIR");

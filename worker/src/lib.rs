@@ -17,6 +17,10 @@ pub mod units;
 
 pub mod knob;
 
+pub mod item;
+
+pub mod answer;
+
 pub mod task;
 
 pub mod model;

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
+use autotune::answer::Answer;
 use autotune::backend::{self, Backend, Device, Monotonic, Session};
+use autotune::item::Item;
 use autotune::knob::{Candidate, Value};
 use autotune::pipeline::{self, Settings};
-use autotune::task::{Answer, Document, Task};
+use autotune::task::Task;
 use serde_json::Value as Json;
 
 /// Asked for when the tests run: they may have been built elsewhere, for a machine with a GPU and without Rust.
@@ -58,7 +60,7 @@ pub fn device() -> Device {
 pub fn pass(
     session: &mut dyn Session,
     task: Task,
-    documents: &[Document],
+    documents: &[Item],
     knobs: &[(&str, Value)],
 ) -> Vec<Answer> {
     let knobs = knobs.iter().map(|(knob, value)| (knob.to_string(), value.clone())).collect();

@@ -1,11 +1,11 @@
 //! Which documents share a batch.
 
 use super::settings::{Order, Settings};
+use crate::item::Item;
 use crate::model::Encoding;
-use crate::task::Document;
 
 /// The documents, as indices, in the order in which they go into batches.
-pub fn order(documents: &[Document], settings: &Settings) -> Vec<usize> {
+pub fn order(documents: &[Item], settings: &Settings) -> Vec<usize> {
     let mut order: Vec<usize> = (0..documents.len()).collect();
     // By bytes, so that tokenising stays a part of each batch.
     let bytes = |index: usize| {
@@ -27,7 +27,7 @@ fn bucket(bytes: usize) -> u32 {
 }
 
 /// What the network reads of a document's text, cut after `max_chars` characters.
-pub fn text<'a>(document: &'a Document, settings: &Settings) -> &'a str {
+pub fn text<'a>(document: &'a Item, settings: &Settings) -> &'a str {
     let end = settings
         .max_chars
         .and_then(|most| document.text.char_indices().nth(most))
@@ -56,8 +56,8 @@ pub fn next_batch(waiting: &[Encoding], settings: &Settings) -> usize {
 mod tests {
     use super::*;
 
-    fn documents(texts: &[&str]) -> Vec<Document> {
-        texts.iter().map(|text| Document { text: text.to_string(), query: None }).collect()
+    fn documents(texts: &[&str]) -> Vec<Item> {
+        texts.iter().map(|text| Item { text: text.to_string(), query: None }).collect()
     }
 
     fn tokens(lengths: &[usize]) -> Vec<Encoding> {
@@ -72,8 +72,7 @@ mod tests {
         assert_eq!(order(Order::Length), [2, 3, 0, 1, 4]);
         // A bucket keeps the order of arrival.
         let texts: Vec<String> = [90, 91, 10, 89].map(|length| "a".repeat(length)).to_vec();
-        let documents: Vec<_> =
-            texts.iter().map(|text| Document { text: text.clone(), query: None }).collect();
+        let documents: Vec<_> = texts.iter().map(|text| Item { text: text.clone(), query: None }).collect();
         let settings = Settings { order: Order::Buckets, ..Settings::default() };
         assert_eq!(super::order(&documents, &settings), [1, 0, 3, 2]);
     }

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::answer::{Answer, Span};
 use crate::backend::Legend;
 use crate::model::Encoding;
-use crate::task::{Answer, Span, Task};
+use crate::task::Task;
 
 /// Makes an answer of what the network says of one document.
 pub fn answer(task: Task, row: Vec<f32>, encoding: &Encoding, legend: &Legend) -> Answer {

@@ -13,11 +13,13 @@ use std::collections::VecDeque;
 use std::sync::mpsc;
 use std::time::Duration;
 
+use crate::answer::Answer;
 use crate::backend::{
     BackendError, Batch, Clock, Legend, Output, Overlapped, Session, Transfers, VirtualClock,
 };
+use crate::item::Item;
 use crate::model::Tokenise;
-use crate::task::{Answer, Document, Task};
+use crate::task::Task;
 use lap::Lap;
 use prepare::{Prepared, Preparer};
 
@@ -32,7 +34,7 @@ pub fn pass(
     session: &mut dyn Session,
     clock: &dyn Clock,
     task: Task,
-    documents: &[Document],
+    documents: &[Item],
     settings: &Settings,
 ) -> Result<(Pass, Vec<Answer>), BackendError> {
     let legend = session.legend();
@@ -66,7 +68,7 @@ pub fn pass(
 /// holds for them holds for everything.
 pub fn stress(
     session: &mut dyn Session,
-    documents: &[Document],
+    documents: &[Item],
     settings: &Settings,
 ) -> Result<(), BackendError> {
     let tokeniser = session.tokeniser(settings.max_tokens)?;
@@ -78,7 +80,7 @@ pub fn stress(
 
 /// The batch that [`stress`] runs.
 pub fn longest_batch(
-    documents: &[Document],
+    documents: &[Item],
     settings: &Settings,
     tokeniser: &dyn Tokenise,
 ) -> Result<Option<Batch>, String> {
@@ -90,7 +92,7 @@ pub fn longest_batch(
 
 /// The batches of a pass, one after the other, that nobody runs.
 pub fn batches(
-    documents: &[Document],
+    documents: &[Item],
     settings: &Settings,
     tokeniser: &dyn Tokenise,
     mut take: impl FnMut(&Batch),

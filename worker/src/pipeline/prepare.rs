@@ -6,8 +6,8 @@ use super::batching;
 use super::lap::Lap;
 use super::settings::Settings;
 use crate::backend::{Batch, Clock};
+use crate::item::Item;
 use crate::model::{Encoding, Tokenise};
-use crate::task::Document;
 
 /// A batch that is ready to run, and what it took to make it.
 pub struct Prepared {
@@ -21,7 +21,7 @@ pub struct Prepared {
 
 /// Makes one batch after the other.
 pub struct Preparer<'a> {
-    documents: &'a [Document],
+    documents: &'a [Item],
     settings: &'a Settings,
     tokeniser: &'a dyn Tokenise,
     clock: &'a dyn Clock,
@@ -33,7 +33,7 @@ pub struct Preparer<'a> {
 
 impl<'a> Preparer<'a> {
     pub fn new(
-        documents: &'a [Document],
+        documents: &'a [Item],
         settings: &'a Settings,
         tokeniser: &'a dyn Tokenise,
         clock: &'a dyn Clock,
@@ -70,7 +70,7 @@ impl<'a> Preparer<'a> {
     /// Tokenises documents, shared out among the workers.
     fn tokenise(&self, members: &[usize]) -> Result<Vec<Encoding>, String> {
         let encode = |&index: &usize| {
-            let document: &Document = &self.documents[index];
+            let document: &Item = &self.documents[index];
             self.tokeniser.encode(document.query.as_deref(), batching::text(document, self.settings))
         };
         let share = members.len().div_ceil(self.settings.num_workers.max(1)).max(1);

@@ -5,7 +5,9 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Document, Span, Task};
+use super::Task;
+use crate::answer::{Answer, Span};
+use crate::item::Item;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -66,13 +68,13 @@ pub enum Disagreement {
 }
 
 /// Checks that `answers` answer `task` for `documents`, one each, with finite numbers inside the text.
-pub fn validate(task: Task, documents: &[Document], answers: &[Answer]) -> Result<(), Disagreement> {
+pub fn validate(task: Task, documents: &[Item], answers: &[Answer]) -> Result<(), Disagreement> {
     if answers.len() != documents.len() {
         return Err(Disagreement::Count { given: answers.len(), wanted: documents.len() });
     }
     for (document, (answer, source)) in answers.iter().zip(documents).enumerate() {
-        if answer.task() != task {
-            let (given, wanted) = (answer.task().name(), task.name());
+        if Task::of(answer) != task {
+            let (given, wanted) = (Task::of(answer).name(), task.name());
             return Err(Disagreement::Kind { document, given, wanted });
         }
         let finite = match answer {
@@ -102,7 +104,7 @@ pub fn validate(task: Task, documents: &[Document], answers: &[Answer]) -> Resul
 pub fn agreement(
     metric: Metric,
     task: Task,
-    documents: &[Document],
+    documents: &[Item],
     reference: &[Answer],
     answers: &[Answer],
 ) -> Result<f64, Disagreement> {
@@ -248,7 +250,7 @@ fn scores(answers: &[Answer]) -> Vec<f32> {
         .collect()
 }
 
-fn order_kept(documents: &[Document], reference: &[f32], answers: &[f32]) -> Result<f64, Disagreement> {
+fn order_kept(documents: &[Item], reference: &[f32], answers: &[f32]) -> Result<f64, Disagreement> {
     let mut queries: HashMap<&Option<String>, Vec<usize>> = HashMap::new();
     for (index, document) in documents.iter().enumerate() {
         queries.entry(&document.query).or_default().push(index);
@@ -292,8 +294,8 @@ fn span_f1(reference: &[Answer], answers: &[Answer]) -> f64 {
 mod tests {
     use super::*;
 
-    fn documents(queries: &[&str]) -> Vec<Document> {
-        let document = |query: &&str| Document { text: "ten bytes!".into(), query: Some(query.to_string()) };
+    fn documents(queries: &[&str]) -> Vec<Item> {
+        let document = |query: &&str| Item { text: "ten bytes!".into(), query: Some(query.to_string()) };
         queries.iter().map(document).collect()
     }
 

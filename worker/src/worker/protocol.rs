@@ -3,10 +3,11 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use crate::answer::Answer;
 use crate::backend::DeviceMemory;
 use crate::knob::Value;
 use crate::pipeline::Pass;
-use crate::task::{Answer, Task};
+use crate::task::Task;
 
 /// Raised when a worker written for the older one would misunderstand. A request states the oldest version that it needs.
 pub const VERSION: u32 = 2;

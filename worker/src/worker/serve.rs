@@ -10,10 +10,12 @@ use indexmap::IndexMap;
 use super::heap;
 use super::protocol::{self, Ask, Event, FailureKind, Load, Loaded, Measure, Measured, Request, Slot, What};
 use super::timer::{self, Effort};
+use crate::answer::Answer;
 use crate::backend::{self, BackendError, Clock, Device, LoadRequest, Session};
+use crate::item::Item;
 use crate::knob::{Candidate, Value};
 use crate::pipeline::{self, Pass, Settings};
-use crate::task::{Answer, Document, Task};
+use crate::task::Task;
 
 /// Serves requests until `requests` ends.
 pub fn serve(requests: impl BufRead, mut events: impl Write) -> anyhow::Result<()> {
@@ -59,7 +61,7 @@ struct Model {
     clock: Rc<dyn Clock>,
     task: Task,
     candidate: Candidate,
-    documents: Vec<Document>,
+    documents: Vec<Item>,
     /// Whether there is memory of a real device to run out of.
     on_device: bool,
     /// Since the load.
@@ -90,8 +92,7 @@ impl Model {
     /// and whoever comes first after a load would pay for it. The shortest text alone is a batch, so that they cost next to
     /// nothing.
     fn heat(&mut self, settings: &Settings, most: Duration, seed: u64) -> Result<(), BackendError> {
-        let bytes =
-            |document: &&Document| document.text.len() + document.query.as_ref().map_or(0, String::len);
+        let bytes = |document: &&Item| document.text.len() + document.query.as_ref().map_or(0, String::len);
         let Some(shortest) = self.documents.iter().min_by_key(bytes) else { return Ok(()) };
         if self.batches >= COLD_BATCHES {
             return Ok(());
@@ -173,7 +174,7 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
     Ok((loaded, Model { session, clock, task: load.task, candidate, documents, on_device, batches: 0 }))
 }
 
-fn read_corpus(path: &str) -> Result<Vec<Document>, BackendError> {
+fn read_corpus(path: &str) -> Result<Vec<Item>, BackendError> {
     let failed = |why: String| BackendError::Failed(format!("the corpus {path}: {why}"));
     let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
     text.lines()
@@ -215,4 +216,101 @@ fn failed(error: BackendError) -> What {
         BackendError::Garbage(_) => (FailureKind::Failed, "garbage".to_owned(), None),
     };
     What::Failed { kind, message, remedy }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What a worker says to these requests, on a corpus of three texts.
+    fn events(requests: &[Value]) -> Vec<Value> {
+        let folder = tempfile::tempdir().unwrap();
+        let corpus = folder.path().join("corpus.jsonl");
+        let text = |words: usize| format!("{}\n", json!({ "text": vec!["word"; words].join(" ") }));
+        std::fs::write(&corpus, [text(5), text(2), text(3)].concat()).unwrap();
+        let line = |(id, request): (usize, &Value)| {
+            let mut request = request.clone();
+            request["id"] = json!(id);
+            if request["do"] == "load" {
+                request["corpus"] = json!(corpus);
+            }
+            format!("{request}\n")
+        };
+        let lines: String = requests.iter().enumerate().map(line).collect();
+        let mut said = Vec::new();
+        serve(lines.as_bytes(), &mut said).unwrap();
+        said.split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect()
+    }
+
+    fn load(protocol: u32, slot: Option<&str>, batch_ms: f64) -> Value {
+        let mut request = json!({
+            "do": "load", "protocol": protocol, "backend": "fake", "kind": "fake", "task": "embed", "model": "m",
+            "knobs": { "batch_size": 1 }, "settings": { "batch_ms": batch_ms }
+        });
+        if let Some(slot) = slot {
+            request["slot"] = json!(slot);
+        }
+        request
+    }
+
+    fn measure(slot: Option<&str>, batches: u64) -> Value {
+        let mut request = json!({ "do": "measure", "knobs": {}, "seconds": 0.001, "passes": 1, "seed": 0, "batches": batches });
+        if let Some(slot) = slot {
+            request["slot"] = json!(slot);
+        }
+        request
+    }
+
+    #[test]
+    fn models_in_slots_are_measured_and_freed_one_by_one() {
+        let said = events(&[
+            load(2, Some("embed"), 1.0),
+            load(2, Some("rerank"), 20.0),
+            measure(Some("embed"), 0),
+            measure(Some("rerank"), 0),
+            json!({ "do": "unload", "slot": "embed" }),
+            measure(Some("rerank"), 0),
+            measure(Some("embed"), 0),
+            measure(None, 0),
+        ]);
+        let names: Vec<&str> = said.iter().map(|event| event["event"].as_str().unwrap()).collect();
+        assert_eq!(
+            names,
+            ["loaded", "loaded", "measured", "measured", "unloaded", "measured", "failed", "failed"]
+        );
+        let seconds = |place: usize| said[place]["passes"][0]["seconds"].as_f64().unwrap();
+        assert!((seconds(2) - 0.003).abs() < 1e-9 && (seconds(3) - 0.060).abs() < 1e-9, "{said:?}");
+        assert_eq!(said[6]["message"], "nothing is loaded in slot \"embed\"");
+    }
+
+    #[test]
+    fn requests_of_version_1_have_the_slot_without_a_name() {
+        let said = events(&[load(1, None, 1.0), measure(None, 0), load(3, None, 1.0)]);
+        assert_eq!((&said[0]["event"], &said[0]["protocol"]), (&json!("loaded"), &json!(2)));
+        assert_eq!((&said[1]["event"], &said[1]["steady"]), (&json!("measured"), &json!(true)));
+        assert_eq!((&said[2]["event"], &said[2]["kind"]), (&json!("failed"), &json!("refused")));
+    }
+
+    #[test]
+    fn as_many_batches_are_measured_as_are_wanted() {
+        let said = events(&[load(2, None, 1.0), measure(None, 130)]);
+        // Three a pass.
+        assert_eq!(said[1]["passes"].as_array().unwrap().len(), 44);
+        assert!((said[1]["timed_seconds"].as_f64().unwrap() - 44.0 * 0.003).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_cold_start_is_over_before_anything_is_measured() {
+        let mut cold = load(2, None, 1.0);
+        cold["settings"] = json!({ "batch_ms": 1.0, "cold_batches": 64, "cold_factor": 5.0 });
+        let mut first = measure(None, 0);
+        first["seconds"] = json!(1.0);
+        let said = events(&[cold, first]);
+        assert_eq!(said[1]["passes"][0]["seconds"], json!(0.003));
+    }
 }
