@@ -3,8 +3,9 @@
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::doubt::Doubt;
+use super::ratio::ratios;
 use super::result::StageAnalysis;
-use super::statistics;
+use super::statistics::Logarithms;
 use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
 use crate::pipeline::BATCH_SIZE;
@@ -74,11 +75,10 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
 
 /// Of many figures with noise the highest is too high. By how much to expect it, as a share of the gain.
 fn picked_from_many(stage: &StageAnalysis, candidates: usize) -> Option<Doubt> {
-    let gain =
-        stage.gain.filter(|_| stage.winner().is_some_and(|one| one.summary.id != stage.baseline_id))?;
-    // The winner's part of the noise in the ratio of two.
-    let noise = gain.relative_error()? / statistics::student((stage.rounds_compared.max(2) - 1) as f64)
-        * std::f64::consts::FRAC_1_SQRT_2;
+    let (winner, baseline) = (&stage.winner()?.summary, &stage.baseline()?.summary);
+    let error = Logarithms::of(ratios(&winner.samples, &baseline.samples))?.error?;
+    // The winner's part of the noise in the ratio of two. Of the baseline beside itself there is none.
+    let noise = error.sqrt() * std::f64::consts::FRAC_1_SQRT_2;
     let flattery = noise * expected_highest(candidates);
     (candidates > 1 && flattery >= LEAST_FLATTERY).then_some(Doubt::PickedFromMany { candidates, flattery })
 }

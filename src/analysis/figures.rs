@@ -70,7 +70,10 @@ impl<'a> Trials<'a> {
         if let Some(predicted) = self.predicted() {
             return self.predicted_estimate(figure, predicted);
         }
-        let Some(samples) = self.samples(figure) else { return self.quality().map(Estimate::alone) };
+        // The same answers agree as much whenever they are asked for.
+        let Some(samples) = self.samples(figure) else {
+            return self.quality().map(|quality| Estimate::between(quality, quality, quality));
+        };
         let by_rounds = estimate(&samples)?;
         let value = if is_memory(figure) {
             // What it took once it may take again.
@@ -119,7 +122,8 @@ fn read(figure: Figure, recording: &Recording) -> Option<f64> {
         Figure::Rss => recording.peak_rss_bytes.map(|bytes| bytes as f64),
         // A load that several trials used was timed once.
         Figure::Load => recording.loaded.as_ref().filter(|_| recording.fresh).map(|loaded| loaded.seconds),
-        Figure::Energy => recording.joules_per_document(),
+        // A counter that didn't move meanwhile has counted nothing.
+        Figure::Energy => recording.joules_per_document().filter(|joules| *joules > 0.0),
         _ => None,
     }
 }

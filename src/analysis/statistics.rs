@@ -91,7 +91,12 @@ pub fn of_round(samples: &[f64]) -> Option<f64> {
 
 /// The figure over all rounds: the geometric mean of theirs.
 pub fn estimate(rounds: &Rounds) -> Option<Estimate> {
-    Logarithms::of(rounds.iter().filter_map(|round| of_round(round))).map(|logarithms| logarithms.estimate())
+    let figures: Vec<f64> = rounds.iter().filter_map(|round| of_round(round)).collect();
+    if figures.iter().any(|figure| *figure <= 0.0) {
+        // As of a load that took no time: nothing can be multiplied with that.
+        return median(figures).map(Estimate::alone);
+    }
+    Logarithms::of(figures).map(|logarithms| logarithms.estimate())
 }
 
 /// Mean and spread of logarithms, of which each is an observation of its own.
@@ -103,9 +108,9 @@ pub struct Logarithms {
 }
 
 impl Logarithms {
-    /// Of positive figures.
+    /// Of positive figures; others have none.
     pub fn of(figures: impl IntoIterator<Item = f64>) -> Option<Logarithms> {
-        let logarithms: Vec<f64> = figures.into_iter().map(f64::ln).collect();
+        let logarithms: Vec<f64> = figures.into_iter().map(f64::ln).filter(|one| one.is_finite()).collect();
         let count = logarithms.len();
         if count == 0 {
             return None;
@@ -129,7 +134,7 @@ pub fn interval_of_mean(mean: f64, error: f64, freedom: f64) -> Estimate {
 }
 
 /// How many standard errors an interval of 95% reaches, where the error itself is estimated.
-pub fn student(freedom: f64) -> f64 {
+fn student(freedom: f64) -> f64 {
     // Refused for no freedom only, which nobody asks for; an endless interval says the same.
     StudentsT::new(0.0, 1.0, freedom).map_or(f64::INFINITY, |student| student.inverse_cdf(0.975))
 }
@@ -143,6 +148,7 @@ mod tests {
         assert_eq!(estimate(&vec![vec![2.0, 4.0, 3.0], vec![]]).unwrap().interval, None);
         assert_eq!(estimate(&vec![vec![1.0, 1.0], vec![1.0]]), Some(Estimate::between(1.0, 1.0, 1.0)));
         assert_eq!(estimate(&vec![vec![], vec![]]), None);
+        assert_eq!(estimate(&vec![vec![0.0], vec![0.0]]), Some(Estimate::alone(0.0)));
     }
 
     #[test]

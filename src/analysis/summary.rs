@@ -88,8 +88,8 @@ impl Summary {
 
     /// How many times another's figure of the same run this one's is: by the rounds of both, or else as it was said once.
     pub fn beside(&self, other: &Summary, by_round: Option<Estimate>, figure: Figure) -> Option<Estimate> {
-        let alone = || Some(Estimate::alone(self.value(figure)? / other.value(figure)?));
-        let ratio = by_round.or_else(alone)?;
+        let apart = || Some(self.figure(figure)?.over(other.figure(figure)?));
+        let ratio = by_round.or_else(apart)?;
         let doubt = self.predicted_within.into_iter().chain(other.predicted_within).reduce(f64::max);
         Some(doubt.map_or(ratio, |doubt| ratio.within(doubt)))
     }

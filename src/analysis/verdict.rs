@@ -6,7 +6,7 @@ use super::ratio::by_round;
 use super::statistics::{Estimate, Rounds, estimate};
 use super::summary::Summary;
 use crate::record::{Failure, SetAside};
-use crate::suite::{Figure, Limit};
+use crate::suite::{Figure, Limit, least_batches};
 
 /// Why a candidate is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -48,7 +48,12 @@ pub fn eligible(
     }
     match missed(limits, predicted, &value) {
         None => {}
-        Some((limit, None)) => return excluded("unknown", format!("no figure for the limit {limit}")),
+        Some((limit, None)) => {
+            let needs = limit.figure.share_of_batches().map(least_batches);
+            let needs =
+                needs.map(|batches| format!(": it takes {batches} batches to say that")).unwrap_or_default();
+            return excluded("unknown", format!("no figure for the limit {limit}{needs}"));
+        }
         Some((limit, Some(value))) => {
             let status = if limit.figure == Figure::Quality { "below quality" } else { "over limit" };
             return excluded(status, format!("{} misses {limit}", limit.figure.print(value)));

@@ -24,6 +24,9 @@ use crate::suite::Figure;
 fn interval(figure: Figure, estimate: Estimate) -> String {
     let value = figure.print(estimate.value);
     let Some(Interval { low, high }) = estimate.interval else { return value + " [–, one round]" };
+    if low == high {
+        return value;
+    }
     let (low, high) = (figure.print(low), figure.print(high));
     let unit = |text: &str| text.split_once(' ').map(|(_, unit)| unit.to_owned());
     let same = unit(&low) == unit(&value) && unit(&high) == unit(&value);

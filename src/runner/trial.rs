@@ -18,7 +18,7 @@ use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
 use crate::task::{Disagreement, agreement};
 use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
-use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, ONE_MODEL, Slot, What};
+use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, Slot, What};
 
 pub struct Trial<'a> {
     pub stage: &'a Stage,
@@ -288,11 +288,11 @@ impl<'a> Runner<'a> {
             seed: self.suite.seed.wrapping_add(u64::from(round)),
         };
         let few = self.measure(recording, stage, candidate, request.clone())?;
-        let knows_passes_only = recording.loaded.as_ref().is_some_and(|loaded| loaded.protocol == ONE_MODEL);
-        if !knows_passes_only || !(1..request.batches).contains(&few.batches()) {
+        // A worker that doesn't look at how many batches are wanted looks at passes. One that tells no batches has no percentiles.
+        if !(1..request.batches).contains(&few.batches()) {
             return Ok(few);
         }
-        let of_pass = few.batches().div_ceil(few.passes.len() as u64);
+        let of_pass = (few.batches() / few.passes.len() as u64).max(1);
         request.passes = u32::try_from(request.batches.div_ceil(of_pass)).unwrap_or(u32::MAX);
         self.measure(recording, stage, candidate, request)
     }

@@ -2,7 +2,7 @@
 //!
 //! Nothing here grows with the number of candidates: a space of ten million is as small as one of ten.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::backend::ChosenBackend;
 use crate::knob::{Applies, Candidate, Condition, Kind, Value};
@@ -67,11 +67,18 @@ pub struct Space {
     excluded: Vec<Condition>,
 }
 
+/// Beyond this many places nothing is counted any more.
+pub const MOST_PLACES: usize = 1 << 62;
+
 impl Space {
     /// Of the axes on each backend that has them. What doesn't fit a backend is reported.
     pub fn new(baseline: Candidate, backends: &[ChosenBackend], axes: &[Axis]) -> (Space, Vec<Unfit>) {
         let mut unfit = Vec::new();
-        let parts = backends.iter().map(|backend| Part::new(backend, axes, &mut unfit)).collect();
+        // One that is named twice has its candidates once.
+        let first =
+            |place: &usize| backends[..*place].iter().all(|other| other.name != backends[*place].name);
+        let backends = (0..backends.len()).filter(first).map(|place| &backends[place]);
+        let parts = backends.map(|backend| Part::new(backend, axes, &mut unfit)).collect();
         (Space { baseline, parts, excluded: Vec::new() }, unfit)
     }
 
@@ -193,9 +200,11 @@ impl Part {
         let mut refused = Vec::new();
         for spec in &backend.knobs {
             let Some(axis) = axes.iter().find(|axis| axis.knob == spec.name) else { continue };
-            let mut values = Vec::new();
+            let (mut values, mut seen) = (Vec::new(), HashSet::new());
             for value in &axis.values {
                 match spec.kind.accept(value) {
+                    // 1 and 1.0 are one value where numbers are taken.
+                    Ok(value) if !seen.insert(value.to_string()) => {}
                     Ok(value) => values.push(value),
                     Err(why) => refused.push((spec.name.clone(), value.clone(), why)),
                 }
@@ -348,6 +357,16 @@ mod tests {
             ["fp32", "fp32", "fp16"]
         );
         assert_eq!(space.values("batch_size"), [8, 16, 32].map(Value::Integer));
+    }
+
+    #[test]
+    fn what_is_named_twice_is_there_once() {
+        let one = || built_in_backends().into_iter().find(|backend| backend.name == "candle").unwrap();
+        let numbers =
+            Axis { knob: "memory_fraction".into(), values: vec![Value::Integer(1), Value::Number(1.0)] };
+        let (space, _) =
+            Space::new(one().default_candidate(), &[one(), one()], &[numbers, axis("batch_size", &[8])]);
+        assert_eq!((space.len(), space.iter().count()), (2, 2));
     }
 
     #[test]

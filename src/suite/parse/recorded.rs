@@ -1,7 +1,7 @@
 //! The knobs of a run that another version of the program has made: what its candidates were recorded with, whatever this
 //! version has besides or no longer has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::knob::{Applies, Candidate, Kind, KnobSpec, Value};
 use crate::suite::ChosenBackend;
@@ -19,14 +19,14 @@ pub(super) fn as_recorded(backend: &mut ChosenBackend, candidates: &[&Candidate]
         if values.iter().any(|value| spec.kind.accept(value).is_err()) {
             spec.kind = kind_of(&values);
         }
-        // The configuration that sets nothing is always recorded, so what nobody has wasn't the default then.
-        if let Some(most_common) = most_common(&values).filter(|_| !values.contains(&&spec.default)) {
-            spec.default = most_common.clone();
+        // The configuration that sets nothing is always recorded, so what nobody has wasn't the default then. It's found by being alone or first.
+        if let Some(then) = default_of(&values).filter(|_| !values.contains(&&spec.default)) {
+            spec.default = then.clone();
         }
     }
     for knob in first.knobs.keys() {
         let values = values(knob);
-        if let Some(default) = most_common(&values)
+        if let Some(default) = default_of(&values)
             && backend.knobs.iter().all(|spec| spec.name != *knob)
         {
             let help = "a knob of another version of autotune";
@@ -56,12 +56,17 @@ fn kind_of(values: &[&Value]) -> Kind {
     }
 }
 
-fn most_common<'v>(values: &[&'v Value]) -> Option<&'v Value> {
-    let mut counts: BTreeMap<String, (usize, &Value)> = BTreeMap::new();
-    for value in values {
-        counts.entry(value.to_string()).or_insert((0, value)).0 += 1;
+/// The value of the configuration that sets nothing, as far as that can be told: beside an axis it's alone with its value, and
+/// else it's mostly the first that was recorded.
+fn default_of<'v>(values: &[&'v Value]) -> Option<&'v Value> {
+    let count = |value: &Value| values.iter().filter(|other| **other == value).count();
+    let mut alone = values.iter().copied().filter(|value| count(value) == 1);
+    let shared: BTreeSet<String> =
+        values.iter().filter(|value| count(value) > 1).map(|value| value.to_string()).collect();
+    match (alone.next(), alone.next()) {
+        (Some(value), None) if shared.len() > 1 => Some(value),
+        _ => values.first().copied(),
     }
-    counts.into_values().max_by_key(|(count, _)| *count).map(|(_, value)| value)
 }
 
 #[cfg(test)]
@@ -104,6 +109,21 @@ mod tests {
         let then = adapted(&backend, &candidates);
         assert!(then.knobs.iter().all(|spec| spec.name != "threads"));
         assert_eq!(then.default_candidate().id(), candidates[0].id());
+    }
+
+    #[test]
+    fn a_default_beside_the_axis_is_found_by_being_alone() {
+        // What sets nothing had 7 then, and the axis 8 and 16; this version has 32.
+        let (backend, mut candidates) = recorded(|place, candidate| {
+            candidate.knobs.insert("batch_size".into(), Value::Integer([7, 8, 16][place]));
+        });
+        for number in [8, 16] {
+            let mut other = candidates[0].clone();
+            other.knobs.insert("batch_size".into(), Value::Integer(number));
+            other.knobs.insert("order".into(), Value::Text("length".into()));
+            candidates.push(other);
+        }
+        assert_eq!(adapted(&backend, &candidates).default_candidate().id(), candidates[0].id());
     }
 
     #[test]

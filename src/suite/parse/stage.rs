@@ -10,7 +10,7 @@ use super::{Builder, flag};
 use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
 use crate::suite::figure::{Figure, Limit};
 use crate::suite::problem::{Problem, unknown};
-use crate::suite::space::{Axis, Space};
+use crate::suite::space::{Axis, MOST_PLACES, Space};
 use crate::suite::wire::WireStage;
 use crate::suite::{ChosenBackend, Exclusion, Stage};
 use crate::task::Metric;
@@ -84,6 +84,10 @@ impl Builder<'_> {
             self.know(rule.get_ref().when.0.keys(), &backends, rule.span())?;
             let candidates = space.exclude(rule.get_ref().when.clone());
             exclusions.push(Exclusion { candidates, because: rule.get_ref().because.clone() });
+        }
+        if space.places() > MOST_PLACES {
+            let why = format!("the space of stage {name:?} has more candidates than can be counted");
+            return Err(self.text.problem(span, why));
         }
         if space.is_empty() {
             return Err(self.text.problem(span, format!("stage {name:?} has no candidate left to measure")));

@@ -190,9 +190,10 @@ fn measure(model: &mut Model, request: Measure) -> Result<Measured, BackendError
     let time = Duration::try_from_secs_f64(request.seconds)
         .map_err(|error| BackendError::Refused(format!("seconds: {error}")))?;
     let effort = Effort { time, passes: request.passes, batches: request.batches };
-    model.heat(&settings, time * timer::MOST_TIMES, request.seed)?;
-    model.stress(&settings)?;
     let clock = model.clock.clone();
+    let start = clock.now();
+    model.heat(&settings, time.saturating_mul(timer::MOST_TIMES), request.seed)?;
+    model.stress(&settings)?;
     let timed = timer::measure(&*clock, effort, || Ok(model.pass(&settings)?.0))?;
     let memory = model.session.device_memory();
     Ok(Measured {
@@ -200,7 +201,7 @@ fn measure(model: &mut Model, request: Measure) -> Result<Measured, BackendError
         warmup_passes: timed.warmup_passes,
         timed_seconds: Some(timed.timed.as_secs_f64()),
         steady: Some(timed.steady),
-        busy_seconds: timed.busy.as_secs_f64(),
+        busy_seconds: (clock.now() - start).as_secs_f64(),
         peak_vram_bytes: memory.map(|memory| memory.peak_bytes()),
         device_memory: memory,
     })

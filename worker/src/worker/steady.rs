@@ -33,9 +33,9 @@ const FEW: usize = 32;
 /// A pass that lies so many times the usual distance off both its neighbours had somebody else's work fall on it.
 const HICCUP: f64 = 5.0;
 
-/// The first pass after the last change of level; 0 where there was none.
-pub fn steady_from(passes: &[Pass]) -> usize {
-    last_change(&levels(passes), expected_noise(passes)).map_or(0, |change| change.place)
+/// The last change of level, if there was any.
+pub fn last_change_of(passes: &[Pass]) -> Option<Change> {
+    last_change(&levels(passes), expected_noise(passes))
 }
 
 /// The series as logarithms, so that a step is a factor.
@@ -86,10 +86,10 @@ fn without_hiccups(levels: &[f64]) -> Vec<f64> {
 }
 
 /// A change of level: the place of the first behind it, and by how much that is higher.
-#[derive(Clone, Copy)]
-struct Change {
-    place: usize,
-    rise: f64,
+#[derive(Debug, Clone, Copy)]
+pub struct Change {
+    pub place: usize,
+    pub rise: f64,
 }
 
 /// The last one, if there is any.
@@ -198,6 +198,10 @@ mod tests {
     use rand_pcg::Pcg64;
 
     use super::*;
+
+    fn steady_from(passes: &[Pass]) -> usize {
+        last_change_of(passes).map_or(0, |change| change.place)
+    }
 
     /// Passes of so many batches, each of which takes what `level` says of it, by its number since the start.
     fn passes(count: usize, batches: usize, level: impl FnMut(usize) -> f64) -> Vec<Pass> {
