@@ -96,9 +96,8 @@ impl Doubt {
                 format!("{}, as far as a prediction can tell: measure them", others(*candidates))
             }
             Doubt::FewRounds { rounds: 1 } => {
-                "candidates are compared by one round, which tells nothing apart: raise \
-                                               `rounds` or the budget"
-                    .to_owned()
+                let why = "candidates are compared by one round, which tells nothing apart";
+                format!("{why}: raise `rounds` or the budget")
             }
             Doubt::FewRounds { rounds } => format!(
                 "candidates are compared by {rounds} rounds, which tell little apart: raise `rounds` or the budget"

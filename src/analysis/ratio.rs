@@ -25,7 +25,7 @@ pub fn between_runs(left: &Rounds, right: &Rounds) -> Option<Estimate> {
     let Some((above, below)) = left.error.zip(right.error) else { return Some(Estimate::alone(mean.exp())) };
     let error = above + below;
     if error == 0.0 {
-        return Some(Estimate::between(mean.exp(), mean.exp(), mean.exp()));
+        return Some(Estimate::exact(mean.exp()));
     }
     let freedom = |error: f64, count: usize| error.powi(2) / (count - 1) as f64;
     let freedom = error.powi(2) / (freedom(above, left.count) + freedom(below, right.count));

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use crate::units::quantile;
+pub use crate::units::median;
 
 /// A figure, and the interval in which it lies in 95 of 100 cases, where there can be one.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,11 @@ impl Estimate {
     /// A figure of which nobody can say how far to trust it.
     pub fn alone(value: f64) -> Self {
         Estimate { value, interval: None }
+    }
+
+    /// A figure that is the same whenever it's asked for.
+    pub fn exact(value: f64) -> Self {
+        Estimate::between(value, value, value)
     }
 
     pub fn between(low: f64, value: f64, high: f64) -> Self {
@@ -77,12 +82,6 @@ impl Interval {
 
 /// Samples of one candidate, a list a round.
 pub type Rounds = Vec<Vec<f64>>;
-
-pub fn median(samples: impl IntoIterator<Item = f64>) -> Option<f64> {
-    let mut samples: Vec<f64> = samples.into_iter().collect();
-    samples.sort_by(f64::total_cmp);
-    quantile(&samples, 0.5)
-}
 
 /// A round's own figure: the median of its samples.
 pub fn of_round(samples: &[f64]) -> Option<f64> {

@@ -151,6 +151,13 @@ pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     Some(below + (above - below) * place.fract())
 }
 
+/// The middle of them, whatever their order; nothing of nothing.
+pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    quantile(&values, 0.5)
+}
+
 /// The number in front of a unit, and the unit.
 fn split_unit(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();

@@ -37,11 +37,6 @@ pub(super) fn as_recorded(backend: &mut ChosenBackend, candidates: &[&Candidate]
 
 /// A kind that takes all of them.
 fn kind_of(values: &[&Value]) -> Kind {
-    let words = || {
-        Kind::Choice(
-            values.iter().map(|value| value.to_string()).collect::<BTreeSet<_>>().into_iter().collect(),
-        )
-    };
     let all = |is: fn(&Value) -> bool| values.iter().all(|value| is(value));
     if all(|value| matches!(value, Value::Switch(_))) {
         Kind::Switch
@@ -52,7 +47,8 @@ fn kind_of(values: &[&Value]) -> Kind {
     } else if values.iter().all(|value| Kind::Limit.accept(value).is_ok()) {
         Kind::Limit
     } else {
-        words()
+        let words: BTreeSet<String> = values.iter().map(|value| value.to_string()).collect();
+        Kind::Choice(words.into_iter().collect())
     }
 }
 

@@ -4,7 +4,7 @@
 //! slow as the one before it may be as cold. So the whole series since the request is looked at.
 
 use crate::pipeline::Pass;
-use crate::units::quantile;
+use crate::units::{median, quantile};
 
 /// Levels that differ by less are one: two percent are what an interval of a good measurement reaches.
 const LEAST_STEP: f64 = 0.02;
@@ -53,7 +53,7 @@ fn expected_noise(passes: &[Pass]) -> f64 {
         let told = before.len() >= TELLING_BATCHES && before.len() == after.len();
         told.then(|| spread(before.iter().zip(after).map(|(before, after)| (after / before).ln())))
     });
-    let of_batch = median(differences.collect());
+    let of_batch = median(differences);
     let batches = passes.first().map_or(1, |pass| pass.batch_seconds.len().max(1)) as f64;
     of_batch.map_or(USUAL_NOISE, |of_batch| (LEAST_NOISE.powi(2) + of_batch.powi(2) / 2.0 / batches).sqrt())
 }
@@ -66,14 +66,9 @@ fn spread(values: impl Iterator<Item = f64>) -> f64 {
     (quartile(0.75) - quartile(0.25)) / 1.349
 }
 
-fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    quantile(&values, 0.5)
-}
-
 /// A single pass that lies apart is no level: it's put where its neighbours are.
 fn without_hiccups(levels: &[f64]) -> Vec<f64> {
-    let usual = median(levels.windows(2).map(|pair| (pair[1] - pair[0]).abs()).collect()).unwrap_or_default();
+    let usual = median(levels.windows(2).map(|pair| (pair[1] - pair[0]).abs())).unwrap_or_default();
     let far = HICCUP * usual.max(LEAST_NOISE);
     let mut calm = levels.to_vec();
     for place in 1..levels.len().saturating_sub(1) {
