@@ -38,9 +38,15 @@ pub mod predict;
 
 pub mod emit;
 
+pub mod report;
+
 pub mod monitor;
 
 pub mod provision;
+
+pub mod export;
+
+pub mod memory;
 
 pub mod tune;
 

@@ -5,8 +5,12 @@ from pathlib import Path
 from time import perf_counter as clock
 
 # A pass still belongs to the warm-up when the one after it is faster by more than this share; but after so many passes
-# an engine drifts. The tuner's own two rules, worker/src/worker/timer.rs.
+# an engine drifts. The two rules that the tuner itself had first; docs/BIAS.md tells what it has besides.
 SETTLED, MOST_WARMUP_PASSES = 0.05, 6
+
+# An engine is cold for so many batches after a load, as the tuner has it of its own (worker/src/worker/serve.rs), and for no
+# longer than so many times what is measured.
+COLD_BATCHES, MOST_TIMES = 64, 10
 
 
 class Failure(Exception):
@@ -121,22 +125,32 @@ def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu"
         start = clock()
         version, embed, *memory = load(r)
         with open(r["corpus"], "rb") as lines:  # as bytes: json takes them for UTF-8, whatever the locale says
-            loaded.update(knobs=r["knobs"], embed=embed, texts=[json.loads(line)["text"] for line in lines])
+            texts = [json.loads(line)["text"] for line in lines]
+        loaded.update(knobs=r["knobs"], embed=embed, texts=texts, batches=0)
         if memory:
             loaded["forget_peak"], loaded["peak"] = memory
         return {"event": "loaded", "protocol": 1, "device": device, "seconds": clock() - start, "version": version}
 
-    def one_pass(r):
+    def one_pass(r, texts=None):
         if not loaded:
             raise Failure("failed", "nothing is loaded")
         now = {**loaded["knobs"], **checked("knob", knobs, r["knobs"])}
         start = clock()
-        vectors, figures = loaded["embed"](loaded["texts"], now)
+        vectors, figures = loaded["embed"](texts or loaded["texts"], now)
+        loaded["batches"] += len(figures.get("batch_seconds") or [0])
         return vectors, {"seconds": clock() - start, "documents": len(vectors), **figures}
+
+    def heat(r):
+        """Runs the shortest text until as many batches were run since the load as engines are cold for."""
+        start = clock()
+        while loaded and loaded["batches"] < COLD_BATCHES and clock() - start < MOST_TIMES * r["seconds"]:
+            one_pass(r, [min(loaded["texts"], key=len)])
 
     def measure(r):
         loaded.get("forget_peak", lambda: None)()
-        start, warm, before, passes = clock(), 1, one_pass(r)[1], [one_pass(r)[1]]
+        start = clock()
+        heat(r)
+        warm, before, passes = 1, one_pass(r)[1], [one_pass(r)[1]]
         while passes[0]["seconds"] < before["seconds"] * (1 - SETTLED) and warm < MOST_WARMUP_PASSES:
             warm, before, passes[0] = warm + 1, passes[0], one_pass(r)[1]
         while len(passes) < r["passes"] or sum(p["seconds"] for p in passes) < r["seconds"]:

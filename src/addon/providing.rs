@@ -39,6 +39,8 @@ pub trait Tell {
     fn say(&self, what: &str);
     /// What is being done at the moment.
     fn step(&self, what: &str);
+    /// All that was to be provided is here, or won't be.
+    fn done(&self) {}
     /// Whether somebody asked to stop.
     fn is_stopped(&self) -> bool {
         false

@@ -141,4 +141,9 @@ impl Analysis {
     pub fn complete(&self) -> bool {
         self.stages.iter().all(|stage| stage.winner().is_some())
     }
+
+    /// Nothing was recorded.
+    pub fn is_empty(&self) -> bool {
+        self.stages.iter().all(|stage| stage.candidates.is_empty())
+    }
 }

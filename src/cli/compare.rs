@@ -6,8 +6,9 @@ use clap::Args;
 
 use super::exit::BadUsage;
 use super::present;
-use crate::analysis::{self, Analysis};
+use crate::analysis;
 use crate::emit;
+use crate::report;
 use crate::store::Run;
 
 #[derive(Args)]
@@ -25,7 +26,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let (then, now) = (Run::read(&arguments.then)?, Run::read(&arguments.now)?);
-    let (before, after) = (judged(&then)?, judged(&now)?);
+    let (before, after) = (report::judged(&then)?, report::judged(&now)?);
     let comparison = analysis::compare((&before, &then.header), (&after, &now.header)).map_err(BadUsage)?;
     if arguments.json {
         super::output::print_json(&comparison)?;
@@ -33,8 +34,4 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         super::output::print(&emit::comparison::render(&comparison, present::style()))?;
     }
     Ok(super::exit::DONE)
-}
-
-fn judged(run: &Run) -> anyhow::Result<Analysis> {
-    Ok(analysis::analyse(&present::suite_of(run)?, run))
 }

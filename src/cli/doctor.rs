@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::present;
+use crate::hardware::Machine;
 use crate::provision::{self, Finding};
 
 #[derive(Args)]
@@ -13,7 +14,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let findings = provision::examine(&super::machine::here());
+    let findings = provision::examine(&Machine::here());
     if arguments.json {
         super::output::print_json(&findings)?;
         return Ok(super::exit::DONE);

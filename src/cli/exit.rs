@@ -11,11 +11,6 @@ const BAD_USAGE: u8 = 2;
 const TARGET_ABSENT: u8 = 3;
 pub const NO_CANDIDATE: u8 = 4;
 
-/// A measurement was demanded, and nothing real can be measured.
-#[derive(Debug, thiserror::Error)]
-#[error("--measured: every backend of this suite is simulated, so nothing can be measured")]
-pub struct NothingReal;
-
 /// There is no card to watch.
 #[derive(Debug, thiserror::Error)]
 #[error("no GPU can be watched: {}{}", .0.why, .0.remedy.map(|remedy| format!("; {remedy}")).unwrap_or_default())]
@@ -50,9 +45,10 @@ pub fn code(error: &anyhow::Error) -> u8 {
         Some(
             TargetError::NoSuchDevice { .. }
             | TargetError::NotMeasurable { .. }
-            | TargetError::NotShown { .. },
+            | TargetError::NotShown { .. }
+            | TargetError::NothingReal,
         ) => TARGET_ABSENT,
-        None if error.is::<NothingReal>() || error.is::<NoCard>() => TARGET_ABSENT,
+        None if error.is::<NoCard>() => TARGET_ABSENT,
         None => FAILED,
     }
 }

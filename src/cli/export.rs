@@ -1,20 +1,13 @@
 //! `autotune export RUN`.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 
 use super::exit;
-use super::output::note;
-use super::present;
-use crate::analysis::{self, StageAnalysis};
-use crate::backend::{DTYPE, ort};
-use crate::model::Model;
-use crate::provision;
+use super::output::{note, print};
+use crate::export::export;
 use crate::store::Run;
-use crate::suite::{Engine, Stage, Suite};
 
 #[derive(Args)]
 pub struct Arguments {
@@ -29,107 +22,16 @@ pub struct Arguments {
     onnx: Option<String>,
 }
 
-/// What lies beside the weights in a model's folder, and is needed to run them.
-const BESIDE: [&str; 6] = [
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "modules.json",
-    "1_Pooling/config.json",
-];
-
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let run = Run::read(&arguments.run)?;
-    let suite = present::suite_of(&run)?;
-    let analysis = analysis::analyse(&suite, &run);
     let folder = arguments.out.clone().unwrap_or_else(|| arguments.run.join("export"));
-    // What runs it is of no interest any more: only models are.
-    let folders = provision::folders(&suite, &|what| note(what));
-    for (stage, outcome) in suite.stages.iter().zip(&analysis.stages) {
-        let Some(winner) = outcome.winner() else {
-            note(&format!("{}: no candidate can win, so there is nothing to export", stage.name));
-            return Ok(exit::NO_CANDIDATE);
-        };
-        let candidate = &winner.summary.candidate;
-        let model = match folders.get(&stage.name) {
-            Some(Ok(model)) => model,
-            Some(Err(failure)) => anyhow::bail!("{}: {}", stage.name, failure.reason),
-            None => anyhow::bail!("{}: {} runs a model of its own", stage.name, candidate.backend),
-        };
-        let target = folder.join(&stage.name);
-        fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
-        copy_beside(model, &target)?;
-        let wants_onnx = is_ort(&suite, &candidate.backend)
-            && candidate.word(ort::GRAPH.name) != ort::GRAPH.word(ort::Source::File);
-        let written = match &arguments.onnx {
-            Some(dtype) => onnx(stage, model, dtype, &target)?,
-            None if is_ort(&suite, &candidate.backend) && !wants_onnx => anyhow::bail!(
-                "{}: the winner runs the model folder's own ONNX file, which is {} as it is",
-                stage.name,
-                model.display()
-            ),
-            None if wants_onnx => onnx(stage, model, &candidate.word(DTYPE), &target)?,
-            None => copy_weights(model, &target)?,
-        };
-        write_settings(outcome, &target)?;
-        super::output::print(&format!("{}  {}\n", stage.name, written.display()))?;
-    }
-    let settings = arguments.run.join(".env.optimized");
-    if settings.exists() {
-        copy(&settings, &folder.join(".env.optimized"))?;
-    }
-    Ok(exit::DONE)
-}
-
-fn is_ort(suite: &Suite, backend: &str) -> bool {
-    let chosen = suite.backend(backend);
-    chosen
-        .is_some_and(|backend| backend.kind == ort::NAME && matches!(backend.engine, Engine::BuiltIn { .. }))
-}
-
-/// OpenVINO computes bf16 out of an fp32 graph; every other precision is in the file.
-fn onnx(stage: &Stage, model: &Path, dtype: &str, target: &Path) -> anyhow::Result<PathBuf> {
-    let dtype = if dtype == "bf16" { "fp32" } else { dtype };
-    let model = Model::open(model, stage.task)?;
-    Ok(ort::export(&model, dtype, target)?)
-}
-
-fn copy_beside(model: &Path, target: &Path) -> anyhow::Result<()> {
-    for file in BESIDE.iter().map(Path::new).filter(|file| model.join(file).is_file()) {
-        if let Some(parent) = target.join(file).parent() {
-            fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-        }
-        copy(&model.join(file), &target.join(file))?;
-    }
-    Ok(())
-}
-
-/// A file that is copied onto itself would be emptied.
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
-    let same = to.canonicalize().is_ok_and(|to| from.canonicalize().is_ok_and(|from| from == to));
-    if !same {
-        fs::copy(from, to).with_context(|| from.display().to_string())?;
-    }
-    Ok(())
-}
-
-/// candle reads the checkpoint as it is, and makes the precision when it loads.
-fn copy_weights(model: &Path, target: &Path) -> anyhow::Result<PathBuf> {
-    for entry in fs::read_dir(model).with_context(|| model.display().to_string())? {
-        let name = entry?.file_name();
-        let text = name.to_string_lossy();
-        let is_weights = [".safetensors", ".safetensors.index.json", "pytorch_model.bin", "_linear.pt"];
-        if is_weights.iter().any(|ending| text.ends_with(ending)) {
-            copy(&model.join(&name), &target.join(&name))?;
+    let exported = export(&run, &folder, arguments.onnx.as_deref(), &|what| note(what))?;
+    for stage in &exported {
+        match &stage.written {
+            Some(written) => print(&format!("{}  {}\n", stage.stage, written.display()))?,
+            None => note(&format!("{}: no candidate can win, so there is nothing to export", stage.stage)),
         }
     }
-    Ok(target.to_owned())
-}
-
-/// The winner's knobs and figures, for whoever deploys by a program.
-fn write_settings(outcome: &StageAnalysis, target: &Path) -> anyhow::Result<()> {
-    let file = target.join("autotune.json");
-    let text = serde_json::to_string_pretty(&outcome.winner())? + "\n";
-    fs::write(&file, text).with_context(|| file.display().to_string())
+    let complete = exported.iter().all(|stage| stage.written.is_some());
+    Ok(if complete { exit::DONE } else { exit::NO_CANDIDATE })
 }

@@ -8,7 +8,6 @@ mod doctor;
 mod exit;
 mod export;
 mod list;
-mod machine;
 mod memory;
 mod monitor;
 mod output;
@@ -22,7 +21,6 @@ mod tune;
 use clap::{Parser, Subcommand};
 
 pub use exit::code;
-pub use present::suite_of;
 
 /// Finds the fastest way to run an NLP, retrieval or vision pipeline on one GPU, and proves it by measuring.
 #[derive(Parser)]

@@ -13,7 +13,7 @@ use super::exit::{self, BadUsage, NoCard};
 use super::output::note;
 use super::present;
 use crate::emit;
-use crate::hardware::Target;
+use crate::hardware::{Machine, Target};
 use crate::monitor::{self, Options, Server, Show};
 use crate::runner::Interrupt;
 use crate::telemetry::{self, Address, Keeper, Panel, Trouble};
@@ -94,7 +94,7 @@ fn keepers(wanted: &str) -> anyhow::Result<Vec<Keeper>> {
     if wanted == "cpu" {
         return Err(BadUsage("--gpu cpu: only GPUs can be watched".to_owned()).into());
     }
-    let machine = super::machine::here();
+    let machine = Machine::here();
     telemetry::available(&machine).map_err(NoCard)?;
     let all = Address::all(&machine);
     let Some(first) = all.first().cloned() else {

@@ -93,10 +93,6 @@ impl Narrator {
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         Narrator { quiet, interrupt: interrupt.clone(), bar, last: Cell::new(None) }
     }
-
-    pub fn finish(&self) {
-        self.bar.finish_and_clear();
-    }
 }
 
 impl Tell for Narrator {
@@ -104,6 +100,10 @@ impl Tell for Narrator {
         if !self.quiet {
             self.bar.suspend(|| note(present::style().paragraph(what).trim_end()));
         }
+    }
+
+    fn done(&self) {
+        self.bar.finish_and_clear();
     }
 
     fn is_stopped(&self) -> bool {

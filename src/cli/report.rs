@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::present::{self, View};
+use crate::report::{self, Report};
 use crate::store::Run;
 
 #[derive(Args)]
@@ -30,17 +31,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             torn.line
         ));
     }
-    let mut suite = present::suite_of(&run)?;
+    let mut suite = report::suite_of(&run)?;
     if let Some(dialect) = &arguments.dialect {
-        let overrides =
-            crate::suite::Overrides { dialect: Some(dialect.clone()), ..run.header.overrides.clone() };
-        suite.dialect =
-            crate::suite::parse(&run.header.source, &overrides, &crate::emit::env::names())?.dialect;
+        suite = report::in_dialect(suite, &run, dialect)?;
     }
-    let outcome = present::write(&suite, &run)?;
-    present::show(&outcome, &arguments.view, &arguments.run)?;
+    let report = Report::write(&suite, &run)?;
+    present::show(&report, &arguments.view, &arguments.run)?;
     if let Some(file) = &arguments.env_file {
-        present::write_env_file(&outcome, file)?;
+        present::write_settings(&report, file)?;
     }
-    Ok(if outcome.analysis.complete() { super::exit::DONE } else { super::exit::NO_CANDIDATE })
+    Ok(if report.analysis.complete() { super::exit::DONE } else { super::exit::NO_CANDIDATE })
 }

@@ -29,7 +29,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let machine = super::machine::here();
+    let machine = Machine::here();
     let target = Target::resolve(&arguments.gpu, &machine)?;
     let mut addons = addon::all(&machine, &target);
     if let Some(capability) = &arguments.capability {
@@ -61,7 +61,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let mut lacking = Vec::new();
     for addon in wanted? {
         let provided = addon::ensure(addon, setup);
-        narrator.finish();
+        setup.tell.done();
         match provided {
             Ok(receipt) => {
                 super::output::print(&format!(

@@ -38,6 +38,11 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// This machine, whose driver another process of this program asks.
+    pub fn here() -> Machine {
+        Machine::detect(std::env::current_exe().ok().as_deref())
+    }
+
     /// What there is here. NVIDIA's driver is asked by `program`, this program, in a process of its own; without one in
     /// this process, which waits as long as the driver does.
     pub fn detect(program: Option<&Path>) -> Machine {

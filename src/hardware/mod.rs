@@ -94,6 +94,8 @@ pub enum TargetError {
          CUDA_VISIBLE_DEVICES, or name what is shown, such as cuda:0"
     )]
     NotShown { wanted: String, name: String, here: String },
+    #[error("--measured: every backend of this suite is simulated, so nothing can be measured")]
+    NothingReal,
     #[error("--emulate-vram {wanted}: {why}")]
     Emulation { wanted: String, why: String },
 }

@@ -11,6 +11,7 @@ use super::reader::{Depth, Reader, Sample};
 use super::sensor::Sensor;
 use super::trace::{BUSY_PERCENT, NEWS, Telemetry, Trace};
 use super::trouble::Trouble;
+use crate::hardware::Machine;
 
 /// From one sample to the next. Memory, clocks and reasons are those of the moment; utilisation is NVML's mean over a
 /// sixth of a second to a second, whatever this is.
@@ -51,6 +52,15 @@ impl Watch {
     /// Watches a card, if there is one to watch.
     pub fn of(address: Option<Address>) -> Watch {
         address.map_or_else(Watch::off, |address| Watch::new(move || nvml::open(&address), INTERVAL))
+    }
+
+    /// Watches the card that workers run on, where that is one.
+    pub fn over(machine: &Machine, device: Option<&str>) -> Watch {
+        let address = device.and_then(|device| Address::of(machine, device));
+        match (&machine.no_nvml, address) {
+            (Some(why), Some(_)) if machine.driver_hangs => Watch::impossible(why.clone()),
+            (_, address) => Watch::of(address),
+        }
     }
 
     /// Where there is a card, and it can't be watched.

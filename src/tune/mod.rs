@@ -1,24 +1,21 @@
-//! The loop: the search says what, the runner tries it, the store keeps it, until the budget is spent.
+//! A run, from what was asked for to its last trial: [`Order`] begins one, [`Job`] does it, `sweep` is the loop in which the
+//! search says what, the runner tries it and the store keeps it, until the budget is spent.
 //!
 //! Knows the rooms that it joins; decides nothing that they decide.
 
 mod budget;
+mod job;
+mod order;
 mod predicted;
 mod reference;
+mod sweep;
 
-use std::collections::HashSet;
+use crate::record::{Failure, Recording};
+use crate::store::StoreError;
 
-use crate::analysis;
-use crate::knob::Candidate;
-use crate::predict::Forecast;
-use crate::record::{Failure, Recording, References};
-use crate::runner::{Interrupt, Runner, Stopped, Trial};
-use crate::search::{self, Observation, Search};
-use crate::store::{Entry, RunFolder, StoreError};
-use crate::suite::{Stage, Suite};
-
-use budget::StageBudget;
-pub use predicted::predict;
+pub use job::Job;
+pub use order::Order;
+pub use sweep::Tuning;
 
 /// Told what happens, to show it or not.
 pub trait Progress {
@@ -45,191 +42,4 @@ pub enum TuneError {
 pub enum Ending {
     Finished,
     Interrupted { signal: u8 },
-}
-
-pub struct Tuning<'a> {
-    pub suite: &'a Suite,
-    pub folder: &'a mut RunFolder,
-    pub runner: Runner<'a>,
-    pub interrupt: Interrupt,
-    pub progress: &'a mut dyn Progress,
-    /// What earlier processes have done of this run.
-    pub recordings: Vec<Recording>,
-    pub references: References,
-    /// Says how much memory of the card was to be expected, where candle is measured on one.
-    pub expected: Option<Expected<'a>>,
-}
-
-/// A forecast of memory for the card that is measured.
-pub struct Expected<'a> {
-    pub forecast: Forecast<'a>,
-    pub capability: Option<(u32, u32)>,
-}
-
-impl Tuning<'_> {
-    /// Measures until the search has no more questions or the budget is spent.
-    pub fn run(mut self) -> Result<Ending, TuneError> {
-        for place in 0..self.suite.stages.len() {
-            if let Some(signal) = self.stage(place)? {
-                self.folder.append(Entry::Interrupted { signal })?;
-                return Ok(Ending::Interrupted { signal });
-            }
-        }
-        self.folder.append(Entry::Finished)?;
-        Ok(Ending::Finished)
-    }
-
-    /// Tunes one stage. Returns the signal if one came.
-    fn stage(&mut self, place: usize) -> Result<Option<u8>, TuneError> {
-        let stage = &self.suite.stages[place];
-        if let Some(signal) = self.reference(stage)? {
-            return Ok(Some(signal));
-        }
-        let budget = StageBudget::of(self.suite, place, &self.recordings);
-        let mut search = search::start(self.suite.search, &stage.space, self.suite.seed);
-        loop {
-            // A generation is screened in one round, and grows by what its failures leave of the budget.
-            let mut generation = Vec::new();
-            loop {
-                let seen = analysis::observe(self.suite, stage, &self.recordings);
-                let more = search.next(&seen, budget.room(&self.recordings, &seen));
-                if more.is_empty() {
-                    break;
-                }
-                if let Some(signal) = self.round(stage, &budget, &more, 0)? {
-                    return Ok(Some(signal));
-                }
-                generation.extend(more);
-            }
-            if generation.is_empty() {
-                return Ok(None);
-            }
-            for round in 1..self.suite.rounds {
-                let racing = self.racing(&mut *search, stage, &generation);
-                if let Some(signal) = self.round(stage, &budget, &racing, round)? {
-                    return Ok(Some(signal));
-                }
-            }
-        }
-    }
-
-    /// Sees that the stage's right answers are there, as far as any configuration gives some. Where none does, each trial is a
-    /// row with its own reason.
-    fn reference(&mut self, stage: &Stage) -> Result<Option<u8>, TuneError> {
-        if self.references.contains_key(&stage.name) {
-            return Ok(None);
-        }
-        let start = std::time::Instant::now();
-        let progress = &mut *self.progress;
-        let found = reference::find(&mut self.runner, self.suite, stage, |candidate, device| {
-            progress.began(&format!("{}: right answers of {} on {device}", stage.name, candidate.backend));
-        });
-        match found {
-            Err(stopped) => self.stopped(stopped).map(Some),
-            Ok(Err(failure)) => {
-                self.runner.judges_nobody(&stage.name, failure);
-                Ok(None)
-            }
-            Ok(Ok((answers, origin))) => {
-                let digest = self.folder.keep_reference(&stage.name, &answers)?;
-                let version = self.runner.version().unwrap_or_default().to_owned();
-                let seconds = start.elapsed().as_secs_f64();
-                self.folder.append(Entry::Reference {
-                    stage: stage.name.clone(),
-                    version,
-                    digest,
-                    seconds,
-                    origin: Some(origin),
-                })?;
-                self.references.insert(stage.name.clone(), answers);
-                Ok(None)
-            }
-        }
-    }
-
-    /// The signal that stopped a trial, or the error that did.
-    fn stopped(&self, stopped: Stopped) -> Result<u8, TuneError> {
-        match stopped {
-            Stopped::Interrupted => Ok(self.interrupt.signal().unwrap_or_default()),
-            Stopped::LoadBroke(failure) => Err(TuneError::LoadBroke(failure)),
-        }
-    }
-
-    /// Measures candidates, once each, in an order of their own.
-    fn round(
-        &mut self,
-        stage: &Stage,
-        budget: &StageBudget,
-        candidates: &[Candidate],
-        round: u32,
-    ) -> Result<Option<u8>, TuneError> {
-        let done = self.done(stage, round);
-        let todo: Vec<&Candidate> =
-            candidates.iter().filter(|candidate| !done.contains(&candidate.id())).collect();
-        let later = (self.suite.rounds - round - 1) as usize * (todo.len() + done.len());
-        let keys: Vec<String> = todo.iter().map(|candidate| self.suite.load_key(stage, candidate)).collect();
-        let seed = self.suite.seed.wrapping_mul(1000).wrapping_add(u64::from(round));
-        let mut order = search::order(&keys, self.runner.loaded_key(), seed);
-        let baseline = order.iter().position(|&index| *todo[index] == stage.baseline);
-        if let Some(place) = baseline.filter(|_| budget.is_of_time()) {
-            // Time may run out within the round, and the one to beat must be in it. This costs one load more at most.
-            order = search::order(&keys, Some(&keys[order[place]]), seed);
-            let own = order.iter().position(|&index| *todo[index] == stage.baseline).unwrap_or(0);
-            order[..=own].rotate_right(1);
-        }
-        for (count, &index) in order.iter().enumerate() {
-            if let Some(signal) = self.interrupt.signal() {
-                return Ok(Some(signal));
-            }
-            self.progress.expect(&stage.name, budget.left(&self.recordings).min(order.len() - count + later));
-            // Without the one to beat there is nothing to compare with, so it's measured once, whatever the budget. And of each
-            // engine one is tried whatever the time, so that none is left out without a row.
-            let to_beat = round == 0 && *todo[index] == stage.baseline;
-            let first = round == 0 && budget.is_of_time() && !self.was_tried(stage, &todo[index].backend);
-            if !budget.allows(round, &self.recordings) && !to_beat && !first {
-                continue;
-            }
-            let trial = Trial { stage, candidate: todo[index], round };
-            self.progress
-                .began(&trial.candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob)));
-            self.folder.note(Entry::Began { stage: stage.name.clone(), id: trial.candidate.id(), round })?;
-            let mut recording = match self.runner.trial(&trial, &self.references) {
-                Ok(recording) => recording,
-                Err(stopped) => return self.stopped(stopped).map(Some),
-            };
-            recording.predicted_vram_bytes = self.expected_bytes(stage, trial.candidate);
-            self.folder.append(Entry::Trial(Box::new(recording.clone())))?;
-            self.progress.recorded(&recording);
-            self.recordings.push(recording);
-        }
-        Ok(None)
-    }
-
-    /// Worked out between trials, so that nothing measured shares the processor with it.
-    fn expected_bytes(&mut self, stage: &Stage, candidate: &Candidate) -> Option<u64> {
-        let Expected { forecast, capability } = self.expected.as_mut()?;
-        forecast.memory(stage, candidate, *capability).map(|memory| memory.peak.value)
-    }
-
-    /// Those of a generation that the search wants measured once more.
-    fn racing(&self, search: &mut dyn Search, stage: &Stage, generation: &[Candidate]) -> Vec<Candidate> {
-        let seen = analysis::observe(self.suite, stage, &self.recordings);
-        let stays = |seen: &&Observation| search.stays(seen, seen.candidate == stage.baseline);
-        let racing: HashSet<String> = seen.iter().filter(stays).map(|seen| seen.candidate.id()).collect();
-        generation.iter().filter(|candidate| racing.contains(&candidate.id())).cloned().collect()
-    }
-
-    fn was_tried(&self, stage: &Stage, backend: &str) -> bool {
-        let own =
-            |recording: &Recording| recording.stage == stage.name && recording.candidate.backend == backend;
-        self.recordings.iter().any(own)
-    }
-
-    fn done(&self, stage: &Stage, round: u32) -> HashSet<String> {
-        let own = self
-            .recordings
-            .iter()
-            .filter(|recording| recording.stage == stage.name && recording.round == round);
-        own.map(|recording| recording.id.clone()).collect()
-    }
 }

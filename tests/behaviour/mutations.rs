@@ -173,7 +173,7 @@ fn five_hundred_mutated_journals_are_read_or_refused() {
 /// Reads a run and makes everything of it that `report` makes.
 fn digest(folder: &Path) -> Result<(), String> {
     let run = Run::read(folder).map_err(|error| error.to_string())?;
-    let suite = autotune::cli::suite_of(&run).map_err(|error| error.to_string())?;
+    let suite = autotune::report::suite_of(&run).map_err(|error| error.to_string())?;
     let analysis = analysis::analyse(&suite, &run);
     let style = emit::style::Style { width: 80, colour: true };
     assert!(!emit::table::render(&analysis, style).is_empty());

@@ -26,13 +26,33 @@ pub struct Effort {
     pub batches: u64,
 }
 
-impl Effort {
-    fn is_met(&self, passes: &[Pass]) -> bool {
-        let seconds: f64 = passes.iter().map(|pass| pass.seconds).sum();
-        let batches: u64 = passes.iter().map(|pass| pass.batch_seconds.len() as u64).sum();
-        passes.len() >= self.passes.max(1) as usize
-            && seconds >= self.time.as_secs_f64()
-            && batches >= self.batches
+/// Passes so far, with what they add up to.
+#[derive(Default)]
+struct Series {
+    passes: Vec<Pass>,
+    /// When each began.
+    begun: Vec<Duration>,
+    /// Seconds and batches of all passes before each, so that asking for the sum of some costs the same however many they are.
+    before: Vec<(f64, u64)>,
+    seconds: f64,
+    batches: u64,
+}
+
+impl Series {
+    fn push(&mut self, begun: Duration, pass: Pass) {
+        self.begun.push(begun);
+        self.before.push((self.seconds, self.batches));
+        self.seconds += pass.seconds;
+        self.batches += pass.batch_seconds.len() as u64;
+        self.passes.push(pass);
+    }
+
+    /// Whether the passes from this one on are as many as was asked for.
+    fn meets(&self, effort: &Effort, from: usize) -> bool {
+        let Some((seconds, batches)) = self.before.get(from) else { return false };
+        self.passes.len() - from >= effort.passes.max(1) as usize
+            && self.seconds - seconds >= effort.time.as_secs_f64()
+            && self.batches - batches >= effort.batches
     }
 }
 
@@ -53,22 +73,22 @@ pub fn measure(
     mut pass: impl FnMut() -> Result<Pass, BackendError>,
 ) -> Result<Timed, BackendError> {
     let start = clock.now();
-    let (mut begun, mut passes) = (Vec::new(), Vec::new());
+    let mut series = Series::default();
     let mut from = 1;
     let mut first_met = None;
     let steady = loop {
-        begun.push(clock.now());
-        passes.push(pass()?);
+        series.push(clock.now(), pass()?);
+        let passes = &series.passes;
         if passes.len() > MOST_PASSES {
             break true;
         }
-        if passes.len() <= from || !effort.is_met(&passes[from..]) {
+        if !series.meets(&effort, from) {
             continue;
         }
         let so_far = clock.now() - start;
         let most =
             effort.time.saturating_mul(MOST_TIMES).max(first_met.get_or_insert(so_far).saturating_mul(2));
-        let change = last_change_of(&passes).filter(|change| change.place > 1);
+        let change = last_change_of(passes).filter(|change| change.place > 1);
         from = change.map_or(1, |change| change.place);
         let behind = passes.len() - from;
         let least_behind = match change {
@@ -77,19 +97,18 @@ pub fn measure(
             Some(change) if change.rise > 0.0 => LEAST_BEHIND.max(from - 1),
             Some(_) => LEAST_BEHIND,
         };
-        if behind >= least_behind && effort.is_met(&passes[from..]) {
+        if behind >= least_behind && series.meets(&effort, from) {
             break true;
         }
         if so_far >= most && passes.len() > (MOST_WARMUP_PASSES + effort.passes.max(1)) as usize {
             // The latest are as good as any.
-            let met = |from: &usize| effort.is_met(&passes[*from..]);
-            from = (1..passes.len()).rev().find(met).unwrap_or(1);
-            break wanders(&passes);
+            from = (1..passes.len()).rev().find(|from| series.meets(&effort, *from)).unwrap_or(1);
+            break wanders(passes);
         }
     };
-    let now = clock.now();
-    let kept = passes.split_off(from.min(passes.len() - 1));
-    Ok(Timed { timed: now - begun[passes.len()], warmup_passes: passes.len() as u32, passes: kept, steady })
+    let from = from.min(series.passes.len() - 1);
+    let timed = clock.now() - series.begun[from];
+    Ok(Timed { passes: series.passes.split_off(from), warmup_passes: from as u32, timed, steady })
 }
 
 #[cfg(test)]

@@ -1,0 +1,119 @@
+//! What somebody wants tuned, and the run that this begins.
+
+use std::path::PathBuf;
+
+use super::job::Job;
+use crate::addon::Tell;
+use crate::backend::fake;
+use crate::emit::env;
+use crate::hardware::{Machine, Provenance, Target, TargetError};
+use crate::store::{RunFolder, RunHeader, corpus_lines};
+use crate::suite::{self, Engine, Overrides, Suite, SuiteSource};
+
+/// The suite that is tuned when none is named, on the processor…
+const DEFAULT_SUITE: &str = "minilm";
+/// …and on a GPU, or for one.
+const GPU_SUITE: &str = "minilm-gpu";
+
+/// A run that isn't begun yet.
+pub struct Order {
+    /// The target, as `--gpu` takes it.
+    pub gpu: String,
+    /// A size or a card's name, where a smaller card is emulated.
+    pub emulate_vram: Option<String>,
+    /// A suite's name or file.
+    pub suite: Option<String>,
+    pub overrides: Overrides,
+    /// The run's folder, where it isn't to have a name of its own.
+    pub out: Option<PathBuf>,
+    /// Refuse anything but a measurement on the target itself.
+    pub measured: bool,
+    /// Predict, even if the target is in this machine.
+    pub predicted: bool,
+    /// The command as a person would type it again.
+    pub command_line: Vec<String>,
+}
+
+impl Order {
+    /// Reads the suite and its corpus, chooses the target, and makes the run's folder.
+    pub fn begin(self, tell: &dyn Tell) -> anyhow::Result<Job> {
+        let machine = Machine::here();
+        let source = SuiteSource::find(self.suite.as_deref().unwrap_or_else(|| {
+            // A target that isn't one is refused below.
+            let is_gpu = Target::resolve(&self.gpu, &machine).is_ok_and(|target| target.is_gpu());
+            if is_gpu { GPU_SUITE } else { DEFAULT_SUITE }
+        }))?;
+        let mut suite = suite::parse(&source, &self.overrides, &env::names())?;
+        let documents = suite.documents(&source.folder)?;
+        let mut target = self.target(&suite, &machine)?;
+        if let Some(device) = &target.device {
+            let choice = match self.gpu.as_str() {
+                "auto" => target.choice(&machine),
+                _ => format!("{device}, {}", target.description),
+            };
+            tell.say(&format!("target: {choice}"));
+        }
+        if suite.lacks_price() {
+            target.price_per_hour = target.card().and_then(|card| card.price_per_hour);
+        }
+        let started = jiff::Timestamp::now();
+        let folder = self.out.unwrap_or_else(|| {
+            let time = started.strftime("%Y%m%d-%H%M%S");
+            PathBuf::from(format!("results/runs/{time}-{}-{}", suite.name, target.name))
+        });
+        // Absolute: the worker reads the corpus in it from wherever the worker is started.
+        let folder = std::path::absolute(folder)?;
+        suite.take_price(target.price_per_hour);
+        suite.check_price(&source.file)?;
+        let header = RunHeader {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            revision: env!("AUTOTUNE_REVISION").to_owned(),
+            command_line: self.command_line,
+            suite_digest: suite.digest.clone(),
+            corpus_digest: suite::digest(&corpus_lines(&documents)),
+            source,
+            overrides: self.overrides,
+            target,
+            machine: machine.clone(),
+        };
+        let (source_folder, target) = (header.source.folder.clone(), header.target.clone());
+        let folder = RunFolder::create(&folder, header, &documents)?;
+        Ok(Job { suite, target, machine, documents, source_folder, folder, before: None })
+    }
+
+    /// A suite that measures nothing real needs no GPU, and gets no name of a real one but as a label.
+    fn target(&self, suite: &Suite, machine: &Machine) -> anyhow::Result<Target> {
+        if self.predicted {
+            // A card that is hidden can be predicted like any other.
+            let gpus = machine.gpus.iter().filter(|gpu| !gpu.name.contains(" MIG ")).cloned().collect();
+            let machine = Machine { hidden: Vec::new(), gpus, ..machine.clone() };
+            return Ok(Target::resolve(&self.gpu, &machine)?.to_predict()?);
+        }
+        let target = self.measured_or_simulated(suite, machine)?;
+        Ok(match &self.emulate_vram {
+            Some(wanted) => target.with_emulated_vram(wanted)?,
+            None => target,
+        })
+    }
+
+    fn measured_or_simulated(&self, suite: &Suite, machine: &Machine) -> Result<Target, TargetError> {
+        let scripts: Vec<_> = suite.backends.iter().filter(|backend| backend.kind == fake::NAME).collect();
+        if scripts.len() < suite.backends.len() {
+            let target = Target::resolve(&self.gpu, machine)?;
+            if self.measured && target.provenance == Provenance::Predicted {
+                let (name, here) = (target.title().to_owned(), machine.gpu_line());
+                return Err(TargetError::NotMeasurable { name, here });
+            }
+            return Ok(target);
+        }
+        if self.measured {
+            return Err(TargetError::NothingReal);
+        }
+        let version = |engine: &Engine| match engine {
+            Engine::BuiltIn { settings } => settings["version"].as_str().unwrap_or_default().to_owned(),
+            Engine::Command { .. } => String::new(),
+        };
+        let versions: Vec<String> = scripts.iter().map(|backend| version(&backend.engine)).collect();
+        Ok(Target::simulated(Some(&self.gpu), &versions.join(", ")))
+    }
+}
