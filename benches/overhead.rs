@@ -6,10 +6,10 @@
 use std::time::{Duration, Instant};
 
 use autotune::hardware::{Machine, Target};
-use autotune::record::References;
+use autotune::quality::References;
 use autotune::runner::{Interrupt, Runner, Supplies, Trial};
-use autotune::store::{Entry, RunFolder, RunHeader, corpus_lines};
-use autotune::suite::{self, Folder, Overrides, Suite, SuiteSource};
+use autotune::store::{Entry, RunFolder, RunHeader, digests};
+use autotune::suite::{self, Folder, Material, Overrides, Suite, SuiteSource};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const SUITE: &str = r#"
@@ -35,20 +35,17 @@ fn trial_of_one_second(criterion: &mut Criterion) {
         folder: Folder::BuiltIn,
     };
     let suite = suite::parse(&source, &Overrides::default(), &autotune::emit::env::names()).unwrap();
-    let documents = suite.documents(&source.folder).unwrap();
+    let material = suite.material(&source.folder).unwrap();
     let scratch = tempfile::tempdir().unwrap();
-    let mut folder = RunFolder::create(
-        &scratch.path().join("run"),
-        header(source.clone(), &suite, &documents),
-        &documents,
-    )
-    .unwrap();
-    let corpus = folder.corpus();
+    let mut folder =
+        RunFolder::create(&scratch.path().join("run"), header(source.clone(), &suite, &material), &material)
+            .unwrap();
+    let paths = folder.paths(&material);
     let target = Target::simulated(None, "overhead");
     let program = env!("CARGO_BIN_EXE_autotune").into();
     let supplies = Supplies { program, ..Supplies::default() };
     let mut runner =
-        Runner::new(&suite, &target, &source.folder, &documents, &corpus, &supplies, Interrupt::default());
+        Runner::new(&suite, &target, &source.folder, &material, paths, &supplies, Interrupt::default());
     let stage = &suite.stages[0];
     let mut round = 0;
     let (mut busy, mut overhead) = (Vec::new(), Vec::new());
@@ -94,13 +91,15 @@ fn trial_of_one_second(criterion: &mut Criterion) {
     );
 }
 
-fn header(source: SuiteSource, suite: &Suite, documents: &[autotune::item::Item]) -> RunHeader {
+fn header(source: SuiteSource, suite: &Suite, material: &Material) -> RunHeader {
+    let (corpus_digest, judging_digests) = digests(material);
     RunHeader {
         version: String::new(),
         revision: String::new(),
         command_line: Vec::new(),
         suite_digest: suite.digest.clone(),
-        corpus_digest: suite::digest(&corpus_lines(documents)),
+        corpus_digest,
+        judging_digests,
         source,
         overrides: Overrides::default(),
         target: Target::simulated(None, "overhead"),

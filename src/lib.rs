@@ -26,6 +26,8 @@ pub mod telemetry;
 
 pub mod record;
 
+pub mod quality;
+
 pub mod runner;
 
 pub mod store;

@@ -27,6 +27,7 @@ pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
         let why = "the suite in it isn't the one that the run was begun with".to_owned();
         return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
     }
+    suite.without_labels(|stage| header.judging_digests.contains_key(stage))?;
     suite.take_price(header.target.price_per_hour);
     run.check(&suite).map_err(StoreError::from)?;
     Ok(suite)

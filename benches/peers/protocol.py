@@ -1,5 +1,5 @@
 """What the Python peers share: the worker's side of docs/PROTOCOL.md, its clock, and documents as padded batches."""
-import json, os, sys
+import hashlib, json, os, sys
 from collections import deque
 from pathlib import Path
 from time import perf_counter as clock
@@ -11,6 +11,10 @@ SETTLED, MOST_WARMUP_PASSES = 0.05, 6
 # An engine is cold for so many batches after a load, as the tuner has it of its own (worker/src/worker/serve.rs), and for no
 # longer than so many times what is measured.
 COLD_BATCHES, MOST_TIMES = 64, 10
+
+
+# Of docs/PROTOCOL.md.
+VERSION = 3
 
 
 class Failure(Exception):
@@ -101,6 +105,16 @@ def batches(model, start, slots=1):
     return embed
 
 
+def written(vectors, file):
+    """A file of answers, by its name and its digest: the length of a header, the header, the numbers."""
+    numbers = vectors.astype("<f4").tobytes()
+    tensor = {"dtype": "F32", "shape": list(vectors.shape), "data_offsets": [0, len(numbers)]}
+    header = json.dumps({"vectors": tensor}).encode()
+    content = len(header).to_bytes(8, "little") + header + numbers
+    Path(file).write_bytes(content)
+    return {"file": file, "digest": hashlib.sha256(content).hexdigest()}
+
+
 def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu",)):
     """Answers requests until stdin ends. `knobs` and `settings` are a default and a test of values by name.
     `load(request)` gives a version and `embed`; `embed(texts, knobs)` gives vectors in the order of the texts, and a
@@ -109,9 +123,8 @@ def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu"
 
     def do_load(r):
         loaded.clear()  # if this load fails, nothing may answer in its name
-        for field, mine in (("protocol", 1), ("task", "embed")):
-            if r[field] != mine:
-                raise Failure("refused", f"{field} is {r[field]!r}, and this worker has only {mine!r}")
+        if r["protocol"] > VERSION or r.get("slot") or r["task"] != "embed":
+            raise Failure("refused", f"this worker has protocol {VERSION} without slots, and the task embed")
         device = r.setdefault("device", "cpu")
         if device.split(":")[0] not in devices:
             raise Failure("refused", f"this worker runs on {' or '.join(devices)}, not on {device}")
@@ -124,12 +137,14 @@ def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu"
         prepare(r)
         start = clock()
         version, embed, *memory = load(r)
-        with open(r["corpus"], "rb") as lines:  # as bytes: json takes them for UTF-8, whatever the locale says
-            texts = [json.loads(line)["text"] for line in lines]
-        loaded.update(knobs=r["knobs"], embed=embed, texts=texts, batches=0)
+        loaded.update(knobs=r["knobs"], embed=embed, texts=texts_of(r), batches=0)
         if memory:
             loaded["forget_peak"], loaded["peak"] = memory
-        return {"event": "loaded", "protocol": 1, "device": device, "seconds": clock() - start, "version": version}
+        return {"event": "loaded", "protocol": VERSION, "device": device, "seconds": clock() - start, "version": version}
+
+    def texts_of(r):
+        with open(r["corpus"], "rb") as lines:  # as bytes: json takes them for UTF-8, whatever the locale says
+            return [json.loads(line)["text"] for line in lines]
 
     def one_pass(r, texts=None):
         if not loaded:
@@ -160,8 +175,11 @@ def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu"
         return {"event": "measured", **figures, **({} if peak is None else {"peak_vram_bytes": peak})}
 
     def answer(r):
+        vectors = one_pass(r, texts_of(r) if "corpus" in r else None)[0]
+        if "into" in r:
+            return {"event": "answered", **written(vectors, r["into"] + ".safetensors")}
         finite = lambda vector: [x if x - x == 0 else None for x in vector]  # NaN is no JSON
-        return {"event": "answered", "answers": [{"vector": finite(v)} for v in one_pass(r)[0].tolist()]}
+        return {"event": "answered", "answers": [{"vector": finite(v)} for v in vectors.tolist()]}
 
     def unload(r):
         loaded.clear()

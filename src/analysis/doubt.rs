@@ -74,6 +74,14 @@ pub enum Doubt {
     PriceFromTable {
         price_per_hour: f64,
     },
+    /// The winner meets a limit on a metric by labels, and there are too few of them to be sure.
+    FewLabels {
+        limit: String,
+        change: [f64; 2],
+        units: usize,
+        /// Whether the limit is a loss, and what is between these two a difference from the reference.
+        lost: bool,
+    },
     /// Quality is judged by other answers than those of the suite's reference on the target.
     OtherReference {
         reference: String,
@@ -125,6 +133,13 @@ impl Doubt {
                 format!(
                     "the library changed while the run lasted: {}; measure anew",
                     versions.join(", then ")
+                )
+            }
+            Doubt::FewLabels { limit, change: [low, high], units, lost } => {
+                let what = if *lost { "its difference from the reference" } else { "its value" };
+                format!(
+                    "{units} labelled queries or documents can't tell whether the winner meets {limit}: {what} lies between \
+                     {low:.4} and {high:.4}; add labels, or set a budget of 10m, which judges by all that there are"
                 )
             }
             Doubt::OtherReference { reference, why } => format!(

@@ -3,14 +3,16 @@
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::doubt::Doubt;
+use super::figures::known;
 use super::ratio::ratios;
 use super::result::StageAnalysis;
 use super::statistics::Logarithms;
+use super::summary::Summary;
 use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
 use crate::pipeline::BATCH_SIZE;
 use crate::record::{Recording, Status};
-use crate::suite::{Figure, Suite};
+use crate::suite::{Bound, Figure, Limit, Suite};
 use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
 use crate::units::Bytes;
 
@@ -54,6 +56,7 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         let (low, high) = (throughput.value / interval.high, throughput.value / interval.low);
         doubts.push(Doubt::Predicted { low, high });
     }
+    doubts.extend(few_labels(stage, &winner.summary, suite));
     if stage.rounds_compared < 3 && !predicted {
         doubts.push(Doubt::FewRounds { rounds: stage.rounds_compared });
     }
@@ -116,6 +119,30 @@ fn edges(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     stage.swept.iter().filter(|knob| !whole(knob)).filter_map(edge).collect()
 }
 
+/// The limits on metrics by labels that the winner meets, and may have missed by luck.
+fn few_labels(stage: &StageAnalysis, winner: &Summary, suite: &Suite) -> Vec<Doubt> {
+    let own = suite.stages.iter().find(|own| own.name == stage.name);
+    let limits = own.into_iter().flat_map(|own| &own.limits);
+    let doubt = |limit: &Limit| {
+        let metric = limit.metric().filter(|metric| metric.needs_labels())?;
+        let judged = winner.agreements.get(&metric)?;
+        let bound = limit.bound(known(metric, judged))?;
+        let (change, bound) = match limit.bound {
+            Bound::Value(bound) => (judged.interval?, bound),
+            _ => (judged.change?, bound - judged.reference?),
+        };
+        let sure = if limit.at_most { change[1] <= bound } else { change[0] >= bound };
+        let units = judged.units?;
+        (!sure).then(|| Doubt::FewLabels {
+            limit: limit.to_string(),
+            change,
+            units,
+            lost: !matches!(limit.bound, Bound::Value(_)),
+        })
+    };
+    limits.filter_map(doubt).collect()
+}
+
 /// Whether the winners fit together where each fits alone.
 pub fn about_together(stages: &[StageAnalysis], suite: &Suite) -> Option<Doubt> {
     if stages.len() < 2 {
@@ -123,12 +150,12 @@ pub fn about_together(stages: &[StageAnalysis], suite: &Suite) -> Option<Doubt> 
     }
     [Figure::Vram, Figure::Rss].into_iter().find_map(|figure| {
         let shared = |stage: &crate::suite::Stage| {
-            stage.limits.iter().find(|limit| limit.figure == figure && limit.at_most).cloned()
+            stage.limits.iter().find(|limit| limit.is_on(figure) && limit.at_most).cloned()
         };
         let limit = shared(suite.stages.first()?)?;
         let together: f64 = stages.iter().filter_map(|stage| stage.winner()?.summary.value(figure)).sum();
         let over = suite.stages.iter().all(|stage| shared(stage).as_ref() == Some(&limit))
-            && !limit.admits(together);
+            && limit.admits(together.into()) == Some(false);
         over.then(|| Doubt::TogetherOverLimit { together: Bytes(together as u64), limit: limit.to_string() })
     })
 }

@@ -2,14 +2,17 @@
 
 use super::statistics::{Estimate, Rounds, estimate, median};
 use crate::pipeline::Pass;
-use crate::record::{Failure, Predicted, Recording};
-use crate::suite::{Figure, promised};
+use crate::record::{Failure, Judged, Predicted, Recording};
+use crate::suite::{Figure, Known, Subject, promised};
+use crate::task::Metric;
 use crate::units::quantile;
 
 /// The trials of one candidate, at most one a round.
 pub struct Trials<'a> {
     pub recordings: &'a [&'a Recording],
     pub price_per_hour: Option<f64>,
+    /// What the stage is judged by.
+    pub metric: Metric,
 }
 
 impl<'a> Trials<'a> {
@@ -72,7 +75,7 @@ impl<'a> Trials<'a> {
         }
         // The same answers agree as much whenever they are asked for.
         let Some(samples) = self.samples(figure) else {
-            return self.quality().map(Estimate::exact);
+            return self.quality();
         };
         let by_rounds = estimate(&samples)?;
         let value = if is_memory(figure) {
@@ -86,8 +89,29 @@ impl<'a> Trials<'a> {
         Some(Estimate { value, interval: by_rounds.interval.map(|interval| interval.with(value)) })
     }
 
-    fn quality(&self) -> Option<f64> {
-        self.recordings.iter().find_map(|recording| recording.quality)
+    fn quality(&self) -> Option<Estimate> {
+        let value = self.recordings.iter().find_map(|recording| recording.quality)?;
+        Some(match self.judged(self.metric).and_then(|judged| judged.interval) {
+            Some([low, high]) => Estimate::between(low, value, high),
+            None => Estimate::exact(value),
+        })
+    }
+
+    /// What a metric says of its answers.
+    pub fn judged(&self, metric: Metric) -> Option<Judged> {
+        self.recordings.iter().find_map(|recording| recording.agreements.get(&metric)).copied()
+    }
+
+    /// What it has of a limit's subject.
+    pub fn known(&self, subject: Subject) -> Option<Known> {
+        match subject {
+            Subject::Metric(metric) => self.judged(metric).map(|judged| known(metric, &judged)),
+            Subject::Figure(Figure::Quality) => match self.judged(self.metric) {
+                Some(judged) => Some(known(self.metric, &judged)),
+                None => self.value(Figure::Quality).map(Known::from),
+            },
+            Subject::Figure(figure) => self.value(figure).map(Known::from),
+        }
     }
 }
 
@@ -105,6 +129,12 @@ impl Trials<'_> {
         let times = if figure.more_is_better() { (high.recip(), low.recip()) } else { (low, high) };
         Some(Estimate::between(value * times.0, value, value * times.1))
     }
+}
+
+/// The reference agrees with itself; by labels it has a figure of its own.
+pub fn known(metric: Metric, judged: &Judged) -> Known {
+    let reference = if metric.needs_labels() { judged.reference } else { Some(1.0) };
+    Known { value: judged.value, reference }
 }
 
 fn is_memory(figure: Figure) -> bool {

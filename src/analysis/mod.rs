@@ -33,6 +33,7 @@ use crate::record::{Recording, Status};
 use crate::search::{Observation, Score, Seen};
 use crate::store::{Entry, Run};
 use crate::suite::{Figure, Limit, Stage, Suite};
+use crate::task::Metric;
 
 /// Judges a run.
 pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
@@ -75,7 +76,7 @@ fn provenance(recordings: &[Recording]) -> Provenance {
 
 fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     let summaries = summaries(suite, stage, &run.recordings);
-    let ranking = verdict::rank(summaries, &stage.limits, suite.objective);
+    let ranking = verdict::rank(summaries, &stage.limits, stage.metric, suite.objective);
     let candidates: Vec<Ranked> =
         ranking.candidates.into_iter().map(|(summary, verdict)| Ranked { verdict, summary }).collect();
     let able = candidates.iter().filter(|ranked| !matches!(ranked.verdict, Verdict::Excluded { .. }));
@@ -88,7 +89,17 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         model: stage.model.clone(),
         replica: stage.replica,
         metric: stage.metric,
-        limits: stage.limits.iter().map(|limit| said(limit, predicted)).collect(),
+        limits: stage
+            .limits
+            .iter()
+            .map(|limit| said(limit, predicted))
+            .chain(
+                stage
+                    .unchecked
+                    .iter()
+                    .map(|limit| format!("{limit} (not checked: the corpus has no labels)")),
+            )
+            .collect(),
         swept: stage.swept.clone(),
         rounds_compared: ranking.rounds,
         gain: None,
@@ -114,7 +125,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
 
 /// A limit, and whether anything was held against it.
 fn said(limit: &Limit, predicted: bool) -> String {
-    if predicted && verdict::never_predicted(limit.figure) {
+    if predicted && verdict::never_predicted(limit.on) {
         format!("{limit} (not checked: predicted)")
     } else {
         limit.to_string()
@@ -123,7 +134,12 @@ fn said(limit: &Limit, predicted: bool) -> String {
 
 fn summaries(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Summary> {
     let candidates = by_candidate(stage, recordings).into_values();
-    candidates.filter_map(|trials| Summary::of(&trials, suite.objective, suite.price_per_hour)).collect()
+    let of = |recordings: Vec<&Recording>| {
+        let trials =
+            Trials { recordings: &recordings, price_per_hour: suite.price_per_hour, metric: stage.metric };
+        Summary::of(&trials, suite.objective)
+    };
+    candidates.filter_map(of).collect()
 }
 
 /// A stage's recordings, by candidate, in the order in which candidates were first tried.
@@ -142,7 +158,7 @@ pub fn observe(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Ob
 }
 
 fn observation(suite: &Suite, stage: &Stage, recordings: &[&Recording]) -> Option<Observation> {
-    let trials = Trials { recordings, price_per_hour: suite.price_per_hour };
+    let trials = Trials { recordings, price_per_hour: suite.price_per_hour, metric: stage.metric };
     let turned = |value: f64| if suite.objective.more_is_better() { value } else { -value };
     let seen = match (trials.failure(), trials.estimate(suite.objective)) {
         (Some(failure), _) if failure.status == Status::OutOfMemory => Seen::OutOfMemory,
@@ -158,7 +174,10 @@ fn observation(suite: &Suite, stage: &Stage, recordings: &[&Recording]) -> Optio
                 value: turned(estimate.value),
                 interval,
                 memory: value(Figure::Vram).or_else(|| value(Figure::Rss)),
-                misses: verdict::missed(&stage.limits, trials.predicted().is_some(), value),
+                misses: verdict::missed(&stage.limits, trials.predicted().is_some(), |subject| {
+                    trials.known(subject)
+                })
+                .map(|(limit, known)| (limit, known.map(|known| known.value))),
             })
         }
     };
@@ -172,7 +191,8 @@ fn observation(suite: &Suite, stage: &Stage, recordings: &[&Recording]) -> Optio
 
 /// The figure of a single trial, where it has one.
 pub fn figure_of_trial(recording: &Recording, figure: Figure, price_per_hour: Option<f64>) -> Option<f64> {
-    let trials = Trials { recordings: &[recording], price_per_hour };
+    // How good answers are is another column.
+    let trials = Trials { recordings: &[recording], price_per_hour, metric: Metric::Cosine };
     trials.value(figure).filter(|_| trials.failure().is_none())
 }
 

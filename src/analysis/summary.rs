@@ -3,12 +3,12 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::figures::Trials;
+use super::figures::{Trials, known};
 use super::statistics::{Estimate, Rounds};
 use crate::knob::Candidate;
 use crate::pipeline::{Pass, Split};
-use crate::record::{Failure, Recording, SetAside};
-use crate::suite::Figure;
+use crate::record::{Failure, Judged, SetAside};
+use crate::suite::{Figure, Known, Subject};
 use crate::task::Metric;
 use crate::units::quantile;
 
@@ -25,8 +25,8 @@ pub struct Summary {
     /// Batches of a pass, where the worker tells them.
     pub batches: usize,
     pub figures: IndexMap<Figure, Estimate>,
-    /// Agreement with the reference by every metric of the task; that of the suite's choice is the figure `quality`.
-    pub agreements: IndexMap<Metric, f64>,
+    /// How good its answers are by every metric of the task; that of the suite's choice is the figure `quality`.
+    pub agreements: IndexMap<Metric, Judged>,
     /// Half of the distance between the quartiles of the throughput of its passes, as a share of the median.
     pub spread: Option<f64>,
     /// Seconds of a pass, by where they went.
@@ -48,9 +48,9 @@ pub struct Summary {
 
 impl Summary {
     /// Takes the recordings of one candidate together. There must be at least one.
-    pub fn of(recordings: &[&Recording], objective: Figure, price_per_hour: Option<f64>) -> Option<Summary> {
+    pub fn of(trials: &Trials, objective: Figure) -> Option<Summary> {
+        let recordings = trials.recordings;
         let first = recordings.first()?;
-        let trials = Trials { recordings, price_per_hour };
         let passes: Vec<&Pass> = trials.passes().collect();
         let estimates = Figure::ALL.into_iter().map(|figure| Some((figure, trials.estimate(figure)?)));
         let throughput = trials.samples(Figure::Throughput).unwrap_or_default();
@@ -96,6 +96,18 @@ impl Summary {
 
     pub fn figure(&self, figure: Figure) -> Option<Estimate> {
         self.figures.get(&figure).copied()
+    }
+
+    /// What it has of a limit's subject, in a stage that is judged by `metric`.
+    pub fn known(&self, subject: Subject, metric: Metric) -> Option<Known> {
+        let judged = |metric: Metric| Some(known(metric, self.agreements.get(&metric)?));
+        match subject {
+            Subject::Metric(metric) => judged(metric),
+            Subject::Figure(Figure::Quality) => {
+                judged(metric).or_else(|| self.value(Figure::Quality).map(Known::from))
+            }
+            Subject::Figure(figure) => self.value(figure).map(Known::from),
+        }
     }
 
     pub fn value(&self, figure: Figure) -> Option<f64> {

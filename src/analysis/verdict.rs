@@ -6,7 +6,8 @@ use super::ratio::by_round;
 use super::statistics::{Estimate, Rounds, estimate};
 use super::summary::Summary;
 use crate::record::{Failure, SetAside};
-use crate::suite::{Figure, Limit, least_batches};
+use crate::suite::{Bound, Figure, Known, Limit, Subject, least_batches};
+use crate::task::Metric;
 
 /// Why a candidate is where it is.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -38,7 +39,7 @@ pub enum Verdict {
 pub fn eligible(
     failure: Option<&Failure>,
     predicted: bool,
-    value: impl Fn(Figure) -> Option<f64>,
+    known: impl Fn(Subject) -> Option<Known>,
     limits: &[Limit],
     objective: Figure,
 ) -> Result<(), Verdict> {
@@ -46,20 +47,25 @@ pub fn eligible(
     if let Some(failure) = failure {
         return excluded(failure.status.name(), failure.in_words());
     }
-    match missed(limits, predicted, &value) {
+    match missed(limits, predicted, &known) {
         None => {}
         Some((limit, None)) => {
-            let needs = limit.figure.share_of_batches().map(least_batches);
+            let needs = limit.figure().and_then(Figure::share_of_batches).map(least_batches);
             let needs =
                 needs.map(|batches| format!(": it takes {batches} batches to say that")).unwrap_or_default();
             return excluded("unknown", format!("no figure for the limit {limit}{needs}"));
         }
-        Some((limit, Some(value))) => {
-            let status = if limit.figure == Figure::Quality { "below quality" } else { "over limit" };
-            return excluded(status, format!("{} misses {limit}", limit.figure.print(value)));
+        Some((limit, Some(known))) => {
+            let status = if limit.is_on_quality() { "below quality" } else { "over limit" };
+            let print = |value| limit.on.print(value);
+            let reference = match (limit.bound, known.reference) {
+                (Bound::Value(_), _) | (_, None) => String::new(),
+                (_, Some(reference)) => format!(", where the reference has {}", print(reference)),
+            };
+            return excluded(status, format!("{} misses {limit}{reference}", print(known.value)));
         }
     }
-    match value(objective) {
+    match known(Subject::Figure(objective)) {
         None => excluded("unknown", format!("no figure for the objective {objective}")),
         Some(_) => Ok(()),
     }
@@ -69,12 +75,12 @@ pub fn eligible(
 pub fn missed(
     limits: &[Limit],
     predicted: bool,
-    value: impl Fn(Figure) -> Option<f64>,
-) -> Option<(Limit, Option<f64>)> {
-    let held = limits.iter().filter(|limit| !(predicted && never_predicted(limit.figure)));
-    held.map(|limit| (limit, value(limit.figure)))
-        .find(|(limit, value)| value.is_none_or(|value| !limit.admits(value)))
-        .map(|(limit, value)| (limit.clone(), value))
+    known: impl Fn(Subject) -> Option<Known>,
+) -> Option<(Limit, Option<Known>)> {
+    let held = limits.iter().filter(|limit| !(predicted && never_predicted(limit.on)));
+    held.map(|limit| (limit, known(limit.on)))
+        .find(|(limit, known)| known.and_then(|known| limit.admits(known)) != Some(true))
+        .map(|(limit, known)| (limit.clone(), known))
 }
 
 /// Figures that were set aside in every round decide nothing. The search may go on with such a candidate: its next round may
@@ -94,8 +100,13 @@ fn has_calm_round(summary: &Summary) -> Result<(), Verdict> {
 }
 
 /// Whether nothing can be known of a figure without measuring.
-pub fn never_predicted(figure: Figure) -> bool {
-    matches!(figure, Figure::Quality | Figure::Rss | Figure::Load | Figure::Energy)
+pub fn never_predicted(subject: Subject) -> bool {
+    match subject {
+        Subject::Metric(_) => true,
+        Subject::Figure(figure) => {
+            matches!(figure, Figure::Quality | Figure::Rss | Figure::Load | Figure::Energy)
+        }
+    }
 }
 
 /// Candidates in order, each with its verdict.
@@ -110,13 +121,13 @@ pub struct Ranking {
 ///
 /// Rounds differ by what the machine did meanwhile. So only those rounds count in which every candidate was measured that
 /// may win: when the budget ends within a round, that round decides nothing.
-pub fn rank(summaries: Vec<Summary>, limits: &[Limit], objective: Figure) -> Ranking {
+pub fn rank(summaries: Vec<Summary>, limits: &[Limit], metric: Metric, objective: Figure) -> Ranking {
     let mut able = Vec::new();
     let mut unable = Vec::new();
     for summary in summaries {
         let predicted = summary.predicted_within.is_some();
-        let value = |figure| summary.value(figure);
-        let eligible = eligible(summary.failure.as_ref(), predicted, value, limits, objective);
+        let known = |subject| summary.known(subject, metric);
+        let eligible = eligible(summary.failure.as_ref(), predicted, known, limits, objective);
         match eligible.and_then(|()| has_calm_round(&summary)) {
             Ok(()) => able.push(summary),
             Err(verdict) => unable.push((summary, verdict)),
@@ -222,7 +233,7 @@ mod tests {
     }
 
     fn order(summaries: Vec<Summary>) -> (Vec<(String, &'static str)>, usize) {
-        let ranking = rank(summaries, &[], Figure::Throughput);
+        let ranking = rank(summaries, &[], Metric::Cosine, Figure::Throughput);
         let word = |verdict: &Verdict| match verdict {
             Verdict::Won => "won",
             Verdict::Tied { .. } => "tied",
@@ -263,7 +274,8 @@ mod tests {
         let disturbed =
             Summary { set_aside: vec![too_hot(), too_hot()], ..summary("hot", &[&[200.0], &[200.0]]) };
         let once = Summary { set_aside: vec![too_hot()], ..summary("once", &[&[], &[100.0]]) };
-        let ranking = rank(vec![disturbed, Summary { rounds: 2, ..once }], &[], Figure::Throughput);
+        let ranking =
+            rank(vec![disturbed, Summary { rounds: 2, ..once }], &[], Metric::Cosine, Figure::Throughput);
         assert_eq!(ranking.candidates[0].1, Verdict::Won);
         let Verdict::Excluded { status, why } = &ranking.candidates[1].1 else { panic!("it may not win") };
         assert_eq!((status.as_str(), why.as_str()), ("disturbed", "in every one of its 2 rounds: too hot"));
@@ -285,8 +297,9 @@ mod tests {
             .map(|limit| limit.parse().unwrap())
             .collect();
         let within = |predicted, value| {
-            let value = |figure| (figure == Figure::Throughput).then_some(value);
-            eligible(None, predicted, value, &limits, Figure::Throughput).is_ok()
+            let known =
+                |subject| (subject == Subject::Figure(Figure::Throughput)).then_some(Known::from(value));
+            eligible(None, predicted, known, &limits, Figure::Throughput).is_ok()
         };
         assert!(within(true, 100.0) && !within(true, 80.0) && !within(false, 100.0));
     }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::tune::Changes;
 use crate::emit::env;
-use crate::suite::{self, Budget, Suite, SuiteSource};
+use crate::suite::{self, Budget, Material, Suite, SuiteSource};
 use crate::units::print_duration;
 
 #[derive(Args)]
@@ -21,14 +21,17 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let source = SuiteSource::find(&arguments.suite)?;
-    let suite = suite::parse(&source, &arguments.changes.overrides()?, &env::names())?;
+    let mut suite = suite::parse(&source, &arguments.changes.overrides()?, &env::names())?;
     suite.check_price(&source.file)?;
-    let documents = suite.documents(&source.folder)?;
-    super::output::print(&text(&suite, documents.len(), arguments.candidates))?;
+    let material = suite.material(&source.folder)?;
+    suite.without_labels(|stage| material.judging.contains_key(stage))?;
+    material.notes.iter().for_each(|text| super::output::note(text));
+    super::output::print(&text(&suite, &material, arguments.candidates))?;
     Ok(super::exit::DONE)
 }
 
-fn text(suite: &Suite, documents: usize, list: bool) -> String {
+fn text(suite: &Suite, material: &Material, list: bool) -> String {
+    let documents = material.documents.len();
     let mut text = format!("{}: valid, {documents} documents, objective {}\n", suite.name, suite.objective);
     for stage in &suite.stages {
         let candidates = stage.space.len();
@@ -55,8 +58,14 @@ fn text(suite: &Suite, documents: usize, list: bool) -> String {
         text.push_str(&format!("  {:<18} {}\n", "baseline", stage.baseline.label(swept)));
         text.push_str(&format!("  {:<18} {}\n", "reference", stage.reference.label(swept)));
         text.push_str(&format!("  {:<18} {}\n", "quality", stage.metric.help()));
+        if let Some(judging) = material.judging.get(&stage.name) {
+            text.push_str(&format!("  {:<18} {}\n", "judged on", judging.gold.in_words(judging.items.len())));
+        }
         for limit in &stage.limits {
             text.push_str(&format!("  {:<18} {limit}\n", "limit"));
+        }
+        for limit in &stage.unchecked {
+            text.push_str(&format!("  {:<18} {limit} (not checked: the corpus has no labels)\n", "limit"));
         }
         for exclusion in &stage.exclusions {
             text.push_str(&format!("  {} left out: {}\n", exclusion.candidates, exclusion.because));

@@ -166,7 +166,7 @@ fn knob(spec: &KnobSpec) -> (String, String) {
 }
 
 fn task_help(task: Task) -> String {
-    let metrics: Vec<_> = task.metrics().iter().map(|metric| metric.name()).collect();
+    let metrics: Vec<_> = task.metrics().map(|metric| metric.name()).collect();
     format!("{}; judged by {}", task.help(), metrics.join(", "))
 }
 

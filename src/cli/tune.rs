@@ -30,7 +30,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Go on with the run in DIR; only --budget may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "corpus", "text", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
     pub resume: Option<PathBuf>,
     /// Write the settings to FILE too
     #[arg(long, value_name = "FILE")]
@@ -54,6 +54,12 @@ pub struct Changes {
     /// Use this model instead of the suite's
     #[arg(long, value_name = "NAME|DIR")]
     model: Option<String>,
+    /// Use these documents instead of the suite's: a file (.jsonl, .csv, .tsv, .txt, .md, also .gz), a BEIR folder, or a folder of texts
+    #[arg(long, value_name = "FILE|DIR")]
+    corpus: Option<String>,
+    /// The field or column of --corpus that has the text, or several to join [default: text]
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',', requires = "corpus")]
+    text: Vec<String>,
     /// Use these backends instead of the suite's
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     backend: Option<Vec<String>>,
@@ -96,8 +102,13 @@ impl Changes {
             let values = values.split(',').map(|value| value.trim().to_owned()).collect();
             Ok((knob.trim().to_owned(), values))
         });
+        // Absolute: the run may be taken up from another folder.
+        let corpus = self.corpus.as_ref().map(std::path::absolute).transpose();
+        let corpus = corpus.map_err(|error| BadUsage(format!("--corpus: {error}")))?;
         Ok(Overrides {
             model: self.model.clone(),
+            corpus: corpus.map(|path| path.display().to_string()),
+            text: self.text.clone(),
             backends: self.backend.clone(),
             set: set.collect::<Result<_, _>>()?,
             objective: self.objective.clone(),
@@ -179,7 +190,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
 
 /// The command as a person would type it again.
 fn command_line() -> Vec<String> {
-    let mut words: Vec<String> = std::env::args().collect();
+    let mut words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
     if let Some(program) = words.first_mut() {
         *program = "autotune".to_owned();
     }

@@ -172,10 +172,11 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column<Ranked
 
 /// Agreement by the metrics that the suite didn't choose.
 fn other_metrics(stage: &StageAnalysis) -> Vec<Column<Ranked>> {
-    let others = stage.task.metrics().iter().copied().filter(|metric| *metric != stage.metric);
+    let others = stage.task.metrics().filter(|metric| *metric != stage.metric);
     let column = |metric: Metric| {
-        let cell =
-            move |ranked: &Ranked| ranked.summary.agreements.get(&metric).map(|share| format!("{share:.4}"));
+        let cell = move |ranked: &Ranked| {
+            ranked.summary.agreements.get(&metric).map(|judged| format!("{:.4}", judged.value))
+        };
         Column::number(&metric.name().replace('-', "_"), 5, cell)
     };
     others.map(column).collect()

@@ -103,7 +103,8 @@ fn row(analysis: &Analysis, knobs: &[&str], recording: &Recording) -> Vec<String
     let padded = sum(|pass| pass.padded_tokens);
     row.push(number((padded > 0.0).then(|| 1.0 - sum(|pass| pass.tokens) / padded)));
     row.push(number(recording.quality));
-    let agreements = recording.agreements.iter().map(|(metric, share)| format!("{}={share}", metric.name()));
+    let agreements =
+        recording.agreements.iter().map(|(metric, judged)| format!("{}={}", metric.name(), judged.value));
     row.push(agreements.collect::<Vec<_>>().join(" "));
     row.push(number(recording.measured().and_then(|one| one.peak_vram_bytes).map(|bytes| bytes as f64)));
     row.push(number(recording.predicted_vram_bytes.map(|bytes| bytes as f64)));

@@ -6,21 +6,16 @@
 
 mod failure;
 mod footprint;
+mod judged;
 mod origin;
 mod outcome;
 mod predicted;
 mod recording;
 
-use std::collections::HashMap;
-
-use crate::answer::Answer;
-
 pub use failure::{Failure, Status};
 pub use footprint::{Footprint, Levels, Round};
+pub use judged::Judged;
 pub use origin::Origin;
 pub use outcome::{Failed, Outcome};
 pub use predicted::{Between, Predicted, PredictedBytes};
 pub use recording::{Recording, SetAside};
-
-/// The right answers of each stage, by its name.
-pub type References = HashMap<String, Vec<Answer>>;

@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::failure::{Failure, Status};
+use super::judged::Judged;
 use super::outcome::Outcome;
 use super::predicted::Predicted;
 use crate::backend::DeviceMemory;
@@ -27,12 +28,15 @@ pub struct Recording {
     /// Whether the load was made for this trial, or an earlier one's was used again.
     #[serde(default)]
     pub fresh: bool,
-    /// Agreement with the reference. Only the first round asks for it.
+    /// How good its answers are, by the metric that the stage has chosen. Only the first round asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quality: Option<f64>,
     /// The same by every metric that can judge the task.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
-    pub agreements: IndexMap<Metric, f64>,
+    pub agreements: IndexMap<Metric, Judged>,
+    /// SHA-256 of the file of its answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answers_digest: Option<String>,
     #[serde(flatten)]
     pub outcome: Outcome,
     /// The device memory that was to be expected, whatever was seen.
@@ -66,6 +70,7 @@ impl Recording {
             fresh: false,
             quality: None,
             agreements: IndexMap::new(),
+            answers_digest: None,
             outcome,
             predicted_vram_bytes: None,
             peak_rss_bytes: None,

@@ -6,19 +6,19 @@ use std::time::{Duration, Instant};
 
 use super::interrupt::Interrupt;
 use super::memory;
+use super::paths::Paths;
 use super::process::{WorkerProcess, unexpected};
 use super::supplies::Supplies;
 use super::trouble::{Stopped, Trouble};
-use crate::answer::Answer;
+use crate::answer::{self, AnswerFile};
 use crate::hardware::Target;
-use crate::item::Item;
 use crate::knob::{Applies, Candidate};
-use crate::record::{Failure, Outcome, Recording, References, Status};
-use crate::suite::{ChosenBackend, Engine, Folder, Stage, Suite};
-use crate::task::{Disagreement, agreement};
+use crate::quality::{Question, Reference, References, Wrong};
+use crate::record::{Failure, Outcome, Recording, Status};
+use crate::suite::{ChosenBackend, Engine, Folder, Material, Stage, Suite};
 use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
-use crate::worker::protocol::{Ask, Load, Loaded, Measure, Measured, Slot, What};
+use crate::worker::protocol::{Answered, Ask, Asked, FILES, Load, Loaded, Measure, Measured, Slot, What};
 
 pub struct Trial<'a> {
     pub stage: &'a Stage,
@@ -30,8 +30,8 @@ pub struct Trial<'a> {
 pub struct Runner<'a> {
     suite: &'a Suite,
     target: &'a Target,
-    documents: &'a [Item],
-    corpus: &'a Path,
+    material: &'a Material,
+    paths: Paths,
     supplies: &'a Supplies,
     folder: PathBuf,
     interrupt: Interrupt,
@@ -55,6 +55,20 @@ pub enum Place {
     Target,
     /// The machine's processor, by name, for right answers that the target has nobody for. Nothing is timed there.
     Processor,
+}
+
+/// Which corpus a worker is given at its load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Corpus {
+    Timed,
+    /// What answers are judged on, for workers that can't be given another one later.
+    Judged,
+}
+
+/// Answers in a file, with its digest.
+struct Given {
+    file: AnswerFile,
+    digest: String,
 }
 
 /// A worker with a model in it.
@@ -81,8 +95,8 @@ impl<'a> Runner<'a> {
         suite: &'a Suite,
         target: &'a Target,
         folder: &Folder,
-        documents: &'a [Item],
-        corpus: &'a Path,
+        material: &'a Material,
+        paths: Paths,
         supplies: &'a Supplies,
         interrupt: Interrupt,
     ) -> Self {
@@ -90,8 +104,8 @@ impl<'a> Runner<'a> {
         Runner {
             suite,
             target,
-            documents,
-            corpus,
+            material,
+            paths,
             supplies,
             folder,
             interrupt,
@@ -151,31 +165,42 @@ impl<'a> Runner<'a> {
         self.worker.as_ref().map(|worker| worker.loaded.version.as_str())
     }
 
-    /// What a configuration answers at a place, as right answers for its stage; or why it can't be the one that gives them.
+    /// What a configuration answers at a place, as right answers for its stage, with their digest; or why it can't be the one
+    /// that gives them.
     pub fn right_answers(
         &mut self,
         stage: &Stage,
         candidate: &Candidate,
         place: Place,
-    ) -> Result<Result<Vec<Answer>, Failure>, Stopped> {
-        let mut answers = self.answers(stage, candidate, place);
+    ) -> Result<Result<(Reference, String), Failure>, Stopped> {
+        let mut answers = self.answers(stage, candidate, place, RIGHT);
         if matches!(&answers, Err(Trouble::Failure(failure)) if failure.status == Status::Killed) {
             self.worker = None;
-            answers = self.answers(stage, candidate, place);
+            answers = self.answers(stage, candidate, place, RIGHT);
         }
-        let answers = match answers {
+        let Given { file, digest } = match answers {
             Ok(answers) => answers,
             Err(Trouble::Failure(failure)) => return Ok(Err(self.lose_worker(failure))),
             // It has answered nothing yet, and no trial is to blame.
             Err(Trouble::Stopped(Stopped::LoadBroke(failure))) => {
-                self.good_loads.remove(&self.key(stage, candidate, place));
+                self.good_loads.remove(&self.key(stage, candidate, place, Corpus::Timed));
                 return Ok(Err(failure));
             }
             Err(Trouble::Stopped(stopped)) => return Err(stopped),
         };
-        // Compared with itself it must agree, or else nothing can be compared with it.
-        let checked = agreement(stage.metric, stage.task, self.documents, &answers, &answers);
-        Ok(checked.map(|_| answers).map_err(|why| Failure::new(Status::WrongAnswers, why.to_string())))
+        let reference = Reference::new(file);
+        let checked = reference.check(stage.metric, self.question(stage));
+        Ok(checked.map(|()| (reference, digest)).map_err(wrong))
+    }
+
+    /// What answers of a stage are answers to.
+    fn question(&self, stage: &Stage) -> Question<'a> {
+        let judging = self.material.judging.get(&stage.name);
+        Question {
+            task: stage.task,
+            items: judging.map_or(&self.material.documents, |judging| &judging.items),
+            gold: judging.map(|judging| &judging.gold),
+        }
     }
 
     /// From here on nobody's answers can be judged in a stage, for this reason.
@@ -205,12 +230,15 @@ impl<'a> Runner<'a> {
     }
 
     /// What is loaded where. Candidates with the same key can share a worker.
-    fn key(&self, stage: &Stage, candidate: &Candidate, place: Place) -> String {
-        let key = self.suite.load_key(stage, candidate);
-        match place {
-            Place::Target => key,
-            Place::Processor => key + " on the processor",
+    fn key(&self, stage: &Stage, candidate: &Candidate, place: Place, corpus: Corpus) -> String {
+        let mut key = self.suite.load_key(stage, candidate);
+        if place == Place::Processor {
+            key.push_str(" on the processor");
         }
+        if corpus == Corpus::Judged {
+            key.push_str(" to be judged");
+        }
+        key
     }
 
     /// Runs a trial.
@@ -226,7 +254,7 @@ impl<'a> Runner<'a> {
             if let Some(killed) = killed(&recording) {
                 let failure = killed.killed_again();
                 if recording.loaded.is_none() {
-                    let key = self.key(trial.stage, trial.candidate, Place::Target);
+                    let key = self.key(trial.stage, trial.candidate, Place::Target, Corpus::Timed);
                     self.failed_loads.insert(key, failure.clone());
                 }
                 recording.outcome = recording.outcome.fails(failure);
@@ -263,21 +291,17 @@ impl<'a> Runner<'a> {
     ) -> Result<Measured, Trouble> {
         let Trial { stage, candidate, round } = *trial;
         let place = Place::Target;
-        let reused = self.loaded_key() == Some(self.key(stage, candidate, place).as_str());
+        let reused = self.loaded_key() == Some(self.key(stage, candidate, place, Corpus::Timed).as_str());
         recording.fresh = !reused;
-        recording.loaded = Some(self.load(stage, candidate, place)?.loaded.clone());
+        recording.loaded = Some(self.load(stage, candidate, place, Corpus::Timed)?.loaded.clone());
         if round == 0 {
-            let answers = self.answers(stage, candidate, place)?;
+            let Given { file, digest } = self.answers(stage, candidate, place, &candidate.id())?;
+            recording.answers_digest = Some(digest);
             let unjudged = || unjudgeable(self.unjudged.get(&stage.name));
             let reference = references.get(&stage.name).ok_or_else(unjudged).map_err(Trouble::Failure)?;
-            let judge = |metric| agreement(metric, stage.task, self.documents, reference, &answers);
-            let wrong =
-                |why: Disagreement| Trouble::Failure(Failure::new(Status::WrongAnswers, why.to_string()));
-            recording.quality = Some(judge(stage.metric).map_err(wrong)?);
-            // A metric that has nothing to compare here, as neighbours among one document, is left out.
-            let judged =
-                stage.task.metrics().iter().filter_map(|metric| Some((*metric, judge(*metric).ok()?)));
-            recording.agreements = judged.collect();
+            let judged = reference.judge(stage.metric, self.question(stage), &file);
+            recording.agreements = judged.map_err(|why| Trouble::Failure(wrong(why)))?;
+            recording.quality = recording.agreements.get(&stage.metric).map(|judged| judged.value);
         }
         let mut request = Measure {
             slot: Slot::default(),
@@ -308,12 +332,14 @@ impl<'a> Runner<'a> {
         let place = Place::Target;
         let timeout = self.measure_timeout(stage, candidate, &request);
         let passes = request.passes as usize;
-        let ready = self.load(stage, candidate, place)?;
+        let interrupt = self.interrupt.clone();
+        let ready = self.load(stage, candidate, place, Corpus::Timed)?;
         let (pid, before) = (ready.process.pid(), ready.before.clone());
         memory::reset_peak(pid);
         self.watch.begin(before, Box::new(move || memory::family(pid)));
         let asked = Instant::now();
-        let event = self.ask(stage, candidate, place, Ask::Measure(request), timeout);
+        let ready = self.load(stage, candidate, place, Corpus::Timed)?;
+        let event = ready.process.ask(Ask::Measure(request), timeout, &interrupt);
         let waited = asked.elapsed();
         // Simulated time has nothing to do with what the card counted meanwhile.
         let simulated = recording.loaded.as_ref().is_some_and(|loaded| loaded.simulated);
@@ -331,46 +357,52 @@ impl<'a> Runner<'a> {
         Ok(measured)
     }
 
+    /// Has a configuration answer what its stage is judged by, into a file with this name.
     fn answers(
         &mut self,
         stage: &Stage,
         candidate: &Candidate,
         place: Place,
-    ) -> Result<Vec<Answer>, Trouble> {
-        let knobs = self.suite.knobs_of(candidate, Applies::Run);
+        name: &str,
+    ) -> Result<Given, Trouble> {
+        let failed = |why: String| Trouble::Failure(Failure::new(Status::Failed, why));
+        let folder = self.paths.answers.join(&stage.name);
+        std::fs::create_dir_all(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+        let into = folder.join(name);
+        let judged = self.paths.judged.get(&stage.name).cloned();
+        // One that can't be given another corpus later is loaded with it.
+        let loaded = &self.load(stage, candidate, place, Corpus::Timed)?.loaded;
+        let knows_files = loaded.protocol >= FILES;
+        let corpus = if judged.is_some() && !knows_files { Corpus::Judged } else { Corpus::Timed };
+        let text = |path: &Path| path.display().to_string();
+        let asked = Asked {
+            slot: Slot::default(),
+            knobs: self.suite.knobs_of(candidate, Applies::Run),
+            corpus: judged.as_deref().filter(|_| knows_files).map(text),
+            into: knows_files.then(|| text(&into)),
+        };
+        let (timeout, interrupt) = (self.suite.timeouts.answer, self.interrupt.clone());
+        let worker = self.load(stage, candidate, place, corpus)?;
         let start = Instant::now();
-        match self.ask(
-            stage,
-            candidate,
-            place,
-            Ask::Answer { slot: Slot::default(), knobs },
-            self.suite.timeouts.answer,
-        )? {
-            What::Answered { answers } => {
-                if place == Place::Target {
-                    self.saw_pass(&stage.name, candidate, start.elapsed().as_secs_f64());
-                }
-                Ok(answers)
-            }
-            event => Err(unexpected(&event, "answered")),
+        let event = worker.process.ask(Ask::Answer(asked), timeout, &interrupt)?;
+        let What::Answered(answered) = event else { return Err(unexpected(&event, "answered")) };
+        if place == Place::Target {
+            // As long as a pass over as many documents as are timed.
+            let share = self.material.documents.len() as f64 / self.question(stage).items.len().max(1) as f64;
+            self.saw_pass(&stage.name, candidate, start.elapsed().as_secs_f64() * share);
         }
+        given(answered, &into).map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))
     }
 
-    fn ask(
+    /// The worker that has `candidate` loaded: the one that is up, or a fresh one in its place.
+    fn load(
         &mut self,
         stage: &Stage,
         candidate: &Candidate,
         place: Place,
-        ask: Ask,
-        timeout: Duration,
-    ) -> Result<What, Trouble> {
-        let interrupt = self.interrupt.clone();
-        self.load(stage, candidate, place)?.process.ask(ask, timeout, &interrupt)
-    }
-
-    /// The worker that has `candidate` loaded: the one that is up, or a fresh one in its place.
-    fn load(&mut self, stage: &Stage, candidate: &Candidate, place: Place) -> Result<&mut Ready, Trouble> {
-        let key = self.key(stage, candidate, place);
+        corpus: Corpus,
+    ) -> Result<&mut Ready, Trouble> {
+        let key = self.key(stage, candidate, place, corpus);
         // One that ended by itself between two trials did no harm to the next one, yet.
         self.worker.take_if(|worker| worker.process.has_ended());
         if self.loaded_key() != Some(key.as_str()) {
@@ -385,9 +417,9 @@ impl<'a> Runner<'a> {
             if let Some(before) = self.worker.take() {
                 before.process.end();
             }
-            let mut started = self.start(stage, candidate, place, &key);
+            let mut started = self.start(stage, candidate, place, corpus, &key);
             if matches!(started, Err(Trouble::Failure(_))) && self.good_loads.contains(&key) {
-                started = self.start(stage, candidate, place, &key);
+                started = self.start(stage, candidate, place, corpus, &key);
             }
             match started {
                 Ok(ready) => self.worker = Some(ready),
@@ -416,6 +448,7 @@ impl<'a> Runner<'a> {
         stage: &Stage,
         candidate: &Candidate,
         place: Place,
+        corpus: Corpus,
         key: &str,
     ) -> Result<Ready, Trouble> {
         let unknown = || Failure::new(Status::NotAvailable, format!("no backend {:?}", candidate.backend));
@@ -428,6 +461,8 @@ impl<'a> Runner<'a> {
         let Started { command, folder, settings, receipt } = started;
         let before = if place == Place::Target { self.watch.look() } else { None };
         let mut process = WorkerProcess::spawn(&command, &folder).map_err(Trouble::Failure)?;
+        let judged = self.paths.judged.get(&stage.name).filter(|_| corpus == Corpus::Judged);
+        let corpus = judged.unwrap_or(&self.paths.corpus);
         let slot = Slot::default();
         let load = Load {
             protocol: slot.version(),
@@ -441,7 +476,7 @@ impl<'a> Runner<'a> {
             device_memory: self.at(place).device_memory().map(|memory| memory.0),
             knobs: candidate.knobs.clone(),
             settings,
-            corpus: self.corpus.display().to_string(),
+            corpus: corpus.display().to_string(),
         };
         let (target, timeout) = (self.at(place), self.suite.timeouts.load);
         let loaded = process.load(load, target, receipt.as_deref(), timeout, &self.interrupt)?;
@@ -486,7 +521,7 @@ impl<'a> Runner<'a> {
         if let Some(why) = measured.implausible() {
             return Err(why);
         }
-        let documents = self.documents.len() as u64;
+        let documents = self.material.documents.len() as u64;
         if let Some(pass) = measured.passes.iter().find(|pass| pass.documents != documents) {
             return Err(format!(
                 "a pass over {} documents, where the corpus has {documents}",
@@ -519,6 +554,36 @@ impl<'a> Runner<'a> {
             _ => failure,
         }
     }
+}
+
+/// The name of right answers' file, without its ending.
+pub const RIGHT: &str = "reference";
+
+/// The file that answers are in, which is made of an event's own.
+fn given(answered: Answered, into: &Path) -> Result<Given, String> {
+    let Answered { answers, file, digest } = answered;
+    let (path, digest) = match (file, digest) {
+        (None, _) => answer::write(into, &answers).map_err(|error| format!("{}: {error}", into.display()))?,
+        (Some(_), None) => return Err("a file of answers without its digest".to_owned()),
+        (Some(file), Some(stated)) => {
+            // Where it was asked for, and nowhere else.
+            if !file.starts_with(&format!("{}.", into.display())) {
+                return Err(format!("answers in {file}, where {}.* was asked for", into.display()));
+            }
+            let path = PathBuf::from(file);
+            let digest = answer::digest_of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+            if digest != stated.to_lowercase() {
+                return Err(format!("{} isn't the file whose digest is stated", path.display()));
+            }
+            (path, digest)
+        }
+    };
+    let file = AnswerFile::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(Given { file, digest })
+}
+
+fn wrong(why: Wrong) -> Failure {
+    Failure::new(Status::WrongAnswers, why.to_string())
 }
 
 /// What is left to say of answers where there are no right ones.

@@ -6,10 +6,14 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
-use crate::answer::Answer;
+use indexmap::IndexMap;
+
+use crate::answer::digest_of;
 use crate::item::Item;
-use crate::record::{Origin, Recording, References};
-use crate::suite::{Suite, digest};
+use crate::quality::{Reference, References};
+use crate::record::{Origin, Recording};
+use crate::runner::{Paths, RIGHT};
+use crate::suite::{Gold, Judging, Material, Suite, digest};
 use crate::worker::protocol::{Measured, implausible};
 
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +39,10 @@ pub enum StoreError {
 }
 
 const LOCK: &str = "lock";
+const CORPUS: &str = "corpus.jsonl";
+const ANSWERS: &str = "answers";
+/// Answers that are kept until a stage is done, so that the winner's are among them.
+const MOST_KEPT_BYTES: u64 = 2 << 30;
 
 /// A run's folder, locked by this process for as long as the value lives.
 pub struct RunFolder {
@@ -63,7 +71,7 @@ pub struct Run {
 
 impl RunFolder {
     /// Makes the folder of a new run, with its header and its corpus in it.
-    pub fn create(path: &Path, header: RunHeader, documents: &[Item]) -> Result<RunFolder, StoreError> {
+    pub fn create(path: &Path, header: RunHeader, material: &Material) -> Result<RunFolder, StoreError> {
         fs::create_dir_all(path).map_err(write_error(path))?;
         // Files of other kinds may have the names that a run writes. A lock is what a run leaves first.
         let strange =
@@ -80,8 +88,12 @@ impl RunFolder {
                 _ => return Err(StoreError::Exists(path.display().to_string())),
             }
         }
-        let corpus = path.join("corpus.jsonl");
-        replace(&corpus, corpus_lines(documents).as_bytes()).map_err(write_error(&corpus))?;
+        let write = |file: PathBuf, text: String| replace(&file, text.as_bytes()).map_err(write_error(&file));
+        write(path.join(CORPUS), corpus_lines(&material.documents))?;
+        for (stage, judging) in &material.judging {
+            write(judged_path(path, stage), corpus_lines(&judging.items))?;
+            write(gold_path(path, stage), gold_text(&judging.gold))?;
+        }
         let run_json = path.join("run.json");
         let pretty = serde_json::to_string_pretty(&header).unwrap_or_default() + "\n";
         replace(&run_json, pretty.as_bytes()).map_err(write_error(&run_json))?;
@@ -109,8 +121,14 @@ impl RunFolder {
         &self.path
     }
 
-    pub fn corpus(&self) -> PathBuf {
-        self.path.join("corpus.jsonl")
+    /// Where workers find what they're asked, and put what they answer.
+    pub fn paths(&self, material: &Material) -> Paths {
+        let judged = |stage: &String| (stage.clone(), judged_path(&self.path, stage));
+        Paths {
+            corpus: self.path.join(CORPUS),
+            judged: material.judging.keys().map(judged).collect(),
+            answers: self.path.join(ANSWERS),
+        }
     }
 
     pub fn append(&mut self, entry: Entry) -> Result<Stamped, StoreError> {
@@ -122,22 +140,51 @@ impl RunFolder {
         self.journal.note(entry).map_err(write_error(self.journal.path()))
     }
 
-    /// Keeps the right answers of a stage, before the journal says that they are there, and returns their digest.
-    pub fn keep_reference(&self, stage: &str, answers: &[Answer]) -> Result<String, StoreError> {
-        let path = reference_path(&self.path, stage);
-        let text = serde_json::to_string(answers).map_err(|error| write_error(&path)(error.into()))?;
-        replace(&path, text.as_bytes()).map_err(write_error(&path))?;
-        Ok(digest(&text))
+    /// Sees that right answers are on the disk before the journal says so.
+    pub fn keep_reference(&self, reference: &Reference) -> Result<(), StoreError> {
+        let path = reference.path();
+        File::open(path).and_then(|file| file.sync_all()).map_err(write_error(path))
     }
 
     /// The right answers that are still what the journal says they are. The others are asked for again.
     pub fn references(&self, run: &Run) -> References {
         let read = |(stage, wanted): (&String, &String)| {
-            let text = fs::read_to_string(reference_path(&self.path, stage)).ok()?;
-            let answers = (digest(&text) == *wanted).then(|| serde_json::from_str(&text).ok())??;
-            Some((stage.clone(), answers))
+            let own = self.answers_of(stage).into_iter().find(|(name, _)| name == RIGHT)?.1;
+            let same = digest_of(&own).is_ok_and(|digest| digest == *wanted);
+            Some((stage.clone(), same.then(|| Reference::open(&own).ok())??))
         };
         run.references.iter().filter_map(read).collect()
+    }
+
+    /// Keeps of a stage's answers the reference's, and of candidates those of `wanted`, the best first, as far as there is room.
+    pub fn keep_answers(&self, stage: &str, wanted: &[String]) {
+        let answers = self.answers_of(stage);
+        let size = |path: &Path| path.metadata().map_or(0, |metadata| metadata.len());
+        let mut room = MOST_KEPT_BYTES;
+        let mut kept: HashSet<&Path> = HashSet::new();
+        for (place, id) in wanted.iter().enumerate() {
+            let own = answers.iter().filter(|(name, _)| name == id).map(|(_, path)| path.as_path());
+            for path in own {
+                // The best's are kept whatever they take.
+                if place == 0 || size(path) <= room {
+                    room = room.saturating_sub(size(path));
+                    kept.insert(path);
+                }
+            }
+        }
+        for (name, path) in &answers {
+            if name != RIGHT && !kept.contains(path.as_path()) {
+                // What can't be deleted is in nobody's way.
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+
+    /// The files of a stage's answers, by their names without ending.
+    fn answers_of(&self, stage: &str) -> Vec<(String, PathBuf)> {
+        let folder = fs::read_dir(self.path.join(ANSWERS).join(stage));
+        let files = folder.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+        files.filter_map(|path| Some((path.file_stem()?.to_str()?.to_owned(), path))).collect()
     }
 
     /// Writes a file that is a function of the journal.
@@ -188,17 +235,29 @@ impl Run {
         })
     }
 
-    /// The corpus that the run was begun with.
-    pub fn documents(&self) -> Result<Vec<Item>, StoreError> {
-        let path = self.path.join("corpus.jsonl");
-        let text = fs::read_to_string(&path).map_err(read_error(&path))?;
-        let changed =
-            |why: &str| StoreError::Changed { file: path.display().to_string(), why: why.to_owned() };
-        if digest(&text) != self.header.corpus_digest {
-            return Err(changed("it is not the corpus that this run was begun with"));
+    /// What the run was begun with: what is timed, and what stages are judged by.
+    pub fn material(&self) -> Result<Material, StoreError> {
+        let documents = self.items(&self.path.join(CORPUS), &self.header.corpus_digest, "")?;
+        let mut judging = IndexMap::new();
+        for (stage, wanted) in &self.header.judging_digests {
+            let gold = gold_path(&self.path, stage);
+            let text = fs::read_to_string(&gold).map_err(read_error(&gold))?;
+            let items = self.items(&judged_path(&self.path, stage), wanted, &text)?;
+            let gold: Gold =
+                serde_json::from_str(&text).map_err(|error| changed(&gold, &error.to_string()))?;
+            judging.insert(stage.clone(), Judging { items, gold });
+        }
+        Ok(Material { documents, judging, notes: Vec::new() })
+    }
+
+    /// Items of a file which, with `beside`, has the digest that it had.
+    fn items(&self, path: &Path, wanted: &str, beside: &str) -> Result<Vec<Item>, StoreError> {
+        let text = fs::read_to_string(path).map_err(read_error(path))?;
+        if digest(&format!("{text}{beside}")) != wanted {
+            return Err(changed(path, "it is not the corpus that this run was begun with"));
         }
         text.lines()
-            .map(|line| serde_json::from_str(line).map_err(|error| changed(&error.to_string())))
+            .map(|line| serde_json::from_str(line).map_err(|error| changed(path, &error.to_string())))
             .collect()
     }
 
@@ -271,8 +330,28 @@ fn add(recordings: &mut Vec<Recording>, recording: &Recording) {
     }
 }
 
-fn reference_path(folder: &Path, stage: &str) -> PathBuf {
-    folder.join(format!("reference-{stage}.json"))
+/// The digests of what a run is begun with: of what is timed, and of what each stage is judged by.
+pub fn digests(material: &Material) -> (String, IndexMap<String, String>) {
+    let of = |(stage, judging): (&String, &Judging)| {
+        (stage.clone(), digest(&(corpus_lines(&judging.items) + &gold_text(&judging.gold))))
+    };
+    (digest(&corpus_lines(&material.documents)), material.judging.iter().map(of).collect())
+}
+
+fn gold_text(gold: &Gold) -> String {
+    serde_json::to_string(gold).unwrap_or_default() + "\n"
+}
+
+fn judged_path(folder: &Path, stage: &str) -> PathBuf {
+    folder.join(format!("judged-{stage}.jsonl"))
+}
+
+fn gold_path(folder: &Path, stage: &str) -> PathBuf {
+    folder.join(format!("gold-{stage}.json"))
+}
+
+fn changed(path: &Path, why: &str) -> StoreError {
+    StoreError::Changed { file: path.display().to_string(), why: why.to_owned() }
 }
 
 fn lock(folder: &Path) -> Result<File, StoreError> {

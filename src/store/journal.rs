@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::hardware::{Machine, Target};
@@ -58,6 +59,9 @@ pub struct RunHeader {
     pub overrides: Overrides,
     pub suite_digest: String,
     pub corpus_digest: String,
+    /// What stages are judged by that have labels, by their names: the digest of their items and of what people say of these.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub judging_digests: IndexMap<String, String>,
     pub target: Target,
     pub machine: Machine,
 }
@@ -190,6 +194,7 @@ pub fn test_header() -> RunHeader {
         overrides: Overrides::default(),
         suite_digest: String::new(),
         corpus_digest: String::new(),
+        judging_digests: IndexMap::new(),
         target: Target { name: "cpu".into(), description: "t".into(), ..Target::default() },
         machine: Machine::default(),
     }

@@ -14,6 +14,20 @@ pub enum Budget {
     Time(Duration),
 }
 
+impl Budget {
+    /// Whether there is time to judge answers by all that there is.
+    pub fn is_ample(self) -> bool {
+        match self {
+            Budget::Whole => true,
+            Budget::Trials(_) => false,
+            Budget::Time(time) => time >= AMPLE,
+        }
+    }
+}
+
+/// A shorter time would go to answers instead of measuring.
+const AMPLE: Duration = Duration::from_secs(600);
+
 impl FromStr for Budget {
     type Err = String;
 

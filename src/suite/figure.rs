@@ -80,7 +80,7 @@ impl Figure {
             Figure::Load => "time to load the model",
             Figure::Cost => "price of a million documents (needs price_per_hour)",
             Figure::Energy => "energy that the GPU takes for a document, in joule",
-            Figure::Quality => "agreement with the reference's answers",
+            Figure::Quality => "how good the answers are, by the metric that the stage has chosen",
         }
     }
 
@@ -124,7 +124,7 @@ impl Figure {
         }
     }
 
-    fn parse_value(self, text: &str) -> Result<f64, String> {
+    pub fn parse_value(self, text: &str) -> Result<f64, String> {
         match self.unit() {
             Unit::Bytes => {
                 text.parse::<Bytes>().map(|bytes| bytes.0 as f64).map_err(|error| error.to_string())
@@ -158,66 +158,9 @@ impl FromStr for Figure {
     }
 }
 
-/// A bound on a figure, both ends included: `vram <= 8GiB`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Limit {
-    pub figure: Figure,
-    pub at_most: bool,
-    pub bound: f64,
-}
-
-impl Limit {
-    pub fn admits(&self, value: f64) -> bool {
-        if self.at_most { value <= self.bound } else { value >= self.bound }
-    }
-}
-
-impl fmt::Display for Limit {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sign = if self.at_most { "<=" } else { ">=" };
-        write!(out, "{} {sign} {}", self.figure, self.figure.print(self.bound))
-    }
-}
-
-impl FromStr for Limit {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (figure, at_most, bound) = if let Some((figure, bound)) = text.split_once("<=") {
-            (figure, true, bound)
-        } else if let Some((figure, bound)) = text.split_once(">=") {
-            (figure, false, bound)
-        } else {
-            return Err(format!("{text:?} is not a limit such as \"vram <= 8GiB\" or \"quality >= 0.99\""));
-        };
-        let figure: Figure = figure.parse()?;
-        Ok(Limit { figure, at_most, bound: figure.parse_value(bound)? })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn limits_are_read_in_the_units_of_their_figure() {
-        let limit: Limit = "vram<=8GiB".parse().unwrap();
-        assert_eq!(limit, Limit { figure: Figure::Vram, at_most: true, bound: (8u64 << 30) as f64 });
-        assert!(limit.admits(limit.bound) && !limit.admits(limit.bound + 1.0));
-        let limit: Limit = " p95 <= 50ms ".parse().unwrap();
-        assert_eq!(limit.to_string(), "p95 <= 50.0 ms");
-        let limit: Limit = "quality >= 0.999".parse().unwrap();
-        assert!(!limit.admits(0.9989));
-    }
-
-    #[test]
-    fn a_limit_that_makes_no_sense_says_why() {
-        let error = |text: &str| text.parse::<Limit>().unwrap_err();
-        assert!(error("vrm <= 8GiB").ends_with("did you mean \"vram\"?"));
-        assert!(error("vram = 8GiB").contains("is not a limit"));
-        assert!(error("vram <= fast").contains("is not a size"));
-        assert!(error("throughput >= NaN").contains("is not a number"));
-    }
 
     #[test]
     fn figures_print_with_their_units() {

@@ -7,6 +7,7 @@ mod backend;
 mod budget;
 mod corpus;
 mod figure;
+mod limit;
 mod parse;
 mod percentile;
 mod problem;
@@ -26,8 +27,12 @@ use crate::task::{Metric, Task};
 
 pub use backend::{ChosenBackend, Engine};
 pub use budget::{Budget, SearchKind};
-pub use corpus::{SYLLABLES, Source as CorpusSource, Synthetic};
-pub use figure::{Figure, Limit};
+pub use corpus::{
+    Bm25, Files, Gold, Judging, Labelled, Library, Material, Pair, Pairs, Retrieval, SYLLABLES, Slice,
+    Source as CorpusSource, Synthetic,
+};
+pub use figure::Figure;
+pub use limit::{Bound, Known, Limit, Subject};
 pub use parse::{built_in_backends, parse, parse_recorded};
 pub use percentile::{least_batches, promised};
 pub use problem::Problem;
@@ -59,8 +64,12 @@ pub struct Suite {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Corpus {
     pub source: CorpusSource,
-    /// Only so many of its documents, from the start.
+    /// Only so many of its documents are timed, from the start.
     pub first: Option<usize>,
+    /// These are timed so many times over in each pass, where they're too few for large batches.
+    pub repeat: u32,
+    /// So much of it judges answers, where people have said what is right…
+    pub judged: Slice,
     /// Where in the suite it stands, for what can be wrong with the documents themselves.
     pub place: String,
 }
@@ -84,6 +93,10 @@ pub struct Stage {
     pub metric: Metric,
     /// The suite's limits, then the stage's own, then its quality.
     pub limits: Vec<Limit>,
+    /// What the model's labels stand for, where people's are others.
+    pub label_names: IndexMap<String, String>,
+    /// Limits that can't be checked, because they're on metrics that need labels, and the corpus has none.
+    pub unchecked: Vec<Limit>,
 }
 
 /// Candidates that the suite leaves out on purpose.
@@ -113,6 +126,12 @@ pub struct Timeouts {
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
     pub model: Option<String>,
+    /// An absolute path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<String>,
+    /// Its fields that the text is made of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub text: Vec<String>,
     pub backends: Option<Vec<String>>,
     /// `(knob, values)`, where a knob may be `stage.knob`.
     pub set: Vec<(String, Vec<String>)>,
@@ -147,7 +166,7 @@ impl Suite {
     pub fn lacks_price(&self) -> bool {
         let limits = self.stages.iter().flat_map(|stage| &stage.limits);
         let wanted =
-            self.objective == Figure::Cost || limits.into_iter().any(|limit| limit.figure == Figure::Cost);
+            self.objective == Figure::Cost || limits.into_iter().any(|limit| limit.is_on(Figure::Cost));
         wanted && self.price_per_hour.is_none()
     }
 
@@ -164,7 +183,7 @@ impl Suite {
 
     /// How many batches a trial must measure, so that the percentiles that the objective or a limit speaks of can be said.
     pub fn batches_of_trial(&self, stage: &Stage) -> u64 {
-        let figures = stage.limits.iter().map(|limit| limit.figure).chain([self.objective]);
+        let figures = stage.limits.iter().filter_map(Limit::figure).chain([self.objective]);
         let shares = figures.filter_map(Figure::share_of_batches);
         shares.map(least_batches).max().unwrap_or(0) as u64
     }
@@ -179,17 +198,18 @@ impl Suite {
         std::iter::once(stage.reference.clone()).chain(others.map(plain)).collect()
     }
 
-    /// Reads or makes the documents, and checks that every stage can work on them.
-    pub fn documents(&self, folder: &Folder) -> Result<Vec<Item>, Problem> {
+    /// Reads or makes the corpus, and what of it stages are timed on and judged by.
+    pub fn material(&self, folder: &Folder) -> Result<Material, Problem> {
         let problem = |message: String| Problem::new(&self.corpus.place, message);
-        let mut documents = match &self.corpus.source {
-            CorpusSource::Synthetic(synthetic) => synthetic.documents(),
-            CorpusSource::File(file) => {
-                let text = folder.read(file).map_err(|why| problem(format!("the corpus {file}: {why}")))?;
-                corpus::parse(file, &text).map_err(problem)?
+        let library = match &self.corpus.source {
+            CorpusSource::Synthetic(synthetic) => Library::of_items(synthetic.documents()),
+            CorpusSource::Files(files) => {
+                corpus::read(files, folder).map_err(|why| problem(format!("the corpus: {why}")))?
             }
         };
-        documents.truncate(self.corpus.first.unwrap_or(usize::MAX));
+        let reranks = self.stages.iter().any(|stage| stage.task == Task::Rerank);
+        let once = library.timed(self.corpus.first, reranks);
+        let documents: Vec<Item> = (0..self.corpus.repeat).flat_map(|_| once.iter().cloned()).collect();
         let asks = documents.iter().all(|document| document.query.is_some());
         if let Some(stage) = self.stages.iter().find(|stage| stage.task == Task::Rerank && !asks) {
             return Err(problem(format!(
@@ -197,9 +217,50 @@ impl Suite {
                 stage.name
             )));
         }
-        Ok(documents)
+        let slice = if self.budget.is_ample() { Slice::WHOLE } else { self.corpus.judged };
+        let judging = |stage: &Stage| {
+            Some((stage.name.clone(), library.judging(stage.task, slice, &stage.label_names)?))
+        };
+        let judging: IndexMap<String, Judging> = self.stages.iter().filter_map(judging).collect();
+        Ok(Material { documents, judging, notes: library.notes })
+    }
+
+    /// The documents that are timed.
+    pub fn documents(&self, folder: &Folder) -> Result<Vec<Item>, Problem> {
+        self.material(folder).map(|material| material.documents)
+    }
+
+    /// Gives up what needs labels in stages that have none. A suite that asks for it on a corpus of its own is wrong; where the
+    /// corpus is another one, the limits are kept as unchecked.
+    pub fn without_labels(&mut self, has_labels: impl Fn(&str) -> bool) -> Result<(), Problem> {
+        let place = &self.corpus.place;
+        let own_corpus = place != OTHER_CORPUS;
+        for stage in self.stages.iter_mut().filter(|stage| !has_labels(&stage.name)) {
+            let on_labels = |limit: &mut Limit| limit.metric().is_some_and(Metric::needs_labels);
+            let unchecked: Vec<Limit> = stage.limits.extract_if(.., on_labels).collect();
+            let asks = unchecked.first().and_then(Limit::metric).or(Some(stage.metric));
+            if let Some(metric) = asks.filter(|metric| metric.needs_labels() && own_corpus) {
+                let why = format!(
+                    "stage {:?} is judged by {}, which needs labels, and the corpus has none for its task",
+                    stage.name,
+                    metric.name()
+                );
+                return Err(Problem::new(place, why));
+            }
+            if stage.metric.needs_labels() {
+                stage.metric = stage.task.agreements()[0];
+                // A bound on another metric is none on this one.
+                let on_quality = |limit: &mut Limit| limit.is_on(Figure::Quality);
+                stage.unchecked.extend(stage.limits.extract_if(.., on_quality));
+            }
+            stage.unchecked.extend(unchecked);
+        }
+        Ok(())
     }
 }
+
+/// The place of a corpus that isn't the suite's.
+const OTHER_CORPUS: &str = "--corpus";
 
 /// The digest of a text, as a run records it.
 pub fn digest(text: &str) -> String {

@@ -105,18 +105,47 @@ fn in_order(value: &toml::Value) -> String {
 }
 
 impl Folder {
-    /// Reads a file that a suite names.
-    pub fn read(&self, file: &str) -> Result<String, String> {
-        let bytes = match self {
-            Folder::Disk(folder) => std::fs::read(folder.join(file)).map_err(|error| error.to_string())?,
-            Folder::BuiltIn => {
-                let path: PathBuf =
-                    Path::new(file).components().filter(|part| *part != Component::CurDir).collect();
-                let file = BUILT_IN.get_file(path).ok_or("it is not one of the files inside the program")?;
-                file.contents().to_vec()
+    /// A file that a suite names.
+    pub fn bytes(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let problem = |why: String| format!("{}: {why}", path.display());
+        match self.whole(path) {
+            Place::Disk(whole) => std::fs::read(whole).map_err(|error| problem(error.to_string())),
+            Place::BuiltIn(inside) => {
+                let file = BUILT_IN.get_file(inside);
+                let file =
+                    file.ok_or_else(|| problem("it is not one of the files inside the program".to_owned()))?;
+                Ok(file.contents().to_vec())
             }
-        };
-        String::from_utf8(bytes).map_err(|error| format!("not UTF-8: {}", error.utf8_error()))
+        }
+    }
+
+    /// The files in a folder and the folders in it, in order; nothing where it's no folder.
+    pub fn list(&self, path: &Path) -> Result<Option<Vec<PathBuf>>, String> {
+        let mut found = Vec::new();
+        match self.whole(path) {
+            Place::Disk(whole) if !whole.is_dir() => return Ok(None),
+            Place::Disk(whole) => files_in(&whole, path, &mut found)?,
+            Place::BuiltIn(inside) => {
+                let Some(folder) = BUILT_IN.get_dir(&inside) else { return Ok(None) };
+                built_in_files(folder, &mut found);
+                found.iter_mut().for_each(|file| {
+                    *file = path.join(file.strip_prefix(&inside).unwrap_or(file));
+                });
+            }
+        }
+        found.sort();
+        Ok(Some(found))
+    }
+
+    fn whole(&self, path: &Path) -> Place {
+        match self {
+            Folder::Disk(folder) => Place::Disk(folder.join(path)),
+            // A corpus of the command line lies on the disk, whatever the suite.
+            Folder::BuiltIn if path.is_absolute() => Place::Disk(path.to_owned()),
+            Folder::BuiltIn => {
+                Place::BuiltIn(path.components().filter(|part| *part != Component::CurDir).collect())
+            }
+        }
     }
 
     /// Where a command of the suite is started.
@@ -126,6 +155,34 @@ impl Folder {
             Folder::BuiltIn => PathBuf::from("."),
         }
     }
+}
+
+/// Where a path of a suite leads.
+enum Place {
+    Disk(PathBuf),
+    BuiltIn(PathBuf),
+}
+
+/// Adds the files in a folder, which a suite calls `named`.
+fn files_in(folder: &Path, named: &Path, found: &mut Vec<PathBuf>) -> Result<(), String> {
+    let problem = |error: std::io::Error| format!("{}: {error}", named.display());
+    for entry in std::fs::read_dir(folder).map_err(problem)? {
+        let entry = entry.map_err(problem)?;
+        let (path, named) = (entry.path(), named.join(entry.file_name()));
+        let kind = entry.file_type().map_err(problem)?;
+        // Of a link only the file that it leads to is taken.
+        if kind.is_dir() {
+            files_in(&path, &named, found)?;
+        } else if path.is_file() {
+            found.push(named);
+        }
+    }
+    Ok(())
+}
+
+fn built_in_files(folder: &Dir, found: &mut Vec<PathBuf>) {
+    found.extend(folder.files().map(|file| file.path().to_owned()));
+    folder.dirs().for_each(|folder| built_in_files(folder, found));
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ pub fn sections() -> Vec<(&'static str, Vec<String>)> {
     vec![
         ("suite", top),
         ("corpus", keys::<WireCorpus>()),
+        ("corpus.judged", keys::<WireSlice>()),
         ("corpus.synthetic", keys::<WireSynthetic>()),
         ("measure", keys::<WireMeasure>()),
         ("timeouts", keys::<WireTimeouts>()),
@@ -74,6 +75,35 @@ pub struct WireCorpus {
     pub file: Option<Spanned<String>>,
     pub synthetic: Option<Spanned<WireSynthetic>>,
     pub first: Option<Spanned<usize>>,
+    pub repeat: Option<Spanned<u32>>,
+    pub judged: Option<Spanned<WireSlice>>,
+    pub text: Option<Spanned<OneOrMore>>,
+    pub query: Option<String>,
+    pub label: Option<String>,
+    pub entities: Option<String>,
+    #[serde(default)]
+    pub only: IndexMap<String, String>,
+    pub encoding: Option<String>,
+    pub split: Option<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireSlice {
+    pub documents: usize,
+    #[serde(default = "all")]
+    pub queries: usize,
+}
+
+fn all() -> usize {
+    usize::MAX
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -132,4 +162,7 @@ pub struct WireExclusion {
 pub struct WireQuality {
     pub metric: Option<Spanned<Metric>>,
     pub at_least: Option<Spanned<f64>>,
+    /// What the model's labels stand for.
+    #[serde(default)]
+    pub labels: IndexMap<String, String>,
 }

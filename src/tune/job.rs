@@ -9,14 +9,14 @@ use super::{Ending, Progress, predicted};
 use crate::addon::Setup;
 use crate::emit::env;
 use crate::hardware::{Card, Machine, Provenance, Target};
-use crate::item::Item;
 use crate::predict::Forecast;
 use crate::provision;
-use crate::record::{Recording, References};
+use crate::quality::References;
+use crate::record::Recording;
 use crate::report::{self, Report};
 use crate::runner::{Interrupt, Runner};
 use crate::store::{Entry, Run, RunFolder, StoreError};
-use crate::suite::{self, Folder, Overrides, Suite};
+use crate::suite::{self, Folder, Material, Overrides, Suite};
 use crate::telemetry::Watch;
 
 /// Everything that tuning needs.
@@ -24,7 +24,7 @@ pub struct Job {
     pub(super) suite: Suite,
     pub(super) target: Target,
     pub(super) machine: Machine,
-    pub(super) documents: Vec<Item>,
+    pub(super) material: Material,
     pub(super) source_folder: Folder,
     pub(super) folder: RunFolder,
     /// What earlier processes left of it.
@@ -52,13 +52,13 @@ impl Job {
             let overrides = Overrides { budget: Some(budget), ..header.overrides.clone() };
             suite.budget = suite::parse(&header.source, &overrides, &env::names())?.budget;
         }
-        let documents = run.documents()?;
+        let material = run.material()?;
         if has_more(&run) || budget.is_some() {
             let (revision, budget) = (env!("AUTOTUNE_REVISION").to_owned(), budget.map(str::to_owned));
             folder.append(Entry::Resumed { revision, budget })?;
         }
         let (target, source_folder) = (header.target.clone(), header.source.folder.clone());
-        Ok(Job { suite, target, machine, documents, source_folder, folder, before: Some(run) })
+        Ok(Job { suite, target, machine, material, source_folder, folder, before: Some(run) })
     }
 
     /// The line of the journal at which an earlier process was cut short, if it was.
@@ -108,7 +108,7 @@ impl Job {
             }
             None => (Vec::new(), References::new()),
         };
-        let corpus = self.folder.corpus();
+        let paths = self.folder.paths(&self.material);
         let mut supplies = provision::supplies(&self.suite, &self.machine, &self.target, setup);
         setup.tell.done();
         if let Some(signal) = interrupt.signal() {
@@ -122,8 +122,8 @@ impl Job {
             &self.suite,
             &self.target,
             &self.source_folder,
-            &self.documents,
-            &corpus,
+            &self.material,
+            paths,
             &supplies,
             interrupt.clone(),
         )
@@ -131,7 +131,7 @@ impl Job {
         runner.remember(&recordings);
         let on_card = device.is_some_and(|device| device.starts_with("cuda"));
         let expected = on_card.then(|| Expected {
-            forecast: Forecast::new(&self.suite, &self.documents, supplies.folders.clone()),
+            forecast: Forecast::new(&self.suite, &self.material.documents, supplies.folders.clone()),
             capability: self.target.card().and_then(Card::capability),
         });
         let tuning = Tuning {
@@ -160,7 +160,7 @@ impl Job {
             )
         })?;
         let folders = provision::outlines(&self.suite, |what| setup.tell.say(what));
-        let mut forecast = Forecast::new(&self.suite, &self.documents, folders);
+        let mut forecast = Forecast::new(&self.suite, &self.material.documents, folders);
         let before = self.before.as_ref().map_or(&[][..], |run| &run.recordings);
         Ok(predicted::predict(
             &self.suite,

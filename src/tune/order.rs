@@ -7,8 +7,8 @@ use crate::addon::Tell;
 use crate::backend::fake;
 use crate::emit::env;
 use crate::hardware::{Machine, Provenance, Target, TargetError};
-use crate::store::{RunFolder, RunHeader, corpus_lines};
-use crate::suite::{self, Engine, Overrides, Suite, SuiteSource};
+use crate::store::{RunFolder, RunHeader, digests};
+use crate::suite::{self, Engine, Overrides, Problem, Suite, SuiteSource};
 
 /// The suite that is tuned when none is named, on the processor…
 const DEFAULT_SUITE: &str = "minilm";
@@ -44,7 +44,9 @@ impl Order {
             if is_gpu { GPU_SUITE } else { DEFAULT_SUITE }
         }))?;
         let mut suite = suite::parse(&source, &self.overrides, &env::names())?;
-        let documents = suite.documents(&source.folder)?;
+        let material = suite.material(&source.folder)?;
+        suite.without_labels(|stage| material.judging.contains_key(stage))?;
+        material.notes.iter().for_each(|note| tell.say(note));
         let mut target = self.target(&suite, &machine)?;
         if let Some(device) = &target.device {
             let choice = match self.gpu.as_str() {
@@ -63,6 +65,12 @@ impl Order {
         });
         // Absolute: the worker reads the corpus in it from wherever the worker is started.
         let folder = std::path::absolute(folder)?;
+        // Paths stand in requests and in the journal, which are JSON.
+        if folder.to_str().is_none() {
+            let why = "the run's folder has a name that isn't UTF-8: choose another with --out, or start in another folder";
+            return Err(Problem::new(format!("--out {}", folder.display()), why).into());
+        }
+        let (corpus_digest, judging_digests) = digests(&material);
         suite.take_price(target.price_per_hour);
         suite.check_price(&source.file)?;
         let header = RunHeader {
@@ -70,15 +78,16 @@ impl Order {
             revision: env!("AUTOTUNE_REVISION").to_owned(),
             command_line: self.command_line,
             suite_digest: suite.digest.clone(),
-            corpus_digest: suite::digest(&corpus_lines(&documents)),
+            corpus_digest,
+            judging_digests,
             source,
             overrides: self.overrides,
             target,
             machine: machine.clone(),
         };
         let (source_folder, target) = (header.source.folder.clone(), header.target.clone());
-        let folder = RunFolder::create(&folder, header, &documents)?;
-        Ok(Job { suite, target, machine, documents, source_folder, folder, before: None })
+        let folder = RunFolder::create(&folder, header, &material)?;
+        Ok(Job { suite, target, machine, material, source_folder, folder, before: None })
     }
 
     /// A suite that measures nothing real needs no GPU, and gets no name of a real one but as a label.

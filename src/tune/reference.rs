@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use crate::answer::Answer;
 use crate::backend::coarseness;
 use crate::knob::Candidate;
+use crate::quality::Reference;
 use crate::record::{Failure, Origin, Status};
 use crate::runner::{Place, Runner, Stopped};
 use crate::suite::{Stage, Suite};
 
-/// Right answers and their origin; or why no configuration has given any, which is the failure of the suite's reference.
-pub type Found = Result<(Vec<Answer>, Origin), Failure>;
+/// Right answers with their digest, and their origin; or why no configuration has given any, which is the failure of the suite's reference.
+pub type Found = Result<(Reference, String, Origin), Failure>;
 
 /// Asks the suite's reference on the target first, then its like of other engines; then the same on the processor, which has
 /// time for one pass; then the most precise configuration of the space that runs on the target.
@@ -25,9 +25,9 @@ pub fn find(
         let device = runner.device(place).to_owned();
         began(candidate, &device);
         Ok(match runner.right_answers(stage, candidate, place)? {
-            Ok(answers) => {
+            Ok((reference, digest)) => {
                 let instead = first.as_ref().map(Failure::in_words);
-                Ok((answers, Origin { candidate: candidate.clone(), device, instead }))
+                Ok((reference, digest, Origin { candidate: candidate.clone(), device, instead }))
             }
             Err(failure) => {
                 first.get_or_insert_with(|| failure.clone());

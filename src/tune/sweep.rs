@@ -8,7 +8,8 @@ use super::{Ending, Progress, TuneError};
 use crate::analysis;
 use crate::knob::Candidate;
 use crate::predict::Forecast;
-use crate::record::{Recording, References};
+use crate::quality::References;
+use crate::record::Recording;
 use crate::runner::{Interrupt, Runner, Stopped, Trial};
 use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder};
@@ -69,6 +70,7 @@ impl Tuning<'_> {
                 generation.extend(more);
             }
             if generation.is_empty() {
+                self.keep_answers(stage, 1);
                 return Ok(None);
             }
             for round in 1..self.suite.rounds {
@@ -97,8 +99,8 @@ impl Tuning<'_> {
                 self.runner.judges_nobody(&stage.name, failure);
                 Ok(None)
             }
-            Ok(Ok((answers, origin))) => {
-                let digest = self.folder.keep_reference(&stage.name, &answers)?;
+            Ok(Ok((reference, digest, origin))) => {
+                self.folder.keep_reference(&reference)?;
                 let version = self.runner.version().unwrap_or_default().to_owned();
                 let seconds = start.elapsed().as_secs_f64();
                 self.folder.append(Entry::Reference {
@@ -108,7 +110,7 @@ impl Tuning<'_> {
                     seconds,
                     origin: Some(origin),
                 })?;
-                self.references.insert(stage.name.clone(), answers);
+                self.references.insert(stage.name.clone(), reference);
                 Ok(None)
             }
         }
@@ -168,8 +170,21 @@ impl Tuning<'_> {
             self.folder.append(Entry::Trial(Box::new(recording.clone())))?;
             self.progress.recorded(&recording);
             self.recordings.push(recording);
+            if round == 0 {
+                self.keep_answers(stage, usize::MAX);
+            }
         }
         Ok(None)
+    }
+
+    /// Keeps the answers of so many of a stage's candidates, the best first: of those that may win.
+    fn keep_answers(&self, stage: &Stage, most: usize) {
+        let mut seen = analysis::observe(self.suite, stage, &self.recordings);
+        seen.retain(Observation::may_win);
+        let value = |seen: &Observation| seen.score().map_or(f64::NEG_INFINITY, |score| score.value);
+        seen.sort_by(|left, right| value(right).total_cmp(&value(left)));
+        let ids: Vec<String> = seen.iter().take(most).map(|seen| seen.candidate.id()).collect();
+        self.folder.keep_answers(&stage.name, &ids);
     }
 
     /// Worked out between trials, so that nothing measured shares the processor with it.

@@ -2,6 +2,7 @@
 
 mod circles;
 mod command_line;
+mod corpora;
 mod documents;
 mod drivers;
 mod faults;
@@ -19,6 +20,7 @@ mod optimum;
 mod predictions;
 mod real_engines;
 mod resume;
+mod shipped;
 mod simulated_card;
 mod support;
 mod targets;

@@ -5,9 +5,10 @@ use std::time::Duration;
 use autotune::analysis::{self, Analysis, Doubt, Verdict};
 use autotune::emit::{env, table, trials};
 use autotune::hardware::{Machine, Target};
-use autotune::record::{Recording, References};
+use autotune::quality::References;
+use autotune::record::Recording;
 use autotune::runner::{Interrupt, Runner, Supplies};
-use autotune::store::{Run, RunFolder, RunHeader, corpus_lines};
+use autotune::store::{Run, RunFolder, RunHeader, digests};
 use autotune::suite::{self, Figure, Folder, Overrides, Suite, SuiteSource};
 use autotune::telemetry::{Process, Reading, Reason, Scripted, Trouble, Watch};
 use autotune::tune::{Ending, Progress, Tuning};
@@ -38,28 +39,30 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
         SuiteSource { name: "telemetry".into(), file: "suite.toml".into(), text, folder: Folder::BuiltIn };
     let overrides = Overrides { set: Vec::new(), ..Overrides::default() };
     let suite = suite::parse(&source, &overrides, &env::names()).unwrap();
-    let documents = suite.documents(&source.folder).unwrap();
+    let material = suite.material(&source.folder).unwrap();
+    let (corpus_digest, judging_digests) = digests(&material);
     let target = Target { device: Some("cuda:0".into()), ..Target::simulated(None, "scripted") };
     let header = RunHeader {
         version: String::new(),
         revision: String::new(),
         command_line: Vec::new(),
         suite_digest: suite.digest.clone(),
-        corpus_digest: suite::digest(&corpus_lines(&documents)),
+        corpus_digest,
+        judging_digests,
         source: source.clone(),
         overrides,
         target: target.clone(),
         machine: Machine::default(),
     };
     let scratch = tempfile::tempdir().unwrap();
-    let mut folder = RunFolder::create(&scratch.path().join("run"), header, &documents).unwrap();
-    let corpus = folder.corpus();
+    let mut folder = RunFolder::create(&scratch.path().join("run"), header, &material).unwrap();
+    let paths = folder.paths(&material);
     let supplies = Supplies { program: env!("CARGO_BIN_EXE_autotune").into(), ..Supplies::default() };
     let sensor = Scripted::new(readings);
     // So seldom that a trial has its first sample and its last, and no other.
     let watch = Watch::new(move || Ok(Box::new(sensor.clone())), Duration::from_secs(3600));
     let runner =
-        Runner::new(&suite, &target, &source.folder, &documents, &corpus, &supplies, Interrupt::default());
+        Runner::new(&suite, &target, &source.folder, &material, paths, &supplies, Interrupt::default());
     let tuning = Tuning {
         suite: &suite,
         folder: &mut folder,

@@ -10,11 +10,16 @@ use super::canvas::{self, Area, Chart, Drawn, LegendEntry, MOST_SERIES};
 use crate::analysis::{Interval, Ranked, StageAnalysis, Verdict};
 use crate::knob::Value;
 use crate::suite::Figure;
+use crate::task::Metric;
 use crate::units::Bytes;
+
+/// A smaller change of quality is rounding.
+const LEAST_CHANGE: f64 = 0.001;
 
 pub struct Curves {
     knob: String,
     figure: Figure,
+    metric: Metric,
     /// The values of the knob, in order.
     ticks: Vec<String>,
     series: Vec<Series>,
@@ -69,8 +74,23 @@ impl Curves {
         drawn.then(|| Curves {
             knob: knob.to_owned(),
             figure,
+            metric: stage.metric,
             ticks: values.iter().map(ToString::to_string).collect(),
             series,
+        })
+    }
+
+    /// Whether a line isn't flat: most knobs change no answer.
+    pub fn varies(&self) -> bool {
+        self.series.iter().any(|series| {
+            let values = series.points.iter().filter_map(|point| match point {
+                Point::Figure { value, .. } => Some(*value),
+                _ => None,
+            });
+            let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (low.min(value), high.max(value))
+            });
+            high - low > LEAST_CHANGE
         })
     }
 
@@ -81,6 +101,7 @@ impl Curves {
                 ("GiB", 1024.0 * Bytes::MIB as f64)
             }
             Figure::Vram | Figure::Rss => ("MiB", Bytes::MIB as f64),
+            Figure::Quality => (self.metric.name(), 1.0),
             _ => ("docs/s", 1.0),
         }
     }
@@ -89,6 +110,7 @@ impl Curves {
         match self.figure {
             Figure::Vram => "Peak VRAM",
             Figure::Rss => "Peak RSS",
+            Figure::Quality => "Quality",
             _ => "Throughput",
         }
     }
@@ -135,6 +157,10 @@ fn point(
     // where nothing better is. By objective among them, too.
     let mut measured: Vec<&Ranked> = here.clone().filter(|ranked| ranked.summary.failure.is_none()).collect();
     measured.sort_by_key(|ranked| matches!(ranked.verdict, Verdict::Excluded { .. }));
+    if objective == Figure::Quality {
+        let quality = |ranked: &&Ranked| ranked.summary.value(Figure::Quality).unwrap_or(f64::NEG_INFINITY);
+        measured.sort_by(|left, right| quality(right).total_cmp(&quality(left)));
+    }
     let best = measured.into_iter().find(|ranked| ranked.summary.value(objective).is_some());
     if let Some((ranked, estimate)) = best.and_then(|ranked| Some((ranked, ranked.summary.figure(figure)?))) {
         let able = !matches!(ranked.verdict, Verdict::Excluded { .. });

@@ -31,6 +31,14 @@ pub fn draw(analysis: &Analysis, recordings: &[Recording], scratch: &Path) -> an
                 }
             }
         }
+        for knob in numeric_knobs(stage) {
+            // What the knob can give: the best by quality at each value, not the fastest.
+            let curves = curves::Curves::of(stage, &knob, Figure::Quality, Figure::Quality);
+            if let Some(curves) = curves.filter(curves::Curves::varies) {
+                let name = format!("{}-quality-by-{knob}", stage.name);
+                plots.push(canvas::render(&name, scratch, &caption, &curves)?);
+            }
+        }
         if let Some(pareto) = pareto::Pareto::of(stage) {
             plots.push(canvas::render(&format!("{}-pareto", stage.name), scratch, &caption, &pareto)?);
         }

@@ -3,27 +3,72 @@
 use toml::Spanned;
 
 use super::Builder;
-use crate::suite::Corpus;
-use crate::suite::corpus::{Source, Synthetic};
+use crate::suite::corpus::{Fields, Files, Slice, Source, Synthetic};
 use crate::suite::problem::Problem;
-use crate::suite::wire::{WireCorpus, WireSynthetic};
+use crate::suite::wire::{OneOrMore, WireCorpus, WireSynthetic};
+use crate::suite::{Corpus, OTHER_CORPUS};
+
+/// More is a slip.
+const MOST_REPEATS: u32 = 1000;
 
 impl Builder<'_> {
     pub(super) fn corpus(&self, wire: &Spanned<WireCorpus>) -> Result<Corpus, Problem> {
         let (span, wire) = (wire.span(), wire.get_ref());
+        let overrides = self.overrides;
+        if let Some(path) = &overrides.corpus {
+            // What the suite says of its own files says nothing of these.
+            let fields = Fields { text: overrides.text.clone(), ..Fields::default() };
+            let source = Source::Files(Files { path: path.clone(), fields, ..Files::default() });
+            let (first, judged) = (self.first(wire)?, self.slice(wire)?);
+            return Ok(Corpus { source, first, repeat: 1, judged, place: OTHER_CORPUS.to_owned() });
+        }
+        if !overrides.text.is_empty() {
+            return Err(Problem::new("--text", "it names the fields of a --corpus, and there is none"));
+        }
         let source = match (&wire.file, &wire.synthetic) {
-            (Some(file), None) => Source::File(file.get_ref().clone()),
+            (Some(file), None) => Source::Files(Files {
+                path: file.get_ref().clone(),
+                fields: Fields {
+                    text: match wire.text.as_ref().map(Spanned::get_ref) {
+                        None => Vec::new(),
+                        Some(OneOrMore::One(name)) => vec![name.clone()],
+                        Some(OneOrMore::More(names)) => names.clone(),
+                    },
+                    query: wire.query.clone(),
+                    label: wire.label.clone(),
+                    entities: wire.entities.clone(),
+                    only: wire.only.clone(),
+                },
+                encoding: wire.encoding.clone(),
+                split: wire.split.clone(),
+            }),
             (None, Some(synthetic)) => Source::Synthetic(self.synthetic(synthetic)?),
             _ => return Err(self.text.problem(span, "a corpus is either a `file` or `synthetic`")),
         };
-        let first = match &wire.first {
-            Some(first) if *first.get_ref() == 0 => {
-                return Err(self.text.problem(first.span(), "`first = 0` leaves no document to measure on"));
-            }
-            first => first.as_ref().map(|first| *first.get_ref()),
-        };
         let place = self.text.place(wire.file.as_ref().map_or(span, Spanned::span));
-        Ok(Corpus { source, first, place })
+        let repeat = self.within(wire.repeat.as_ref(), 1, 1..=MOST_REPEATS, "repeat")?;
+        Ok(Corpus { source, first: self.first(wire)?, repeat, judged: self.slice(wire)?, place })
+    }
+
+    /// How many documents are timed.
+    fn first(&self, wire: &WireCorpus) -> Result<Option<usize>, Problem> {
+        match &wire.first {
+            Some(first) if *first.get_ref() == 0 => {
+                Err(self.text.problem(first.span(), "`first = 0` leaves no document to measure on"))
+            }
+            first => Ok(first.as_ref().map(|first| *first.get_ref())),
+        }
+    }
+
+    /// How much judges answers.
+    fn slice(&self, wire: &WireCorpus) -> Result<Slice, Problem> {
+        let Some(wire) = &wire.judged else { return Ok(Slice::WHOLE) };
+        let Slice { documents, queries } =
+            Slice { documents: wire.get_ref().documents, queries: wire.get_ref().queries };
+        if documents == 0 || queries == 0 {
+            return Err(self.text.problem(wire.span(), "`judged` needs a document and a query at least"));
+        }
+        Ok(Slice { documents, queries })
     }
 
     fn synthetic(&self, wire: &Spanned<WireSynthetic>) -> Result<Synthetic, Problem> {

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use toml::Spanned;
 use toml::de::DeTable;
 
-use super::figure::{Figure, Limit};
+use super::figure::Figure;
+use super::limit::Limit;
 use super::problem::{Problem, Text, unknown};
 use super::source::SuiteSource;
 use super::wire::WireSuite;

@@ -8,12 +8,13 @@ use toml::Spanned;
 use super::catalogue::is_plain;
 use super::{Builder, flag};
 use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
-use crate::suite::figure::{Figure, Limit};
+use crate::suite::figure::Figure;
+use crate::suite::limit::{Limit, Subject};
 use crate::suite::problem::{Problem, unknown};
 use crate::suite::space::{Axis, MOST_PLACES, Space};
 use crate::suite::wire::WireStage;
 use crate::suite::{ChosenBackend, Exclusion, Stage};
-use crate::task::Metric;
+use crate::task::{Metric, Task};
 use crate::units::did_you_mean;
 
 /// A baseline or a reference as the file has it.
@@ -95,15 +96,23 @@ impl Builder<'_> {
         let reference = self
             .fixed(wire.reference.as_ref(), &self.starting_with(&backends), |spec| spec.reference.clone())?;
         let metric = self.metric(wire)?;
-        let mut limits = limits.to_vec();
-        limits.extend(self.limits(&wire.limits)?);
+        let fits =
+            |limit: &Limit| limit.metric().is_none_or(|metric| wire.task.metrics().any(|one| one == metric));
+        // Those of the suite are for the stages that they make sense for.
+        let mut limits: Vec<Limit> = limits.iter().filter(|limit| fits(limit)).cloned().collect();
+        for (limit, text) in self.limits(&wire.limits)?.into_iter().zip(&wire.limits) {
+            if !fits(&limit) {
+                return Err(self.text.problem(text.span(), no_judge(limit.on, wire.task)));
+            }
+            limits.push(limit);
+        }
         if let Some(least) = wire.quality.as_ref().and_then(|quality| quality.get_ref().at_least.as_ref()) {
             if !(-1.0..=1.0).contains(least.get_ref()) {
                 return Err(self
                     .text
                     .problem(least.span(), "`at_least` must be from -1 to 1: 1 is full agreement"));
             }
-            limits.push(Limit { figure: Figure::Quality, at_most: false, bound: *least.get_ref() });
+            limits.push(Limit::at_least(Subject::Figure(Figure::Quality), *least.get_ref()));
         }
         Ok(Stage {
             name,
@@ -117,6 +126,12 @@ impl Builder<'_> {
             exclusions,
             metric,
             limits,
+            label_names: wire
+                .quality
+                .as_ref()
+                .map(|quality| quality.get_ref().labels.clone())
+                .unwrap_or_default(),
+            unchecked: Vec::new(),
         })
     }
 
@@ -235,18 +250,20 @@ impl Builder<'_> {
     }
 
     fn metric(&self, wire: &WireStage) -> Result<Metric, Problem> {
-        let possible = wire.task.metrics();
         match wire.quality.as_ref().and_then(|quality| quality.get_ref().metric.as_ref()) {
-            None => Ok(possible[0]),
-            Some(metric) if possible.contains(metric.get_ref()) => Ok(*metric.get_ref()),
+            None => Ok(wire.task.agreements()[0]),
+            Some(metric) if wire.task.metrics().any(|one| one == *metric.get_ref()) => Ok(*metric.get_ref()),
             Some(metric) => {
-                let names: Vec<_> = possible.iter().map(|metric| metric.name()).collect();
-                let (given, task) = (metric.get_ref().name(), wire.task.name());
-                let why = format!("{given:?} can't judge the task {task:?}; there are {}", names.join(", "));
+                let why = no_judge(Subject::Metric(*metric.get_ref()), wire.task);
                 Err(self.text.problem(metric.span(), why))
             }
         }
     }
+}
+
+fn no_judge(given: Subject, task: Task) -> String {
+    let names: Vec<_> = task.metrics().map(Metric::name).collect();
+    format!("\"{given}\" can't judge the task {:?}; there are {}", task.name(), names.join(", "))
 }
 
 /// An axis whose values are not empty, not repeated, and each fit for some backend.

@@ -1,15 +1,15 @@
-//! What an answer means: which answers a task gives to items, and how much two lists of answers agree.
+//! What an answer means: which answers a task gives to items, and which metrics can judge them.
 //!
 //! Knows no backend and no suite. A new task is a variant of [`Task`], what its answers are, and the metrics
-//! in [`quality`] that can judge them.
+//! of [`metric`] that can judge them.
 
-mod quality;
+mod metric;
 
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
 
-pub use quality::{Disagreement, Metric, agreement};
+pub use metric::Metric;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -43,8 +43,8 @@ impl Task {
         }
     }
 
-    /// The metrics that can judge this task; the first is the one that a suite gets when it names none.
-    pub fn metrics(self) -> &'static [Metric] {
+    /// The metrics by which answers agree with the reference's; the first is the one that a suite gets when it names none.
+    pub fn agreements(self) -> &'static [Metric] {
         match self {
             Task::Embed => &[Metric::Cosine, Metric::WorstCosine, Metric::Top10],
             Task::Rerank => &[Metric::Order],
@@ -52,6 +52,22 @@ impl Task {
             Task::Entities => &[Metric::SpanF1],
             Task::Sparse | Task::MultiVector => &[Metric::Cosine, Metric::WorstCosine],
         }
+    }
+
+    /// The metrics by which answers are judged where people have said what is right.
+    pub fn by_labels(self) -> &'static [Metric] {
+        match self {
+            Task::Embed | Task::Sparse | Task::MultiVector | Task::Rerank => {
+                &[Metric::Ndcg10, Metric::Mrr10, Metric::Recall10, Metric::Recall100]
+            }
+            Task::Classify => &[Metric::Accuracy, Metric::MacroF1],
+            Task::Entities => &[Metric::GoldF1],
+        }
+    }
+
+    /// Every metric that can judge this task.
+    pub fn metrics(self) -> impl Iterator<Item = Metric> {
+        self.agreements().iter().chain(self.by_labels()).copied()
     }
 
     /// The task that gives such an answer.

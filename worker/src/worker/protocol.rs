@@ -10,10 +10,13 @@ use crate::pipeline::Pass;
 use crate::task::Task;
 
 /// Raised when a worker written for the older one would misunderstand. A request states the oldest version that it needs.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Knows one model, and no slot.
 pub const ONE_MODEL: u32 = 1;
+const SLOTS: u32 = 2;
+/// Answers another corpus than the one that it measures on, and into a file.
+pub const FILES: u32 = 3;
 
 /// A line from the harness.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,12 +31,7 @@ pub struct Request {
 #[serde(tag = "do", rename_all = "lowercase")]
 pub enum Ask {
     Load(Box<Load>),
-    /// Answers for every document of the corpus, in its order.
-    Answer {
-        #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
-        slot: Slot,
-        knobs: IndexMap<String, Value>,
-    },
+    Answer(Asked),
     Measure(Measure),
     Unload {
         #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
@@ -53,7 +51,7 @@ impl Slot {
 
     /// The oldest version of the protocol that knows it.
     pub fn version(&self) -> u32 {
-        if self.is_unnamed() { ONE_MODEL } else { VERSION }
+        if self.is_unnamed() { ONE_MODEL } else { SLOTS }
     }
 }
 
@@ -85,6 +83,33 @@ pub struct Load {
     pub corpus: String,
 }
 
+/// Answers for every document of a corpus, in its order.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Asked {
+    #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
+    pub slot: Slot,
+    pub knobs: IndexMap<String, Value>,
+    /// Path of another corpus than the one of the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub corpus: Option<String>,
+    /// Path of a file to write the answers to, without the ending that tells its form. A worker that doesn't know this one, or
+    /// has few answers, has them in its event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub into: Option<String>,
+}
+
+/// Answers, or the file that they are in.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Answered {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub answers: Vec<Answer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// SHA-256 of the file, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Measure {
     #[serde(default, skip_serializing_if = "Slot::is_unnamed")]
@@ -113,9 +138,7 @@ pub struct Event {
 #[serde(tag = "event", rename_all = "lowercase")]
 pub enum What {
     Loaded(Loaded),
-    Answered {
-        answers: Vec<Answer>,
-    },
+    Answered(Answered),
     Measured(Measured),
     Unloaded,
     Failed {
@@ -131,7 +154,7 @@ impl What {
     pub fn name(&self) -> &'static str {
         match self {
             What::Loaded(_) => "loaded",
-            What::Answered { .. } => "answered",
+            What::Answered(_) => "answered",
             What::Measured(_) => "measured",
             What::Unloaded => "unloaded",
             What::Failed { .. } => "failed",

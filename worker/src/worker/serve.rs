@@ -1,24 +1,31 @@
 //! The worker's loop: a request in, an event out, until the harness hangs up.
 
 use std::collections::HashMap;
-use std::io::{BufRead, Write};
+use std::io::{BufRead, BufWriter, Write};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 
 use super::heap;
-use super::protocol::{self, Ask, Event, FailureKind, Load, Loaded, Measure, Measured, Request, Slot, What};
+use super::protocol::{
+    self, Answered, Ask, Asked, Event, FailureKind, Load, Loaded, Measure, Measured, Request, Slot, What,
+};
 use super::timer::{self, Effort};
-use crate::answer::Answer;
+use crate::answer::{self, Answer};
 use crate::backend::{self, BackendError, Clock, Device, LoadRequest, Session};
 use crate::item::Item;
 use crate::knob::{Candidate, Value};
 use crate::pipeline::{self, Pass, Settings};
 use crate::task::Task;
 
+const EVENT_BYTES: usize = 1 << 16;
+
 /// Serves requests until `requests` ends.
-pub fn serve(requests: impl BufRead, mut events: impl Write) -> anyhow::Result<()> {
+pub fn serve(requests: impl BufRead, events: impl Write) -> anyhow::Result<()> {
+    // Without a buffer each number is a call to the system.
+    let mut events = BufWriter::with_capacity(EVENT_BYTES, events);
     let mut models = Models::new();
     for line in requests.lines() {
         let line = line?;
@@ -32,7 +39,7 @@ pub fn serve(requests: impl BufRead, mut events: impl Write) -> anyhow::Result<(
                 anyhow::bail!("not a request: {error}: {}", line.chars().take(200).collect::<String>());
             }
         };
-        let what = match answer(&mut models, request.ask) {
+        let what = match perform(&mut models, request.ask) {
             Ok(what) => what,
             Err(BackendError::Garbage(bytes)) => {
                 events.write_all(&bytes)?;
@@ -82,6 +89,17 @@ impl Model {
         if self.on_device { pipeline::stress(&mut *self.session, &self.documents, settings) } else { Ok(()) }
     }
 
+    /// The same over other documents than those that are measured.
+    fn answers(&mut self, documents: &[Item], settings: &Settings) -> Result<Vec<Answer>, BackendError> {
+        if self.on_device {
+            pipeline::stress(&mut *self.session, documents, settings)?;
+        }
+        let (pass, answers) =
+            pipeline::pass(&mut *self.session, &*self.clock, self.task, documents, settings)?;
+        self.batches += pass.batch_seconds.len() as u64;
+        Ok(answers)
+    }
+
     fn pass(&mut self, settings: &Settings) -> Result<(Pass, Vec<Answer>), BackendError> {
         let done = pipeline::pass(&mut *self.session, &*self.clock, self.task, &self.documents, settings)?;
         self.batches += done.0.batch_seconds.len() as u64;
@@ -107,7 +125,7 @@ impl Model {
     }
 }
 
-fn answer(models: &mut Models, ask: Ask) -> Result<What, BackendError> {
+fn perform(models: &mut Models, ask: Ask) -> Result<What, BackendError> {
     match ask {
         Ask::Load(load) => {
             // What was in the slot is dropped first, so that the two never share the memory.
@@ -117,13 +135,7 @@ fn answer(models: &mut Models, ask: Ask) -> Result<What, BackendError> {
             models.insert(slot, ready);
             Ok(What::Loaded(loaded))
         }
-        Ask::Answer { slot, knobs } => {
-            let model = loaded(models, &slot)?;
-            let settings = model.settle(knobs, 0)?;
-            model.stress(&settings)?;
-            let (_, answers) = model.pass(&settings)?;
-            Ok(What::Answered { answers })
-        }
+        Ask::Answer(asked) => answer(loaded(models, &asked.slot)?, asked).map(What::Answered),
         Ask::Measure(request) => measure(loaded(models, &request.slot)?, request).map(What::Measured),
         Ask::Unload { slot } => {
             models.remove(&slot);
@@ -131,6 +143,21 @@ fn answer(models: &mut Models, ask: Ask) -> Result<What, BackendError> {
             Ok(What::Unloaded)
         }
     }
+}
+
+fn answer(model: &mut Model, asked: Asked) -> Result<Answered, BackendError> {
+    let settings = model.settle(asked.knobs, 0)?;
+    let answers = match &asked.corpus {
+        Some(corpus) => model.answers(&read_corpus(corpus)?, &settings)?,
+        None => {
+            model.stress(&settings)?;
+            model.pass(&settings)?.1
+        }
+    };
+    let Some(into) = asked.into else { return Ok(Answered { answers, ..Answered::default() }) };
+    let written = answer::write(Path::new(&into), &answers);
+    let (file, digest) = written.map_err(|error| BackendError::Failed(format!("writing {into}: {error}")))?;
+    Ok(Answered { answers: Vec::new(), file: Some(file.display().to_string()), digest: Some(digest) })
 }
 
 fn loaded<'a>(models: &'a mut Models, slot: &Slot) -> Result<&'a mut Model, BackendError> {
@@ -291,8 +318,8 @@ mod tests {
 
     #[test]
     fn requests_of_version_1_have_the_slot_without_a_name() {
-        let said = events(&[load(1, None, 1.0), measure(None, 0), load(3, None, 1.0)]);
-        assert_eq!((&said[0]["event"], &said[0]["protocol"]), (&json!("loaded"), &json!(2)));
+        let said = events(&[load(1, None, 1.0), measure(None, 0), load(4, None, 1.0)]);
+        assert_eq!((&said[0]["event"], &said[0]["protocol"]), (&json!("loaded"), &json!(3)));
         assert_eq!((&said[1]["event"], &said[1]["steady"]), (&json!("measured"), &json!(true)));
         assert_eq!((&said[2]["event"], &said[2]["kind"]), (&json!("failed"), &json!("refused")));
     }
@@ -313,5 +340,26 @@ mod tests {
         first["seconds"] = json!(1.0);
         let said = events(&[cold, first]);
         assert_eq!(said[1]["passes"][0]["seconds"], json!(0.003));
+    }
+
+    #[test]
+    fn another_corpus_is_answered_into_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let corpus = folder.path().join("judged.jsonl");
+        std::fs::write(&corpus, "{\"text\":\"one\"}\n{\"text\":\"two three\"}\n").unwrap();
+        let into = folder.path().join("answers");
+        let said = events(&[
+            load(1, None, 1.0),
+            json!({ "do": "answer", "knobs": {} }),
+            json!({ "do": "answer", "knobs": {}, "corpus": corpus, "into": into }),
+            json!({ "do": "answer", "knobs": {}, "into": folder.path().join("nowhere/answers") }),
+        ]);
+        assert_eq!(said[1]["answers"].as_array().unwrap().len(), 3);
+        let file = folder.path().join("answers.safetensors");
+        assert_eq!((&said[2]["file"], &said[2].get("answers")), (&json!(file), &None));
+        let answers = crate::answer::AnswerFile::open(&file).unwrap();
+        assert_eq!(answers.count(), 2);
+        assert_eq!(said[2]["digest"], json!(crate::answer::digest_of(&file).unwrap()));
+        assert_eq!(said[3]["event"], "failed");
     }
 }

@@ -1,4 +1,4 @@
-//! The documents that a suite measures on: read from a file, or made from a seed.
+//! Documents made from a seed: for load, where words don't matter.
 
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -6,13 +6,6 @@ use rand_distr::{Distribution, LogNormal};
 use rand_pcg::Pcg64;
 
 use crate::item::Item;
-
-/// Where the documents come from.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Source {
-    File(String),
-    Synthetic(Synthetic),
-}
 
 /// Lengths are log-normal, as those of real texts nearly are.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,25 +63,6 @@ fn sentence(vocabulary: &[String], words: usize, random: &mut Pcg64) -> String {
     (0..words).map(|_| draw(random)).collect::<Vec<_>>().join(" ")
 }
 
-/// Reads documents from the text of a file: JSON objects with `text` and perhaps `query`, or plain lines.
-pub fn parse(name: &str, text: &str) -> Result<Vec<Item>, String> {
-    let json = name.ends_with(".jsonl");
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    let documents: Result<Vec<Item>, String> = lines
-        .map(|(index, line)| {
-            if json {
-                serde_json::from_str(line).map_err(|error| format!("{name}:{}: {error}", index + 1))
-            } else {
-                Ok(Item { text: line.to_owned(), query: None })
-            }
-        })
-        .collect();
-    match documents {
-        Ok(documents) if documents.is_empty() => Err(format!("{name} holds no document")),
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,16 +90,5 @@ mod tests {
         assert_eq!(queries.iter().filter(|query| **query == queries[0]).count(), 100);
         queries.dedup();
         assert_eq!(queries.len(), 4);
-    }
-
-    #[test]
-    fn files_are_lines_of_json_or_of_text() {
-        let documents = parse("a.jsonl", "{\"text\":\"x\",\"query\":\"q\"}\n\n{\"text\":\"y\"}\n").unwrap();
-        assert_eq!(documents[0].query.as_deref(), Some("q"));
-        assert_eq!(documents[1], Item { text: "y".into(), query: None });
-        assert_eq!(parse("a.txt", "one\ntwo").unwrap().len(), 2);
-        assert!(parse("a.jsonl", "{\"text\":\"x\"}\n{").unwrap_err().starts_with("a.jsonl:2:"));
-        assert!(parse("a.jsonl", "{\"txt\":\"x\"}").unwrap_err().contains("unknown field"));
-        assert_eq!(parse("a.txt", "\n \n").unwrap_err(), "a.txt holds no document");
     }
 }

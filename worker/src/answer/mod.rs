@@ -1,6 +1,11 @@
-//! What comes out of a model, as the protocol writes it. Knows nobody: what an answer means is a matter of tasks.
+//! What comes out of a model, in events and in files. Knows nobody: what an answer means is a matter of tasks.
+
+mod file;
+mod tensors;
 
 use serde::{Deserialize, Serialize};
+
+pub use file::{AnswerFile, digest_of, write};
 
 /// What a model says of one item.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
