@@ -231,7 +231,7 @@ fn a_folder_without_permission_is_named() {
     let (notes, open) = (place.path().join("notes/closed"), Permissions::from_mode(0o755));
     fs::create_dir_all(&notes).unwrap();
     fs::write(notes.join("a.md"), "one").unwrap();
-    fs::set_permissions(&notes, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&notes, Permissions::from_mode(0o000)).unwrap();
     let mut command = place.command(&[]);
     // Root may read everything, so the program is run by somebody else.
     if fs::metadata("/proc/self").unwrap().uid() == 0 {
@@ -298,7 +298,7 @@ fn labels_and_spans_are_judged_by_people() {
         let place = Place::with_suite(&stage(task, metric));
         fs::write(
             place.path().join("docs.jsonl"),
-            &lines.replace("{\"text\":\"unlabelled\"}", "{\"text\":\"unlabelled\",\"mood\":null}"),
+            lines.replace("{\"text\":\"unlabelled\"}", "{\"text\":\"unlabelled\",\"mood\":null}"),
         )
         .unwrap();
         let (texts, _) = timed(&place, &[]);
