@@ -104,14 +104,7 @@ impl<'a> Trials<'a> {
 
     /// What it has of a limit's subject.
     pub fn known(&self, subject: Subject) -> Option<Known> {
-        match subject {
-            Subject::Metric(metric) => self.judged(metric).map(|judged| known(metric, &judged)),
-            Subject::Figure(Figure::Quality) => match self.judged(self.metric) {
-                Some(judged) => Some(known(self.metric, &judged)),
-                None => self.value(Figure::Quality).map(Known::from),
-            },
-            Subject::Figure(figure) => self.value(figure).map(Known::from),
-        }
+        known_of(subject, self.metric, |metric| self.judged(metric), |figure| self.value(figure))
     }
 }
 
@@ -135,6 +128,22 @@ impl Trials<'_> {
 pub fn known(metric: Metric, judged: &Judged) -> Known {
     let reference = if metric.needs_labels() { judged.reference } else { Some(1.0) };
     Known { value: judged.value, reference }
+}
+
+/// What is known of a limit's subject in a stage that is judged by `metric`, by what metrics say and by the value of figures.
+pub fn known_of(
+    subject: Subject,
+    metric: Metric,
+    judged: impl Fn(Metric) -> Option<Judged>,
+    value: impl Fn(Figure) -> Option<f64>,
+) -> Option<Known> {
+    let by = |metric| judged(metric).map(|judged| known(metric, &judged));
+    match subject {
+        Subject::Metric(metric) => by(metric),
+        // Runs of older versions may have the figure alone.
+        Subject::Figure(Figure::Quality) => by(metric).or_else(|| value(Figure::Quality).map(Known::from)),
+        Subject::Figure(figure) => value(figure).map(Known::from),
+    }
 }
 
 fn is_memory(figure: Figure) -> bool {

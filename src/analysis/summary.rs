@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::Serialize;
 
-use super::figures::{Trials, known};
+use super::figures::{Trials, known_of};
 use super::statistics::{Estimate, Rounds};
 use crate::knob::Candidate;
 use crate::pipeline::{Pass, Split};
@@ -100,14 +100,8 @@ impl Summary {
 
     /// What it has of a limit's subject, in a stage that is judged by `metric`.
     pub fn known(&self, subject: Subject, metric: Metric) -> Option<Known> {
-        let judged = |metric: Metric| Some(known(metric, self.agreements.get(&metric)?));
-        match subject {
-            Subject::Metric(metric) => judged(metric),
-            Subject::Figure(Figure::Quality) => {
-                judged(metric).or_else(|| self.value(Figure::Quality).map(Known::from))
-            }
-            Subject::Figure(figure) => self.value(figure).map(Known::from),
-        }
+        let judged = |metric: Metric| self.agreements.get(&metric).copied();
+        known_of(subject, metric, judged, |figure| self.value(figure))
     }
 
     pub fn value(&self, figure: Figure) -> Option<f64> {

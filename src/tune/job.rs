@@ -88,7 +88,7 @@ impl Job {
         }
     }
 
-    /// The report on what there is by now, written beside the journal; nothing where nothing was recorded.
+    /// The report on what there is by now, written beside the journal.
     pub fn report(&self) -> anyhow::Result<Report> {
         Report::write(&self.suite, &Run::read(self.folder.path())?)
     }

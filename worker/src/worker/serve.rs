@@ -68,7 +68,7 @@ struct Model {
     clock: Rc<dyn Clock>,
     task: Task,
     candidate: Candidate,
-    documents: Vec<Item>,
+    documents: Rc<[Item]>,
     /// Whether there is memory of a real device to run out of.
     on_device: bool,
     /// Since the load.
@@ -85,23 +85,12 @@ impl Model {
 
     /// A device's memory is tried with the worst batch before anything else: a limit that holds at the start and not under
     /// load is none. The processor's isn't, where the batch takes longest and memory is least scarce.
-    fn stress(&mut self, settings: &Settings) -> Result<(), BackendError> {
-        if self.on_device { pipeline::stress(&mut *self.session, &self.documents, settings) } else { Ok(()) }
+    fn stress(&mut self, documents: &[Item], settings: &Settings) -> Result<(), BackendError> {
+        if self.on_device { pipeline::stress(&mut *self.session, documents, settings) } else { Ok(()) }
     }
 
-    /// The same over other documents than those that are measured.
-    fn answers(&mut self, documents: &[Item], settings: &Settings) -> Result<Vec<Answer>, BackendError> {
-        if self.on_device {
-            pipeline::stress(&mut *self.session, documents, settings)?;
-        }
-        let (pass, answers) =
-            pipeline::pass(&mut *self.session, &*self.clock, self.task, documents, settings)?;
-        self.batches += pass.batch_seconds.len() as u64;
-        Ok(answers)
-    }
-
-    fn pass(&mut self, settings: &Settings) -> Result<(Pass, Vec<Answer>), BackendError> {
-        let done = pipeline::pass(&mut *self.session, &*self.clock, self.task, &self.documents, settings)?;
+    fn pass(&mut self, documents: &[Item], settings: &Settings) -> Result<(Pass, Vec<Answer>), BackendError> {
+        let done = pipeline::pass(&mut *self.session, &*self.clock, self.task, documents, settings)?;
         self.batches += done.0.batch_seconds.len() as u64;
         Ok(done)
     }
@@ -147,13 +136,12 @@ fn perform(models: &mut Models, ask: Ask) -> Result<What, BackendError> {
 
 fn answer(model: &mut Model, asked: Asked) -> Result<Answered, BackendError> {
     let settings = model.settle(asked.knobs, 0)?;
-    let answers = match &asked.corpus {
-        Some(corpus) => model.answers(&read_corpus(corpus)?, &settings)?,
-        None => {
-            model.stress(&settings)?;
-            model.pass(&settings)?.1
-        }
+    let documents = match &asked.corpus {
+        Some(corpus) => read_corpus(corpus)?.into(),
+        None => model.documents.clone(),
     };
+    model.stress(&documents, &settings)?;
+    let (_, answers) = model.pass(&documents, &settings)?;
     let Some(into) = asked.into else { return Ok(Answered { answers, ..Answered::default() }) };
     let written = answer::write(Path::new(&into), &answers);
     let (file, digest) = written.map_err(|error| BackendError::Failed(format!("writing {into}: {error}")))?;
@@ -176,7 +164,7 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
             protocol::VERSION
         )));
     }
-    let documents = read_corpus(&load.corpus)?;
+    let documents = read_corpus(&load.corpus)?.into();
     let backend = backend::open(&load.kind, load.settings)?;
     let candidate = Candidate { backend: load.backend, knobs: load.knobs };
     let model = load.folder.unwrap_or(load.model);
@@ -220,8 +208,9 @@ fn measure(model: &mut Model, request: Measure) -> Result<Measured, BackendError
     let clock = model.clock.clone();
     let start = clock.now();
     model.heat(&settings, time.saturating_mul(timer::MOST_TIMES), request.seed)?;
-    model.stress(&settings)?;
-    let timed = timer::measure(&*clock, effort, || Ok(model.pass(&settings)?.0))?;
+    let documents = model.documents.clone();
+    model.stress(&documents, &settings)?;
+    let timed = timer::measure(&*clock, effort, || Ok(model.pass(&documents, &settings)?.0))?;
     let memory = model.session.device_memory();
     Ok(Measured {
         passes: timed.passes,
