@@ -3,6 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use autotune::store::Entry;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -110,8 +111,13 @@ fn a_run_is_read_without_the_corpus_that_it_was_made_from() {
 fn right_answers_that_were_changed_are_asked_for_again() {
     let place = Place::with_suite(&suite(STAGE, "batch_ms = 1"));
     place.best(&["--budget", "1trials"], 0);
-    for damage in [Some("[]"), None] {
-        let file = place.run_folder().join("reference-embed.json");
+    let file = place.reference("embed");
+    let answers = std::fs::read(&file).unwrap();
+    let times_asked = |place: &Place| {
+        let is_reference = |entry: &Entry| matches!(entry, Entry::Reference { .. });
+        place.run().entries.iter().filter(|stamped| is_reference(&stamped.entry)).count()
+    };
+    for (times, damage) in [(2, Some("[]")), (3, None)] {
         match damage {
             Some(damage) => std::fs::write(&file, damage).unwrap(),
             None => std::fs::remove_file(&file).unwrap(),
@@ -120,6 +126,7 @@ fn right_answers_that_were_changed_are_asked_for_again() {
             autotune(&["--resume", "run", "--budget", "3trials"]).current_dir(place.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", text(&output));
         assert!(place.trials().iter().all(|row| row["status"] == "ok"));
+        assert_eq!((times_asked(&place), std::fs::read(&file).unwrap()), (times, answers.clone()));
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use autotune::answer::AnswerFile;
 use serde_json::Value;
 
 use crate::support::engines::fixtures_folder;
@@ -220,10 +221,11 @@ knobs = {{ dtype = ["fp32", "fp16", "bf16", "int8"] }}
     let best = place.best_json();
     assert_eq!(best["stages"][0]["reference"]["device"], "cuda:0", "{best}");
     // The reference's own answers, in fp32.
-    let answers = std::fs::read_to_string(place.run_folder().join("reference-embed.json")).unwrap();
-    let answers: Vec<Value> = serde_json::from_str(&answers).unwrap();
-    for (answer, wanted) in answers.iter().zip(expected["outputs"].as_array().unwrap()) {
-        let (given, wanted) = (numbers(answer), numbers(wanted));
+    let answers = AnswerFile::open(&place.reference("embed")).unwrap();
+    assert_eq!(answers.count(), texts.len(), "{name}");
+    for (answer, wanted) in answers.answers().unwrap().zip(expected["outputs"].as_array().unwrap()) {
+        let answer = serde_json::to_value(answer.unwrap()).unwrap();
+        let (given, wanted) = (numbers(&answer), numbers(wanted));
         assert_eq!(given.len(), wanted.len(), "{name}");
         let off = given.iter().zip(&wanted).map(|(given, wanted)| (given - wanted).abs()).fold(0.0, f64::max);
         assert!(off < 1e-4, "{name}: {off}");

@@ -36,6 +36,11 @@ impl Place {
         self.path().join("run")
     }
 
+    /// The file of a stage's right answers, which are vectors.
+    pub fn reference(&self, stage: &str) -> PathBuf {
+        self.run_folder().join("answers").join(stage).join("reference.safetensors")
+    }
+
     /// The command that tunes the suite into `run/`, with more arguments.
     pub fn command(&self, more: &[&str]) -> Command {
         let mut command = autotune(&["--suite", "suite.toml", "--out", "run"]);
