@@ -52,7 +52,11 @@ pub fn export(
         let model = match folders.get(&stage.name) {
             Some(Ok(model)) => model,
             Some(Err(failure)) => anyhow::bail!("{}: {}", stage.name, failure.reason),
-            None => anyhow::bail!("{}: {} runs a model of its own", stage.name, candidate.backend),
+            None => anyhow::bail!(
+                "{}: the backend {} uses its own model, so there is nothing to export",
+                stage.name,
+                candidate.backend
+            ),
         };
         let target = folder.join(&stage.name);
         fs::create_dir_all(&target).with_context(|| target.display().to_string())?;
@@ -62,7 +66,7 @@ pub fn export(
         let written = match wanted {
             Some(dtype) => onnx(stage, model, dtype, &target)?,
             None if is_ort(&suite, &candidate.backend) && !wants_onnx => anyhow::bail!(
-                "{}: the winner runs the model folder's own ONNX file, which is {} as it is",
+                "{}: the winner uses the ONNX file in the model folder {} unchanged, so there is nothing to export",
                 stage.name,
                 model.display()
             ),

@@ -24,7 +24,7 @@ pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
     let recorded = if of_this_version { &[] } else { candidates.as_slice() };
     let mut suite = suite::parse_recorded(&header.source, &header.overrides, &env::names(), recorded)?;
     if of_this_version && suite.digest != header.suite_digest {
-        let why = "the suite in it isn't the one that the run was begun with".to_owned();
+        let why = "the suite in the journal is not the one that the run was started with".to_owned();
         return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
     }
     suite.without_labels(|stage| header.judging_digests.contains_key(stage))?;

@@ -38,8 +38,8 @@ impl Cache {
         let root = own.or_else(shared).or_else(home);
         // Absolute, because workers are started in other folders.
         root.and_then(|root| std::path::absolute(root).ok()).map(Cache::at).ok_or_else(|| Missing {
-            why: "there is no folder to keep downloads in: HOME is not set".into(),
-            remedy: "set AUTOTUNE_CACHE to a folder that can be written".into(),
+            why: "there is no folder for downloads: HOME is not set".into(),
+            remedy: "set AUTOTUNE_CACHE to a writable folder".into(),
         })
     }
 
@@ -98,7 +98,10 @@ impl Cache {
         let deadline = Instant::now() + MOST_WAITING;
         while let Err(TryLockError::WouldBlock) = file.try_lock() {
             if Instant::now() >= deadline {
-                let why = format!("another autotune has held {} for an hour: end it", path.display());
+                let why = format!(
+                    "another autotune process has held {} for an hour: end that process",
+                    path.display()
+                );
                 return Err(io::Error::new(io::ErrorKind::TimedOut, why));
             }
             std::thread::sleep(LOOK);

@@ -107,8 +107,8 @@ impl OnnxRuntime {
                 let (newest, own) = (pin.as_ref().ok()?.newest_capability?, gpu.capability()?);
                 (own > newest).then(|| Missing {
                     why: format!(
-                        "{} has compute capability {}.{}, and ONNX Runtime for CUDA 12, which is what this driver supports, has code up \
-                         to {}.{}",
+                        "{} has compute capability {}.{}; this driver supports CUDA 12, and ONNX Runtime for CUDA 12 \
+                         has code up to {}.{} only",
                         gpu.name, own.0, own.1, newest.0, newest.1
                     ),
                     remedy: "update NVIDIA's driver to 580 or later".to_owned(),
@@ -155,7 +155,7 @@ impl OnnxRuntime {
 
     fn not_yet(&self) -> Missing {
         Missing {
-            why: "not here yet".to_owned(),
+            why: "not downloaded yet".to_owned(),
             remedy: format!("{}, or {}", command(self.provider.name), self.provider.set_the_variable()),
         }
     }
@@ -254,7 +254,7 @@ fn pin(provider: Provider, system: &str, driver: Option<&Driver>) -> Result<&'st
     let runs = |pin: &&Pin| pin.cuda.is_none_or(|cuda| driver.is_none_or(|driver| driver.can(cuda)));
     let own = PINS.iter().filter(|pin| pin.provider == provider.word && pin.system == system);
     own.filter(runs).max_by_key(|pin| pin.cuda).ok_or_else(|| Missing {
-        why: format!("no ONNX Runtime library with {} is known for {system}", provider.word),
+        why: format!("autotune has no ONNX Runtime library with {} for {system}", provider.word),
         remedy: provider.set_the_variable(),
     })
 }

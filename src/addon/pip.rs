@@ -121,7 +121,7 @@ fn gist(stderr: &[u8]) -> String {
     lines.retain(|line| !line.starts_with("WARNING: Retrying"));
     // Without an answer it goes on to say that there is no such version, which isn't so.
     if lines.len() < count && text.contains("(from versions: none)") {
-        return "no package index answers it".to_owned();
+        return "no package index answered".to_owned();
     }
     lines[lines.len().saturating_sub(2)..].join(" / ")
 }
@@ -163,7 +163,7 @@ mod tests {
             "ERROR: no version / ERROR: no match"
         );
         let offline = b"WARNING: Retrying (x)\nERROR: no version (from versions: none)\nERROR: no match\n";
-        assert_eq!(gist(offline), "no package index answers it");
+        assert_eq!(gist(offline), "no package index answered");
         assert_eq!(gist(b""), "");
     }
 }

@@ -73,10 +73,10 @@ pub fn ensure(addon: &dyn AddOn, setup: Setup) -> Result<Receipt, Missing> {
         return Err(lacking);
     }
     if setup.tell.is_stopped() {
-        return Err(Missing { why: "it was interrupted".to_owned(), remedy: command(addon.name()) });
+        return Err(Missing { why: "the setup was interrupted".to_owned(), remedy: command(addon.name()) });
     }
-    let decline = if setup.named { "" } else { "; --no-setup leaves it out" };
-    setup.tell.say(&format!("{} is provided once. It takes {}{decline}", addon.title(), addon.takes()));
+    let decline = if setup.named { "" } else { "; use --no-setup to skip it" };
+    setup.tell.say(&format!("{} is set up once. This takes {}{decline}", addon.title(), addon.takes()));
     addon.provide(setup.tell)
 }
 
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(ensure(&addon, setup), Ok(receipt()));
         assert_eq!(
             *heard.0.borrow(),
-            ["the thing is provided once. It takes a minute; --no-setup leaves it out", "making it"]
+            ["the thing is set up once. This takes a minute; use --no-setup to skip it", "making it"]
         );
     }
 

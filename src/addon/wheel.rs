@@ -35,7 +35,7 @@ pub struct Wheel {
 
 #[derive(Debug, thiserror::Error)]
 pub enum WheelError {
-    #[error("{wheel} is not here, and there is no pip to fetch it")]
+    #[error("{wheel} is not downloaded yet, and pip was not found")]
     NoPip { wheel: String },
     #[error("pip couldn't fetch {wheel}: {said}")]
     Pip { wheel: String, said: String, command: String },
@@ -54,15 +54,14 @@ impl WheelError {
         match self {
             WheelError::NoPip { .. } => "install pip (python3-pip on Debian and Ubuntu)".to_owned(),
             WheelError::Pip { command, .. } => format!(
-                "see that `pip {command}` works, by a network, a mirror (PIP_INDEX_URL), or a folder with the wheel \
-                 (PIP_FIND_LINKS)"
+                "make sure that `pip {command}` works: with a network, a mirror (PIP_INDEX_URL), or a folder that has \
+                 the wheel (PIP_FIND_LINKS)"
             ),
             WheelError::WrongHash { .. } | WheelError::NotInArchive { .. } | WheelError::Archive { .. } => {
-                "see what index pip uses (`pip config list`): the one at pypi.org has the right file"
-                    .to_owned()
+                "check which index pip uses (`pip config list`): pypi.org has the right file".to_owned()
             }
             WheelError::Cache(_) => {
-                "make room, or set AUTOTUNE_CACHE to a folder that can be written".to_owned()
+                "free some disk space, or set AUTOTUNE_CACHE to a writable folder".to_owned()
             }
         }
     }
@@ -100,7 +99,11 @@ impl Wheel {
         let file = download.join(&self.file);
         let fetched = pip.download(&wheel, &self.file, &download, told, is_stopped);
         let fetched = fetched.and_then(|()| {
-            if file.is_file() { Ok(()) } else { Err(format!("it gave another file than {}", self.file)) }
+            if file.is_file() {
+                Ok(())
+            } else {
+                Err(format!("it downloaded a file other than {}", self.file))
+            }
         });
         fetched.map_err(|said| WheelError::Pip { wheel, said, command })?;
         self.unpack(&file, into)?;
@@ -148,8 +151,9 @@ fn unpack(
         let entry = archive.by_index(index).map_err(|error| problem(error.to_string()))?;
         // A name that would lead out of the folder has no enclosed form.
         let name = String::from_utf8_lossy(entry.name_raw()).into_owned();
-        let path =
-            entry.enclosed_name().ok_or_else(|| problem(format!("{name:?} leads out of its folder")))?;
+        let path = entry
+            .enclosed_name()
+            .ok_or_else(|| problem(format!("the path {name:?} leads outside the folder")))?;
         let Ok(path) = path.strip_prefix(folder) else { continue };
         if entry.is_dir() || !(wanted.is_empty() || wanted.iter().any(|wanted| Path::new(wanted) == path)) {
             continue;
@@ -161,7 +165,9 @@ fn unpack(
         fs::create_dir_all(target.parent().unwrap_or(into))?;
         // What a header says of the size is not believed.
         let copied = io::copy(&mut entry.take(left + 1), &mut File::create_new(&target)?)?;
-        left = left.checked_sub(copied).ok_or_else(|| problem(format!("more than {most} bytes in it")))?;
+        left = left
+            .checked_sub(copied)
+            .ok_or_else(|| problem(format!("it unpacks to more than {most} bytes")))?;
         members.push(path.to_owned());
     }
     Ok(members)
@@ -248,7 +254,7 @@ mod tests {
         for name in ["../out", "a/model/../../../out"] {
             let (file, pin) = wheel(folder.path(), &[name]);
             let error = pin.unpack(&file, &into).unwrap_err().to_string();
-            assert!(error.contains("leads out of its folder"), "{error}");
+            assert!(error.contains("leads outside the folder"), "{error}");
         }
         assert!(!folder.path().join("out").exists() && !folder.path().join("into/out").exists());
         let (file, _) = wheel(folder.path(), &["a/model/x", "a/model/y"]);

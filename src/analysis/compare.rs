@@ -53,10 +53,14 @@ pub fn compare(
 ) -> Result<Comparison, String> {
     let objective = after.objective;
     if before.objective != objective {
-        return Err(format!("one run is tuned for {}, the other for {objective}", before.objective));
+        let theirs = before.objective;
+        return Err(format!(
+            "the runs can't be compared: one is tuned for {theirs}, the other for {objective}"
+        ));
     }
     let mut cautions = vec![
-        "the two runs were not measured side by side: a machine can drift by half between them".to_owned(),
+        "the two runs were not measured at the same time: the speed of a machine can drift by half between them"
+            .to_owned(),
     ];
     let mut differ = |what: &str, before: &str, after: &str| {
         if before != after {

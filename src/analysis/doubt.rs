@@ -94,84 +94,86 @@ impl Doubt {
     pub fn text(&self) -> String {
         match self {
             Doubt::Simulated => {
-                "these figures are simulated by a script: they say nothing of any machine".to_owned()
+                "these figures are simulated by a script; they describe no real machine".to_owned()
             }
             Doubt::Predicted { low, high } => format!(
-                "predicted from figures of data sheets, not measured: times may be {low:.2} to {high:.2} times these, and \
-                 quality isn't checked; run autotune on the machine that has the card"
+                "predicted from data sheet figures, not measured: real times may be {low:.2} to {high:.2} times these, \
+                 and quality is not checked. To measure, run autotune on the machine that has the card"
             ),
             Doubt::PredictedTies { candidates } => {
-                format!("{}, as far as a prediction can tell: measure them", others(*candidates))
+                format!("{} by a prediction alone: measure them", others(*candidates))
             }
             Doubt::FewRounds { rounds: 1 } => {
-                let why = "candidates are compared by one round, which tells nothing apart";
+                let why = "candidates were compared in only one round, which can't separate them";
                 format!("{why}: raise `rounds` or the budget")
             }
             Doubt::FewRounds { rounds } => format!(
-                "candidates are compared by {rounds} rounds, which tell little apart: raise `rounds` or the budget"
+                "candidates were compared in only {rounds} rounds, which separate few of them: raise `rounds` \
+                 or the budget"
             ),
             Doubt::Noisy { spread } => format!(
                 "the winner's passes differ by ±{:.0}%: close other programs, or raise `measure.time`",
                 spread * 100.0
             ),
             Doubt::Edge { knob, value } => {
-                format!("the winner's {knob}={value} is at the edge of what was tried: try beyond it")
+                format!(
+                    "the winner's {knob}={value} is at the edge of the tried values: try values beyond it"
+                )
             }
             Doubt::NotReached { candidates } => {
                 format!(
-                    "{candidates} candidates were not measured: go on with --resume and a larger --budget"
+                    "{candidates} candidates were not measured: continue with --resume and a larger --budget"
                 )
             }
             Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
             Doubt::Ties { candidates } => format!("{}: raise `rounds`", others(*candidates)),
             Doubt::PickedFromMany { candidates, flattery } => format!(
-                "the gain is that of the best of {candidates} that can't be told apart: about {:.1}% of it is luck; a new run of \
-                 the winner beside the default (`--set`) is free of that",
+                "the winner was picked from {candidates} candidates that can't be distinguished, so about {:.1}% of \
+                 the gain is chance. A new run of only the winner and the default (`--set`) avoids this",
                 flattery * 100.0
             ),
             Doubt::MixedVersions { versions } => {
-                format!(
-                    "the library changed while the run lasted: {}; measure anew",
-                    versions.join(", then ")
-                )
+                format!("the library changed during the run: {}. Measure again", versions.join(", then "))
             }
             Doubt::FewLabels { limit, change: [low, high], units, lost } => {
                 let what = if *lost { "its difference from the reference" } else { "its value" };
                 format!(
-                    "{units} labelled queries or documents can't tell whether the winner meets {limit}: {what} lies between \
-                     {low:.4} and {high:.4}; add labels, or set a budget of 10m, which judges by all that there are"
+                    "{units} labelled queries or documents are too few to decide whether the winner meets {limit}: \
+                     {what} is between {low:.4} and {high:.4}. Add labels, or set a budget of 10m, which uses all \
+                     labels of the corpus"
                 )
             }
             Doubt::OtherReference { reference, why } => format!(
-                "quality is agreement with {reference}, since the suite's reference didn't run on the target: {why}"
+                "quality is agreement with {reference}, because the suite's reference didn't run on the target: {why}"
             ),
             Doubt::PriceFromTable { price_per_hour } => format!(
-                "the cost is by the price from the table of GPUs, {price_per_hour:.2} an hour: put yours into the suite's \
-                 `price_per_hour`"
+                "the cost uses the price in the table of GPUs, {price_per_hour:.2} an hour: set your own price with \
+                 `price_per_hour` in the suite"
             ),
             Doubt::TogetherOverLimit { together, limit } => format!(
-                "each stage meets {limit}, and all stages loaded together would take {together}: load them in turn, \
-                 or lower the limit"
+                "each stage alone meets {limit}, but all stages loaded together need {together}: load one stage at a \
+                 time, or lower the limit"
             ),
             Doubt::Throttled { trials, of, example } => format!(
-                "{trials} of {of} trials decide nothing, since the card was slowed, as in one of them: {example}. Cool it \
-                 or lower its clocks (nvidia-smi --lock-gpu-clocks), and measure anew"
+                "{trials} of {of} trials are set aside because the card was slowed, for example: {example}. Cool the \
+                 card or lower its clocks (nvidia-smi --lock-gpu-clocks), and measure again"
             ),
             Doubt::Neighbours { trials, of, example } => format!(
-                "{trials} of {of} trials decide nothing, since the card was shared, as in one of them: {example}. End \
-                 it, and measure anew"
+                "{trials} of {of} trials are set aside because the card was shared, for example: {example}. End \
+                 that process, and measure again"
             ),
             Doubt::PowerCapped { trials, of } => format!(
-                "the card was at its power limit in {trials} of {of} trials: figures hold for that limit (nvidia-smi \
-                 --query-gpu=power.limit --format=csv)"
+                "the card was at its power limit in {trials} of {of} trials: the figures are valid for that limit \
+                 (nvidia-smi --query-gpu=power.limit --format=csv)"
             ),
             Doubt::MemoryCounts { trials, worst } => format!(
-                "in {trials} trials the engine's count of its device memory differs from the driver's, by {:+.0}% at \
-                 worst (`memory_disagreement` in trials.csv): believe the driver, and mind what shares the card",
+                "in {trials} trials the engine's count of its device memory differs from the driver's by up to {:+.0}% \
+                 (`memory_disagreement` in trials.csv): use the driver's count, and check what else uses the card",
                 worst * 100.0
             ),
             Doubt::Unwatched { trials, of, why } => format!(
-                "nobody saw whether the card was slowed or shared in {trials} of {of} trials: {why} (see autotune doctor)"
+                "it is not known whether the card was slowed or shared in {trials} of {of} trials: {why} (run \
+                 `autotune doctor`)"
             ),
         }
     }
@@ -180,5 +182,5 @@ impl Doubt {
 fn others(tied: usize) -> String {
     let others =
         if tied == 1 { "one other candidate".to_owned() } else { format!("{tied} other candidates") };
-    format!("{others} can't be told apart from the winner")
+    format!("{others} can't be distinguished from the winner")
 }

@@ -99,7 +99,7 @@ impl StageAnalysis {
 
     /// The model's name where it's shown.
     pub fn model_title(&self) -> String {
-        if self.replica { format!("{} (replica, weights made up)", self.model) } else { self.model.clone() }
+        if self.replica { format!("{} (replica, random weights)", self.model) } else { self.model.clone() }
     }
 
     pub fn winner(&self) -> Option<&Ranked> {

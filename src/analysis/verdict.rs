@@ -52,7 +52,7 @@ pub fn eligible(
         Some((limit, None)) => {
             let needs = limit.figure().and_then(Figure::share_of_batches).map(least_batches);
             let needs =
-                needs.map(|batches| format!(": it takes {batches} batches to say that")).unwrap_or_default();
+                needs.map(|batches| format!(": it needs at least {batches} batches")).unwrap_or_default();
             return excluded("unknown", format!("no figure for the limit {limit}{needs}"));
         }
         Some((limit, Some(known))) => {

@@ -36,8 +36,11 @@ fn text(suite: &Suite, material: &Material, list: bool) -> String {
     for stage in &suite.stages {
         let candidates = stage.space.len();
         let trials = candidates.saturating_mul(suite.rounds as usize);
-        let beside =
-            if stage.space.makes_baseline() { "" } else { ", the baseline beside the space among them" };
+        let beside = if stage.space.makes_baseline() {
+            ""
+        } else {
+            ", including the baseline, which is outside the space"
+        };
         let least = suite.effort.time * u32::try_from(trials).unwrap_or(u32::MAX);
         text.push_str(&format!(
             "\n{}: {} with {}\n  {candidates} candidates{beside}\n  {} rounds: at most {trials} trials, and {} of measuring\n",

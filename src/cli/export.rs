@@ -14,10 +14,10 @@ pub struct Arguments {
     /// The folder of a run
     #[arg(value_name = "RUN")]
     run: PathBuf,
-    /// Put it here [default: RUN/export]
+    /// The output folder [default: RUN/export]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write an ONNX file at this precision, whatever has won: fp32, fp16, int8 or int8-weights
+    /// Write an ONNX file in this precision, whichever candidate won: fp32, fp16, int8 or int8-weights
     #[arg(long, value_name = "DTYPE")]
     onnx: Option<String>,
 }

@@ -140,7 +140,7 @@ fn backends() -> Vec<(String, String)> {
         (name.to_owned(), version.unwrap_or_else(|why| format!("not available: {why}")))
     });
     let described = [
-        (exec::NAME, "any program that speaks docs/PROTOCOL.md; described in a suite"),
+        (exec::NAME, "any program that implements docs/PROTOCOL.md; defined in a suite"),
         (fake::NAME, "simulated by a script in a suite"),
     ];
     built_in.chain(described.map(|(name, help)| (name.to_owned(), help.to_owned()))).collect()
@@ -173,6 +173,6 @@ fn task_help(task: Task) -> String {
 fn search_help(kind: SearchKind) -> &'static str {
     match kind {
         SearchKind::Grid => "every candidate, or as many as the budget allows, evenly spread",
-        SearchKind::Random => "candidates drawn by the seed",
+        SearchKind::Random => "random candidates, chosen by the seed",
     }
 }

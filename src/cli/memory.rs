@@ -17,9 +17,10 @@ use crate::memory::{Plan, Question};
 use crate::runner::Interrupt;
 use crate::task::Task;
 
-const HELP: &str = "Each model is loaded, run over one batch and unloaded by each backend in each precision, several times in one process \
-     that is watched from outside. The first load is cold: its files are dropped from the page cache before, and libraries \
-     are loaded, too. A leak is told from seven rounds on. It's a finding and no failure, so the exit code is 0 all the same.";
+const HELP: &str = "Each backend loads each model in each precision, runs it over one batch and unloads it. \
+     It repeats this several times in one process, and autotune watches that process from outside. The first load is \
+     cold: the model's files are dropped from the page cache before it, and the libraries are loaded as well. Leaks \
+     are detected from seven rounds on. A leak is a finding, not a failure, so the exit code is still 0.";
 
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -27,10 +28,10 @@ pub struct Arguments {
     /// Models: names (see `autotune list`), repositories, or folders
     #[arg(long, value_name = "NAME|DIR,…", value_delimiter = ',', default_value = "all-MiniLM-L6-v2")]
     model: Vec<String>,
-    /// What the models are to do [default: what each is for, or else embed]
+    /// The task of the models [default: each model's own task, or else embed]
     #[arg(long, value_name = "TASK", value_parser = PossibleValuesParser::new(Task::ALL.map(Task::name)))]
     task: Option<String>,
-    /// Where they run: auto, cpu, cuda:0, …
+    /// Devices: auto, cpu, cuda:0, …
     #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "auto")]
     gpu: Vec<String>,
     /// Backends
@@ -42,16 +43,16 @@ pub struct Arguments {
     /// Documents in the batch
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     batch: u32,
-    /// Tokens of each document [default: as many as the network reads]
+    /// Tokens of each document [default: the model's maximum]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..))]
     max_tokens: Option<u32>,
-    /// Loads and unloads of each; 50 are enough for small leaks
+    /// Number of loads and unloads of each; 50 are enough to find small leaks
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
-    /// Make up the weights of the models, at full size
+    /// Use random weights, at the models' full size
     #[arg(long)]
     replica: bool,
-    /// Provide nothing: engines that would have to be downloaded or built are left out
+    /// Download and build nothing: skip engines that are not set up yet (see `autotune setup`)
     #[arg(long)]
     no_setup: bool,
     /// Write every round to FILE, as CSV

@@ -38,19 +38,19 @@ enum Verb {
     List(list::Arguments),
     /// Validate a suite without measuring; print its space and the space's size
     Check(check::Arguments),
-    /// Show what this machine has, what is missing, and the command that mends it
+    /// Show what this machine has, what is missing, and the command that fixes it
     Doctor(doctor::Arguments),
-    /// Provide an add-on now, such as candle for NVIDIA GPUs; without a name show all
+    /// Set up an add-on now, such as candle for NVIDIA GPUs; without a name, list all add-ons
     Setup(setup::Arguments),
-    /// Find the best configuration for a GPU from figures of data sheets alone; needs no GPU
+    /// Predict the best configuration for a GPU from data sheet figures alone; needs no GPU
     Predict(predict::Arguments),
-    /// Make tables, plots and the page again from a run's folder
+    /// Regenerate the tables, plots and HTML report from a run's folder
     Report(report::Arguments),
-    /// Put two runs side by side
+    /// Compare two runs
     Compare(compare::Arguments),
     /// Watch GPUs: a live view, CSV, and metrics for Prometheus
     Monitor(monitor::Arguments),
-    /// Measure what models take: memory before, during and after, load times, and leaks
+    /// Measure the memory of models before, during and after a load, load times, and leaks
     Memory(memory::Arguments),
     /// Write the winning model and its settings, ready to deploy
     Export(export::Arguments),

@@ -24,22 +24,22 @@ pub struct Arguments {
     /// The card: auto (the first), all, cuda:0, or a card such as rtx3090
     #[arg(long, value_name = "NAME", default_value = "auto")]
     gpu: String,
-    /// From one reading to the next
+    /// Time between two readings
     #[arg(long, value_name = "TIME", default_value = "1s")]
     interval: String,
-    /// Write a row for each card and reading; - is stdout, in place of the view
+    /// Write a row for each card and reading; - writes to stdout and shows no view
     #[arg(long, value_name = "FILE|-")]
     csv: Option<PathBuf>,
-    /// Serve metrics for Prometheus. An address without a host is this machine alone
+    /// Serve metrics for Prometheus. Without a host, only this machine can connect
     #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["once", "json"])]
     listen: Option<String>,
-    /// Read once, show it, and end
+    /// Read once, show the view, and exit
     #[arg(long)]
     once: bool,
     /// Read once, and print one JSON document
     #[arg(long, conflicts_with = "csv")]
     json: bool,
-    /// No view
+    /// Show no view
     #[arg(long, short)]
     quiet: bool,
 }
@@ -52,7 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let interval =
         parse_duration(&arguments.interval).map_err(|error| usage(format!("--interval: {error}")))?;
     if interval < SHORTEST {
-        return Err(usage(format!("--interval {}: it must be 20ms at least", arguments.interval)).into());
+        return Err(usage(format!("--interval {}: it must be at least 20ms", arguments.interval)).into());
     }
     let listen = arguments.listen.as_deref().map(monitor::address).transpose();
     let listen = listen.map_err(|why| usage(format!("--listen: {why}")))?;
@@ -62,14 +62,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let interrupt = Interrupt::listen()?;
     let server = listen.map(|address| {
-        Server::start(address).with_context(|| format!("--listen {address}: nobody can be served there"))
+        Server::start(address).with_context(|| format!("--listen {address}: can't listen on this address"))
     });
     let server = server.transpose()?;
     if let Some(server) = &server {
         let address = server.address;
         if !address.ip().is_loopback() {
             note(&format!(
-                "warning: whoever reaches {address} can read what runs on this card; {} is this machine alone",
+                "warning: everyone who reaches {address} can read what runs on this card; use {} for this machine only",
                 format_args!("127.0.0.1:{}", address.port())
             ));
         }
@@ -98,7 +98,7 @@ fn keepers(wanted: &str) -> anyhow::Result<Vec<Keeper>> {
     telemetry::available(&machine).map_err(NoCard)?;
     let all = Address::all(&machine);
     let Some(first) = all.first().cloned() else {
-        return Err(NoCard(Trouble::gone("NVIDIA's driver is here, and it sees none")).into());
+        return Err(NoCard(Trouble::gone("NVIDIA's driver is installed, but finds no GPU")).into());
     };
     let addresses = match wanted {
         "auto" => vec![first],

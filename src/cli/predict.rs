@@ -9,7 +9,7 @@ use super::tune::{self, Changes};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// A card of `autotune list`, or one in this machine by its place, such as cuda:0
+    /// A card from `autotune list`, or a GPU of this machine, such as cuda:0
     #[arg(long, value_name = "NAME")]
     gpu: String,
     /// A suite's name (see `autotune list`) or file [default: minilm-gpu]
@@ -17,10 +17,10 @@ pub struct Arguments {
     suite: Option<String>,
     #[command(flatten)]
     changes: Changes,
-    /// Put the run here [default: results/runs/<time>-<suite>-<target>]
+    /// The run's folder [default: results/runs/<time>-<suite>-<target>]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Write the settings to FILE too
+    /// Also write the settings to FILE
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     #[command(flatten)]

@@ -16,7 +16,7 @@ pub struct View {
     /// Print one JSON document instead of tables
     #[arg(long)]
     pub json: bool,
-    /// No progress
+    /// Show no progress
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -24,7 +24,7 @@ pub struct View {
 /// Writes the settings where a service reads them, and says so where it doesn't.
 pub fn write_settings(report: &Report, file: &Path) -> anyhow::Result<()> {
     if !report.write_settings(file)? {
-        note(&format!("{} is left as it was: not every stage has a winner", file.display()));
+        note(&format!("{} is unchanged: not every stage has a winner", file.display()));
     }
     Ok(())
 }

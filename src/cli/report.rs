@@ -16,7 +16,7 @@ pub struct Arguments {
     /// Write the settings in this dialect instead of the suite's
     #[arg(long, value_name = "NAME")]
     dialect: Option<String>,
-    /// Write the settings to FILE too
+    /// Also write the settings to FILE
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
     #[command(flatten)]
@@ -27,7 +27,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let run = Run::read(&arguments.run)?;
     if let Some(torn) = &run.torn {
         super::output::note(&format!(
-            "warning: line {} of the journal is cut short, or is being written",
+            "warning: line {} of the journal is incomplete, or is still being written",
             torn.line
         ));
     }

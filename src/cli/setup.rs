@@ -14,16 +14,16 @@ use crate::units::did_you_mean;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// What to provide; without a name all add-ons are shown
+    /// The add-ons to set up; without a name, all add-ons are listed
     #[arg(value_name = "NAME")]
     names: Vec<String>,
-    /// The GPU to provide it for: auto, cuda:1, or a card's name
+    /// The GPU to set it up for: auto, cuda:1, or a card's name
     #[arg(long, value_name = "NAME", default_value = "auto")]
     gpu: String,
     /// Build the CUDA worker for this compute capability, such as 8.6, on a machine without such a card
     #[arg(long, value_name = "X.Y")]
     capability: Option<String>,
-    /// No progress
+    /// Show no progress
     #[arg(long, short)]
     quiet: bool,
 }
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(capability) = &arguments.capability {
         let worker = CudaWorker::for_capability(&machine, capability);
         let wrong =
-            || BadUsage(format!("--capability {capability}: write one from 7.5 to 12.1, such as 8.6"));
+            || BadUsage(format!("--capability {capability}: it must be from 7.5 to 12.1, such as 8.6"));
         let worker: Box<dyn AddOn> = Box::new(worker.ok_or_else(wrong)?);
         addons.retain(|addon| addon.name() != worker.name());
         addons.insert(0, worker);
@@ -81,13 +81,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if lacking.is_empty() {
         return Ok(exit::DONE);
     }
-    anyhow::bail!("not provided: {}", lacking.join(", "))
+    anyhow::bail!("not set up: {}", lacking.join(", "))
 }
 
 fn unknown(name: &str, machine: &Machine, target: &Target) -> BadUsage {
     let names: Vec<&str> = addon::all(machine, target).iter().map(|addon| addon.name()).collect();
     let hint = did_you_mean(name, names.iter().copied());
-    BadUsage(format!("no add-on is called {name:?}; there are {}{hint}", names.join(", ")))
+    BadUsage(format!("unknown add-on {name:?}; available: {}{hint}", names.join(", ")))
 }
 
 /// An add-on, and whether it's here.

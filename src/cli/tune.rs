@@ -15,30 +15,30 @@ use crate::tune::{Ending, Job, Order};
 
 #[derive(Args)]
 pub struct Arguments {
-    /// The target: auto, cpu, cuda:0, mps, or a card such as rtx3090; for a card that isn't here it's predicted
+    /// The target: auto, cpu, cuda:0, mps, or a card such as rtx3090; a card that is not in this machine is predicted
     #[arg(long, value_name = "NAME", default_value = "auto")]
     pub gpu: String,
-    /// Use only so much of the GPU's memory, as a smaller card would have: a size, or a card's name
+    /// Limit the GPU memory to that of a smaller card: a size, or a card's name
     #[arg(long, value_name = "SIZE|CARD")]
     pub emulate_vram: Option<String>,
-    /// A suite's name (see `autotune list`) or file [default: minilm; of a GPU minilm-gpu]
+    /// A suite's name (see `autotune list`) or file [default: minilm; on a GPU minilm-gpu]
     #[arg(long, value_name = "NAME|FILE")]
     pub suite: Option<String>,
     #[command(flatten)]
     pub changes: Changes,
-    /// Put the run here [default: results/runs/<time>-<suite>-<target>]
+    /// The run's folder [default: results/runs/<time>-<suite>-<target>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// Go on with the run in DIR; only --budget may change
+    /// Continue the run in DIR; only --budget may change
     #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "corpus", "text", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
     pub resume: Option<PathBuf>,
-    /// Write the settings to FILE too
+    /// Also write the settings to FILE
     #[arg(long, value_name = "FILE")]
     pub env_file: Option<PathBuf>,
-    /// Provide nothing: engines that would have to be downloaded or built are left out (see `autotune setup`)
+    /// Download and build nothing: skip engines that are not set up yet (see `autotune setup`)
     #[arg(long)]
     pub no_setup: bool,
-    /// Refuse anything but a measurement on the target itself
+    /// Fail unless the target itself can be measured
     #[arg(long)]
     pub measured: bool,
     #[command(flatten)]
@@ -69,10 +69,10 @@ pub struct Changes {
     /// Use these values of a knob, or of a stage's knob by STAGE.KNOB, instead of the suite's
     #[arg(long, value_name = "KNOB=v1,v2")]
     set: Vec<String>,
-    /// What to make best: a figure of `autotune list`
+    /// The figure to optimise, from `autotune list`
     #[arg(long, value_name = "FIGURE")]
     objective: Option<String>,
-    /// A limit besides the suite's, such as "vram<=8GiB"
+    /// A limit in addition to the suite's, such as "vram<=8GiB"
     #[arg(long, value_name = "LIMIT")]
     limit: Vec<String>,
     /// How much to measure, such as 10m or 40trials
@@ -81,13 +81,13 @@ pub struct Changes {
     /// How to choose what to try: grid or random
     #[arg(long, value_name = "NAME")]
     search: Option<String>,
-    /// For everything that is drawn at random
+    /// Seed of all random choices
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
-    /// The words in which the settings are written: a dialect of `autotune list`
+    /// Which service's settings to write: a dialect from `autotune list`
     #[arg(long, value_name = "NAME")]
     dialect: Option<String>,
-    /// Make up the weights of the models, at full size: throughput and memory are real, quality isn't
+    /// Use random weights, at the models' full size: throughput and memory are real, quality is not
     #[arg(long)]
     replica: bool,
 }
@@ -143,7 +143,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         // Better now than after an hour of measuring.
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.is_dir() || file.is_dir() {
-            return Err(BadUsage(format!("--env-file {}: it can't be written there", file.display())).into());
+            return Err(BadUsage(format!("--env-file {}: this file can't be written", file.display())).into());
         }
     }
     let narrator = Narrator::new(arguments.view.quiet, &interrupt);

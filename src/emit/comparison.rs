@@ -37,7 +37,8 @@ pub fn render(comparison: &Comparison, style: Style) -> String {
             shared.len()
         ));
         if stage.only_before + stage.only_after > 0 {
-            text.push_str(&format!("{} only then, {} only now\n", stage.only_before, stage.only_after));
+            let (before, after) = (stage.only_before, stage.only_after);
+            text.push_str(&format!("candidates in one run only: {before} then, {after} now\n"));
         }
         match (&stage.before, &stage.after, stage.winners) {
             (Some(then), Some(now), Some(ratio)) => text.push_str(&format!(

@@ -52,7 +52,7 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
     let dialect = DIALECTS
         .iter()
         .find(|known| known.name == dialect)
-        .ok_or_else(|| anyhow::anyhow!("no dialect is called {dialect:?}"))?;
+        .ok_or_else(|| anyhow::anyhow!("unknown dialect {dialect:?}"))?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_syntax(super::line_syntax()?);
@@ -217,7 +217,9 @@ impl Tracked {
             .iter()
             .filter(|(name, value)| !asked.contains(*name) && self.defaults.get(*name) != Some(*value));
         untold
-            .map(|(name, value)| format!("{name}={value} was {}, and has no key in this dialect", self.how))
+            .map(|(name, value)| {
+                format!("{name}={value} was {}, but this dialect has no key for it", self.how)
+            })
             .collect()
     }
 }

@@ -134,7 +134,8 @@ fn conclusion(report: &MemoryReport) -> String {
     }
     if count(Leak::Unknown) + count(Leak::Suspected) > 0 {
         return format!(
-            "{rounds} rounds are too few to tell a leak, the first {SETTLING} of which don't count: --rounds 50 looks for one"
+            "{rounds} rounds are too few to detect a leak, because the first {SETTLING} don't count: run again with \
+             --rounds 50"
         );
     }
     format!("no leak over {rounds} rounds of load and unload")
@@ -155,17 +156,17 @@ fn cautions(report: &MemoryReport) -> Vec<String> {
     for row in &report.rows {
         let footprint = &row.footprint;
         if let Some(why) = footprint.not_cold.as_ref().filter(|_| !footprint.rounds.is_empty()) {
-            once(format!("{}: its first load wasn't cold: {why}", label(row)));
+            once(format!("{}: the first load was not cold: {why}", label(row)));
         }
         if footprint.device_derived {
             once(format!(
-                "{}: VRAM is what the card's used memory grew by, for the driver doesn't list the worker: others on the \
-                 card are in it",
+                "{}: VRAM is the growth of the card's used memory, because the driver doesn't list the worker: it \
+                 includes other processes on the card",
                 row.device
             ));
         }
         if let Some(why) = &footprint.unseen {
-            once(format!("{}: its memory wasn't seen: {why}", row.device));
+            once(format!("{}: its memory could not be read: {why}", row.device));
         }
     }
     cautions
@@ -183,7 +184,7 @@ fn grows(growth: Growth) -> String {
     );
     match growth.verdict {
         Leak::Found => by,
-        _ => format!("{by}: too few to be sure, --rounds 50 is"),
+        _ => format!("{by}: too few rounds to be sure; run again with --rounds 50"),
     }
 }
 
@@ -355,7 +356,7 @@ mod tests {
         assert!(text(&processor, 80).contains("→ no leak over 50 rounds"), "{}", text(&processor, 80));
         let card = report(5, vec![row("cuda:0", "fp32", 5, 0)]);
         assert!(text(&card, 120).contains("reserved"), "{}", text(&card, 120));
-        assert!(text(&card, 80).contains("too few to tell"), "{}", text(&card, 80));
+        assert!(text(&card, 80).contains("too few to detect"), "{}", text(&card, 80));
         let both = report(5, vec![row("cuda:0", "fp32", 5, 0), row("cpu", "int8-weights", 5, 0)]);
         assert!(text(&both, 120).contains("device") && text(&both, 90).contains("device"));
     }

@@ -51,7 +51,7 @@ fn card(panel: &Panel, width: usize) -> Vec<String> {
     let mut lines = vec![format!("{} · {} · driver {}", card.device, card.name, card.driver)];
     let mut say = |name: &str, value: String| lines.push(format!("  {name:<13}{value}"));
     let Some(now) = &panel.now else {
-        say("away", panel.problem.clone().unwrap_or_else(|| "it can't be read".to_owned()));
+        say("unavailable", panel.problem.clone().unwrap_or_else(|| "it can't be read".to_owned()));
         return lines;
     };
     let length = width.saturating_sub(VALUES + 2 + BESIDE_BAR).clamp(8, 64);
@@ -64,7 +64,7 @@ fn card(panel: &Panel, width: usize) -> Vec<String> {
         let share = f64::from(load.gpu_percent) / 100.0;
         let beside = format!("{}%, memory {}%", load.gpu_percent, load.memory_percent);
         say("utilisation", format!("{}  {beside}", bar(share, length)));
-        say("before", spark(panel, length));
+        say("history", spark(panel, length));
     }
     if let Some(celsius) = now.temperature_celsius {
         say("temperature", format!("{celsius} °C"));
@@ -93,13 +93,13 @@ fn card(panel: &Panel, width: usize) -> Vec<String> {
             say(title, format!("{memory:>9}  {:>8}  {name}", process.pid));
         }
         match sorted.len().saturating_sub(MOST_PROCESSES) {
-            0 if sorted.is_empty() => say("processes", "none to be seen".to_owned()),
+            0 if sorted.is_empty() => say("processes", "none visible".to_owned()),
             0 => {}
             more => say("", format!("and {more} more")),
         }
     }
     if !panel.absent.is_empty() {
-        say("not told", panel.absent.join(", "));
+        say("not reported", panel.absent.join(", "));
     }
     lines
 }
@@ -148,7 +148,8 @@ pub fn cut(line: &str, width: usize) -> String {
 pub fn line(panel: &Panel, time: &str) -> String {
     let device = &panel.card.device;
     let Some(now) = &panel.now else {
-        return format!("{time} {device} away: {}", panel.problem.as_deref().unwrap_or("it can't be read"));
+        let why = panel.problem.as_deref().unwrap_or("it can't be read");
+        return format!("{time} {device} unavailable: {why}");
     };
     let parts = [
         now.memory
@@ -221,7 +222,7 @@ mod tests {
             }),
             loads: (0..200).map(|step| (step % 7 != 0).then_some(step % 101)).collect(),
             first_energy: Some(1000.0),
-            absent: vec!["utilisation of processes (this card doesn't tell it)".into()],
+            absent: vec!["utilisation of processes (this card doesn't report it)".into()],
             ..Panel::default()
         }
     }
@@ -267,7 +268,7 @@ mod tests {
         );
         let row = row(&panel().away("gone"), "t");
         assert_eq!((row[0].as_str(), row[3].as_str(), row[15].as_str()), ("t", "", "gone"));
-        assert_eq!(line(&panel().away("gone"), "t"), "t cuda:0 away: gone");
+        assert_eq!(line(&panel().away("gone"), "t"), "t cuda:0 unavailable: gone");
         let row = super::row(&panel(), "t");
         assert_eq!((row[12].as_str(), row[13].as_str()), ("13500", "thermal-software power-cap"));
         assert!(row[14].ends_with(" 4242:11811160064"), "{}", row[14]);

@@ -26,7 +26,7 @@ pub const METRICS: [Metric; 15] = [
     gauge("gpu_memory_used_bytes", "Device memory in use.", |panel| {
         now(panel, |now| Some(now.memory?.used_bytes as f64))
     }),
-    gauge("gpu_memory_total_bytes", "Device memory that there is.", |panel| {
+    gauge("gpu_memory_total_bytes", "Total device memory.", |panel| {
         now(panel, |now| Some(now.memory?.total_bytes as f64))
     }),
     gauge("gpu_utilization_percent", "Share of the time in which a kernel ran.", |panel| {
@@ -47,16 +47,16 @@ pub const METRICS: [Metric; 15] = [
         now(panel, |now| Some(f64::from(now.clocks?.memory_mhz?) * 1e6))
     }),
     gauge("gpu_power_watts", "Power that the card draws.", |panel| now(panel, |now| Some(now.power?.watts))),
-    gauge("gpu_power_limit_watts", "Power that the card may draw.", |panel| {
+    gauge("gpu_power_limit_watts", "Power limit of the card.", |panel| {
         now(panel, |now| now.power?.limit_watts)
     }),
     Metric {
         name: "gpu_energy_joules_total",
         kind: "counter",
-        help: "Energy that the card has taken since its driver was loaded.",
+        help: "Energy that the card has used since its driver was loaded.",
         samples: |panel| now(panel, |now| now.energy_joules),
     },
-    gauge("gpu_throttle_reason", "Whether the clocks are lower than they could be, by why.", |panel| {
+    gauge("gpu_throttle_reason", "Whether the clocks are reduced, by reason.", |panel| {
         let Some(reasons) = panel.now.as_ref().and_then(|now| now.reasons.as_ref()) else {
             return Vec::new();
         };
@@ -81,7 +81,7 @@ pub const METRICS: [Metric; 15] = [
                 .collect()
         },
     ),
-    gauge("gpu_info", "Who the card is; always 1.", |panel| {
+    gauge("gpu_info", "Identity of the card; always 1.", |panel| {
         let card = &panel.card;
         let labels = [("name", &card.name), ("uuid", &card.uuid), ("driver", &card.driver)];
         vec![(labels.map(|(label, value)| (label, value.clone())).to_vec(), 1.0)]
@@ -93,8 +93,8 @@ pub const METRICS: [Metric; 15] = [
 
 /// The metrics of the monitor itself: name, type, what it is.
 pub const OWN: [(&str, &str, &str); 2] = [
-    ("autotune_monitor_up", "gauge", "Whether every card can be read that is watched."),
-    ("autotune_monitor_read_errors_total", "counter", "Readings of a card that went wrong."),
+    ("autotune_monitor_up", "gauge", "Whether every watched card can be read."),
+    ("autotune_monitor_read_errors_total", "counter", "Failed readings of a card."),
 ];
 
 fn plain(value: Option<f64>) -> Vec<(Labels, f64)> {

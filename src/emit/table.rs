@@ -18,9 +18,7 @@ pub fn render(analysis: &Analysis, style: Style) -> String {
     if analysis.provenance == Provenance::Predicted {
         let target = &analysis.target;
         text.push_str(
-            &style.caution(&format!(
-                "PREDICTED for {target}, from figures of data sheets; nothing was measured"
-            )),
+            &style.caution(&format!("PREDICTED for {target} from data sheet figures; nothing was measured")),
         );
     }
     for stage in &analysis.stages {
@@ -53,7 +51,7 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
         text.push_str(&(rows + "\n"));
     }
     if able.len() > MOST_ROWS {
-        text.push_str(&format!("and {} behind them, in trials.csv\n", able.len() - MOST_ROWS));
+        text.push_str(&format!("and {} more candidates, in trials.csv\n", able.len() - MOST_ROWS));
     }
     for line in excluded_lines(stage) {
         text.push_str(&style.paragraph(&line));

@@ -16,7 +16,7 @@ impl Target {
             Provenance::Simulated => self.name.clone(),
             Provenance::Predicted => {
                 return Err(refuse(format!(
-                    "{} is not in this machine, and only a GPU that is can stand in for a smaller one; name one that is \
+                    "{} is not in this machine, and only a GPU of this machine can emulate a smaller one; name one \
                      with --gpu",
                     self.name
                 )));
@@ -24,14 +24,14 @@ impl Target {
             Provenance::Measured => {
                 let Some(memory) = self.memory else {
                     return Err(refuse(format!(
-                        "{} has no memory of its own that could be limited (or none that could be read: see autotune \
-                         doctor); name a GPU with --gpu",
+                        "{} has no memory of its own to limit, or it could not be read (see `autotune doctor`); \
+                         name a GPU with --gpu",
                         self.name
                     )));
                 };
                 if limit >= memory {
                     return Err(refuse(format!(
-                        "{} has {memory} itself, and can only stand in for a card with less",
+                        "{} has {memory}, and can only emulate a card with less",
                         self.name
                     )));
                 }
@@ -110,8 +110,8 @@ mod tests {
     #[test]
     fn what_cannot_be_emulated_is_refused_with_the_reason() {
         for (gpu, wanted, why) in [
-            ("auto", "141GiB", "can only stand in for a card with less"),
-            ("auto", "h200", "can only stand in for a card with less"),
+            ("auto", "141GiB", "can only emulate a card with less"),
+            ("auto", "h200", "can only emulate a card with less"),
             ("cpu", "8GiB", "no memory of its own"),
             ("rtx4090", "8GiB", "not in this machine"),
             ("auto", "8", "write a unit"),

@@ -105,7 +105,7 @@ impl Gpu {
             driver.map(|driver| format!("driver {driver}")),
             self.pci_bus.as_ref().map(|bus| format!("bus {bus}")),
             self.uuid.clone(),
-            Some(format!("told by {}", self.found_by)),
+            Some(format!("reported by {}", self.found_by)),
             Some(match self.card() {
                 Some(card) => format!("{} in the table of GPUs", card.name),
                 None => "not in the table of GPUs".to_owned(),

@@ -87,15 +87,15 @@ impl Machine {
             return Some(Missing {
                 why: format!("NVIDIA's {}, and the engines need CUDA 12 or later", driver.line()),
                 remedy: format!(
-                    "update NVIDIA's driver to 580 or later, with which both engines run (ONNX Runtime alone runs from 525 \
-                     on), {cpu}"
+                    "update NVIDIA's driver to 580 or later, for both engines (ONNX Runtime alone needs 525 or later), \
+                     {cpu}"
                 ),
             });
         }
         match gpu.capability() {
             Some(capability) if capability < OLDEST_CAPABILITY => Some(Missing {
                 why: format!(
-                    "{} has compute capability {}.{}, and the engines have code from 7.5 on (RTX 20, T4)",
+                    "{} has compute capability {}.{}, but the engines need 7.5 or later (RTX 20, T4)",
                     gpu.name, capability.0, capability.1
                 ),
                 remedy: format!("use a newer card, {cpu}"),

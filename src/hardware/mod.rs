@@ -84,14 +84,14 @@ pub enum TargetError {
     NotMeasurable { name: String, here: String },
     /// A place where there is no GPU: there's no telling which one is meant, so nothing can be predicted either.
     #[error(
-        "--gpu: {device} is not in this machine ({here}); `autotune list` has the cards whose figures can be predicted \
-         without being here"
+        "--gpu: {device} is not in this machine ({here}); `autotune list` shows the cards that can be predicted \
+         without being in this machine"
     )]
     NoSuchDevice { device: String, here: String },
     /// It's in the machine, and programs can't have it as it is.
     #[error(
-        "--gpu {wanted}: {name} is in this machine, and CUDA doesn't show it to programs as that card ({here}); see \
-         CUDA_VISIBLE_DEVICES, or name what is shown, such as cuda:0"
+        "--gpu {wanted}: {name} is in this machine, but CUDA doesn't show it to programs as that card ({here}); \
+         check CUDA_VISIBLE_DEVICES, or name a GPU that is shown, such as cuda:0"
     )]
     NotShown { wanted: String, name: String, here: String },
     #[error("--measured: every backend of this suite is simulated, so nothing can be measured")]
@@ -166,12 +166,12 @@ impl Target {
         let why = match device {
             "cpu" if !machine.hidden.is_empty() && setting.is_empty() => {
                 format!(
-                    "CUDA shows programs no GPU of this machine, which has: {}",
+                    "CUDA shows no GPU of this machine to programs; the machine has: {}",
                     machine.hidden.join(", ")
                 )
             }
             "cpu" if !machine.hidden.is_empty() => format!(
-                "CUDA_VISIBLE_DEVICES={setting} shows programs no GPU of this machine, which has: {}",
+                "CUDA_VISIBLE_DEVICES={setting} hides every GPU of this machine: {}",
                 machine.hidden.join(", ")
             ),
             "cpu" if machine.no_cuda.is_some() => {
@@ -184,11 +184,11 @@ impl Target {
             _ if others > 0 && device != "cuda:0" => {
                 format!("the first of {} GPUs that an engine can use", others + 1)
             }
-            _ if others > 0 => format!("the first of {} GPUs; --gpu cuda:1 names another", others + 1),
+            _ if others > 0 => format!("the first of {} GPUs; --gpu cuda:1 selects another", others + 1),
             _ if !machine.hidden.is_empty() => {
-                format!("the GPU that programs are shown; hidden: {}", machine.hidden.join(", "))
+                format!("the GPU that CUDA shows to programs; hidden: {}", machine.hidden.join(", "))
             }
-            _ => "the GPU of this machine; --gpu cpu names the processor".to_owned(),
+            _ => "the GPU of this machine; --gpu cpu selects the processor".to_owned(),
         };
         format!("{device}, {} ({why})", self.description)
     }
@@ -236,9 +236,11 @@ impl Target {
             return Ok(Target { device: None, provenance: Provenance::Predicted, ..self });
         }
         refuse(match self.device.as_deref() {
-            Some("cpu") => "the table of GPUs has no figures of processors; without `predict` it's measured",
+            Some("cpu") => {
+                "the table of GPUs has no figures of processors; run without `predict` to measure it"
+            }
             _ => {
-                "the table of GPUs (`autotune list`) doesn't have its figures; without `predict` it's measured"
+                "the table of GPUs (`autotune list`) doesn't have its figures; run without `predict` to measure it"
             }
         })
     }
@@ -308,7 +310,7 @@ fn unknown(wanted: &str) -> String {
             .break_words(false),
     );
     format!(
-        "{wanted:?} is neither auto, cpu, cuda:N, mps nor a GPU that is in this machine or known{hint}\n{list}"
+        "{wanted:?} is not auto, cpu, cuda:N, mps, a GPU of this machine or one of these known GPUs{hint}\n{list}"
     )
 }
 

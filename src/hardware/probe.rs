@@ -56,7 +56,7 @@ fn ask_command(mut command: Command, patience: Duration) -> Told {
     command.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID").process_group(0);
     let mut child = match command.spawn() {
         Ok(child) => child,
-        Err(error) => return nobody(format!("no process could be started to ask it: {error}")),
+        Err(error) => return nobody(format!("can't start the process that reads it: {error}")),
     };
     let (sender, lines) = mpsc::channel();
     if let Some(stdout) = child.stdout.take() {
@@ -82,7 +82,7 @@ fn read<T: DeserializeOwned>(lines: &mpsc::Receiver<String>, patience: Duration)
     match lines.recv_timeout(patience) {
         Ok(line) => serde_json::from_str(&line).map_err(|error| format!("its answer can't be read: {error}")),
         Err(mpsc::RecvTimeoutError::Timeout) => Err(format!("no answer within {}", print_duration(patience))),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err("the process that asked it died".to_owned()),
+        Err(mpsc::RecvTimeoutError::Disconnected) => Err("the process that reads it died".to_owned()),
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_process_that_dies_or_prints_something_else_is_no_answer() {
-        assert_eq!(shell("exit 3", 5000).listed, Err("the process that asked it died".to_owned()));
+        assert_eq!(shell("exit 3", 5000).listed, Err("the process that reads it died".to_owned()));
         assert!(shell("echo no", 5000).listed.unwrap_err().contains("can't be read"));
     }
 

@@ -125,7 +125,7 @@ fn candidates(question: &Question) -> Result<Vec<(ChosenBackend, Candidate)>, St
     for name in &question.backends {
         let backend = known.iter().find(|backend| backend.name == *name).ok_or_else(|| {
             let names = known.iter().map(|backend| backend.name.as_str());
-            format!("--backend: no backend is called {name:?}{}", did_you_mean(name, names))
+            format!("--backend: unknown backend {name:?}{}", did_you_mean(name, names))
         })?;
         for dtype in &question.dtypes {
             let mut candidate = backend.default_candidate();

@@ -122,7 +122,7 @@ pub fn time() -> String {
 fn screen_lines(panels: &[Panel], interval: Duration, width: usize) -> Vec<String> {
     let time = jiff::Timestamp::now().strftime("%H:%M:%S");
     let interval = crate::units::print_duration(interval);
-    let title = format!("autotune monitor · {time} UTC · every {interval} · q ends it");
+    let title = format!("autotune monitor · {time} UTC · every {interval} · press q to quit");
     let mut lines = vec![monitor::cut(&title, width), String::new()];
     lines.extend(monitor::view(panels, width));
     lines

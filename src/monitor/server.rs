@@ -25,14 +25,14 @@ pub struct Server {
 
 /// Reads `HOST:PORT`, `:PORT` or `PORT`. Without a host it's this machine alone.
 pub fn address(text: &str) -> Result<SocketAddr, String> {
-    let wrong = |why: String| format!("{text:?} is no address such as 127.0.0.1:9400 or :9400{why}");
+    let wrong = |why: String| format!("{text:?} is not an address such as 127.0.0.1:9400 or :9400{why}");
     let port = text.strip_prefix(':').unwrap_or(text);
     if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) {
-        let port = port.parse().map_err(|_| wrong(": ports end at 65535".to_owned()))?;
+        let port = port.parse().map_err(|_| wrong(": the highest port is 65535".to_owned()))?;
         return Ok(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port));
     }
     let mut found = text.to_socket_addrs().map_err(|error| wrong(format!(": {error}")))?;
-    found.next().ok_or_else(|| wrong(": nobody is called so".to_owned()))
+    found.next().ok_or_else(|| wrong(": host not found".to_owned()))
 }
 
 impl Server {
@@ -130,7 +130,7 @@ fn read_request(client: &mut TcpStream) -> io::Result<Result<String, Refused>> {
     let mut buffer = [0; 1024];
     loop {
         if bytes.windows(4).any(|window| window == b"\r\n\r\n") {
-            return Ok(String::from_utf8(bytes).map_err(|_| ("400 Bad Request", "a request is ASCII")));
+            return Ok(String::from_utf8(bytes).map_err(|_| ("400 Bad Request", "a request must be ASCII")));
         }
         if bytes.len() > LONGEST_REQUEST {
             return Ok(Err(("431 Request Header Fields Too Large", "the request is too long")));
@@ -154,14 +154,14 @@ fn answer(request: &str, page: &Mutex<String>) -> Answer {
     let mut lines = request.split("\r\n");
     let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
     let [method, target, version @ ("HTTP/1.1" | "HTTP/1.0")] = words[..] else {
-        return Answer::error("400 Bad Request", "no request of HTTP/1.1");
+        return Answer::error("400 Bad Request", "not an HTTP/1.1 request");
     };
     let has_host = lines.any(|line| line.to_ascii_lowercase().starts_with("host:"));
     if method.is_empty() || !target.starts_with('/') || (version == "HTTP/1.1" && !has_host) {
         return Answer::error("400 Bad Request", "a request needs a method, a path, and a Host");
     }
     if !matches!(method, "GET" | "HEAD") {
-        let refused = Answer::error("405 Method Not Allowed", "there is nothing here but to GET");
+        let refused = Answer::error("405 Method Not Allowed", "only GET and HEAD are supported");
         return Answer { headers: "Allow: GET, HEAD\r\n", ..refused };
     }
     match target.split('?').next() {
@@ -173,7 +173,7 @@ fn answer(request: &str, page: &Mutex<String>) -> Answer {
             }
         }
         Some("/") => Answer::error("200 OK", "autotune monitor: the metrics are at /metrics"),
-        _ => Answer::error("404 Not Found", "there is only /metrics"),
+        _ => Answer::error("404 Not Found", "not found: the metrics are at /metrics"),
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(address("[::1]:9400").unwrap().to_string(), "[::1]:9400");
         assert!(!address("0.0.0.0:9400").unwrap().ip().is_loopback());
         for text in ["", ":", "localhost", "127.0.0.1", ":99999", "a b:1"] {
-            assert!(address(text).unwrap_err().contains("no address such as 127.0.0.1:9400"), "{text}");
+            assert!(address(text).unwrap_err().contains("not an address such as 127.0.0.1:9400"), "{text}");
         }
     }
 }

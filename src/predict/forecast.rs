@@ -91,8 +91,7 @@ impl<'a> Forecast<'a> {
         let share = (card.memory().0 as f64 * memory_fraction_of(candidate)) as u64;
         if memory.peak.value > share {
             let (needed, share) = (Bytes(memory.peak.value), Bytes(share));
-            let why =
-                format!("predicted: it would take {needed}, and its share of the {} is {share}", card.title);
+            let why = format!("predicted: it needs {needed}, but its share of the {} is {share}", card.title);
             return Err(Failure::new(Status::OutOfMemory, why));
         }
         let (pass, between) = throughput::pass(&outline.graph, method, &settings, &batches, card);
@@ -123,7 +122,8 @@ impl<'a> Forecast<'a> {
     fn prepared(&mut self, stage: &Stage, settings: &Settings) -> Result<(&Outline, Rc<Batches>), Failure> {
         let (documents, folders) = (self.documents, &self.folders);
         let opened = self.opened.entry(stage.name.clone()).or_insert_with(|| {
-            let missing = || Failure::new(Status::NotAvailable, format!("no folder of {}", stage.model));
+            let missing =
+                || Failure::new(Status::NotAvailable, format!("no folder of the model {}", stage.model));
             let folder = folders.get(&stage.name).cloned().ok_or_else(missing)??;
             let refused = |why: crate::model::ModelError| Failure::new(Status::Refused, why.to_string());
             let outline = Outline::open(&folder, stage.task).map_err(refused)?;

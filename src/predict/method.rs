@@ -46,7 +46,7 @@ impl Method {
     /// What a candidate asks for, or why nothing can be said of it.
     pub fn of(backend: &ChosenBackend, candidate: &Candidate) -> Result<Method, Failure> {
         if !backend.reads_models() {
-            let why = format!("can't be predicted: what {} does is known to nobody here", backend.name);
+            let why = format!("can't be predicted: autotune has no cost model of {}", backend.name);
             return Err(Failure::new(Status::NotAvailable, why));
         }
         let tf32 = tf32_of(candidate);
@@ -72,9 +72,7 @@ impl Method {
             // Apple's: ort's CoreML may leave parts of a graph to the processor, so nothing can be counted.
             return not_available(match self.engine {
                 Engine::Candle => candle::NO_METAL.to_owned(),
-                Engine::Ort => {
-                    "can't be predicted: what CoreML makes of a graph is known to nobody here".into()
-                }
+                Engine::Ort => "can't be predicted: autotune has no cost model of CoreML".into(),
             });
         }
         match self.numbers {
@@ -92,10 +90,7 @@ fn of_ort(candidate: &Candidate) -> Result<(Numbers, bool), Failure> {
     match ort::PROVIDER.of(candidate) {
         Ok(Wanted::WhateverIsThere | Wanted::Cuda) => {}
         Ok(other) => {
-            return refused(format!(
-                "`provider` {} doesn't run on a GPU of NVIDIA",
-                ort::PROVIDER.word(other)
-            ));
+            return refused(format!("`provider` {} doesn't run on NVIDIA GPUs", ort::PROVIDER.word(other)));
         }
         Err(why) => return refused(why),
     }
@@ -104,7 +99,9 @@ fn of_ort(candidate: &Candidate) -> Result<(Numbers, bool), Failure> {
         Ok(Dtype::Of(ort::Precision::Float16)) => Ok((Numbers::Float16, false)),
         Ok(Dtype::Bf16) => Ok((Numbers::Bfloat16, false)),
         Ok(Dtype::Of(ort::Precision::Int8Weights)) => Ok((Numbers::Float16, true)),
-        Ok(other) => refused(format!("ONNX Runtime's CUDA code has no `dtype` {}", ort::DTYPE.word(other))),
+        Ok(other) => {
+            refused(format!("ONNX Runtime's CUDA code doesn't support `dtype` {}", ort::DTYPE.word(other)))
+        }
         Err(why) => refused(why),
     }
 }

@@ -43,7 +43,7 @@ pub fn examine(machine: &Machine) -> Vec<Finding> {
         Some(pip) => found("pip", format!("{}, called as `{}`", pip.version, pip.name())),
         None => missing(
             "pip",
-            "not found, so no library and no wheel can be fetched".to_owned(),
+            "not found, so libraries and models can't be downloaded as wheels".to_owned(),
             "install pip (python3-pip on Debian and Ubuntu)",
         ),
     });
@@ -125,9 +125,9 @@ fn gpus(machine: &Machine) -> Vec<Finding> {
         let divided = machine.hidden.iter().any(|name| name.contains(" MIG "));
         let remedy = match divided {
             true => {
-                "CUDA shows a program one instance of MIG: name the UUID of another in CUDA_VISIBLE_DEVICES"
+                "CUDA shows one MIG instance to a program: for another, set CUDA_VISIBLE_DEVICES to its UUID"
             }
-            false => "unset CUDA_VISIBLE_DEVICES, or name them in it",
+            false => "unset CUDA_VISIBLE_DEVICES, or add them to it",
         };
         findings.push(missing("GPU", state, remedy));
     }
@@ -136,7 +136,7 @@ fn gpus(machine: &Machine) -> Vec<Finding> {
     }
     let nothing = findings.is_empty();
     findings.extend(match &machine.no_nvml {
-        None if nothing => Some(found("GPU", "NVIDIA's driver is here, and it sees none".to_owned())),
+        None if nothing => Some(found("GPU", "NVIDIA's driver is installed, but finds no GPU".to_owned())),
         None => None,
         // It's on the list already.
         Some(_) if machine.driver_hangs => None,
@@ -147,8 +147,8 @@ fn gpus(machine: &Machine) -> Vec<Finding> {
         )),
         Some(why) => Some(missing(
             "NVML",
-            format!("not available, so the GPUs are as others list them: {why}"),
-            "install the driver's library libnvidia-ml.so.1, or in a container allow the driver's `utility` part",
+            format!("not available, so the list of GPUs comes from other sources: {why}"),
+            "install the driver's library libnvidia-ml.so.1; in a container, allow the driver capability `utility`",
         )),
     });
     findings
@@ -156,7 +156,8 @@ fn gpus(machine: &Machine) -> Vec<Finding> {
 
 /// What each card tells while a worker measures.
 fn telemetry(machine: &Machine) -> Vec<Finding> {
-    let remedy = "without it clocks, heat and neighbours of a card go unseen, and runs say so";
+    let remedy =
+        "without it, autotune can't watch a card's clocks, heat and other processes; runs report this";
     let unseen = |device: &str, trouble: Trouble| {
         missing("telemetry", format!("{device}{}", trouble.why), trouble.remedy.unwrap_or(remedy))
     };
@@ -168,12 +169,10 @@ fn telemetry(machine: &Machine) -> Vec<Finding> {
         };
         match panel.problem {
             Some(why) => unseen(&format!("{device}: "), Trouble::gone(why)),
-            None if panel.absent.is_empty() => {
-                found("telemetry", format!("{device} tells all that is asked"))
-            }
+            None if panel.absent.is_empty() => found("telemetry", format!("{device} reports all quantities")),
             None => found(
                 "telemetry",
-                format!("{device} tells all that is asked but {}", panel.absent.join(", ")),
+                format!("{device} reports all quantities except {}", panel.absent.join(", ")),
             ),
         }
     };
@@ -199,7 +198,7 @@ fn cached() -> Vec<Finding> {
                 Err(error) => missing(
                     "cache",
                     format!("{place}, can't be written: {error}"),
-                    "set AUTOTUNE_CACHE to a folder that can",
+                    "set AUTOTUNE_CACHE to a writable folder",
                 ),
             }
         }
@@ -208,8 +207,8 @@ fn cached() -> Vec<Finding> {
     let here: Vec<String> =
         models::at_hand().into_iter().map(|(name, home)| format!("{name} ({})", home.origin)).collect();
     let state = match here.as_slice() {
-        [] => format!("none of the {known} that are known by name is here yet"),
-        _ => format!("{} of the {known} that are known by name: {}", here.len(), here.join(", ")),
+        [] => format!("none of the {known} known models is on this machine yet"),
+        _ => format!("{} of the {known} known models are on this machine: {}", here.len(), here.join(", ")),
     };
     vec![cache, found("models", state)]
 }

@@ -139,7 +139,7 @@ fn download(folder: &Path, repo: Repo, news: &Sender<News>) -> Result<PathBuf, S
             for shard in shards(&std::fs::read(index).map_err(|error| error.to_string())?)? {
                 // An index is anybody's, and a name such as ../x would lead out of the cache.
                 if !has(&shard.as_str()) {
-                    return Err(format!("its index names {shard:?}, which isn't in it"));
+                    return Err(format!("its index names {shard:?}, which is not in the repository"));
                 }
                 get(&shard)?;
             }

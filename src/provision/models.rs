@@ -58,8 +58,8 @@ fn resolve_to(name: &str, replica: Replica, extent: Extent) -> Result<Home, Miss
     match folder(name) {
         // Its own weights are there: to make up others would be to measure another model under its name.
         Some(Ok(_)) if replica != Replica::Never => Err(Missing {
-            why: format!("{name} is a folder with weights of its own"),
-            remedy: "leave --replica out, or name a model of `autotune list`".into(),
+            why: format!("{name} is a folder with its own weights, so no replica of it is made"),
+            remedy: "remove --replica, or name a model from `autotune list`".into(),
         }),
         Some(home) => home,
         None => Sources::of_user()?.resolve(name, replica, extent),
@@ -107,10 +107,8 @@ impl Sources {
         match (found, replica) {
             (Some((name, model)), Replica::For(task)) => self.replicate(name, model, task, extent),
             (None, Replica::For(_)) => Err(Missing {
-                why: format!(
-                    "suites/models.toml doesn't say how {name:?} is built, so no replica can be made"
-                ),
-                remedy: "leave --replica out, or name a model of `autotune list`".into(),
+                why: format!("suites/models.toml has no entry for {name:?}, so no replica can be made"),
+                remedy: "remove --replica, or name a model from `autotune list`".into(),
             }),
             (Some((name, model)), Replica::Never) => match self.find(name, model) {
                 Some(home) => Ok(home),
@@ -126,16 +124,15 @@ impl Sources {
         let hint = did_you_mean(name, known);
         if name.split('/').count() != 2 {
             return Err(Missing {
-                why: format!("no model is called {name:?}{hint}"),
-                remedy: "name a folder, a repository of Hugging Face, or a model of suites/models.toml"
-                    .into(),
+                why: format!("unknown model {name:?}{hint}"),
+                remedy: "name a folder, a repository of Hugging Face, or a model from `autotune list`".into(),
             });
         }
         if let Some(home) = self.find_snapshot(name, "main") {
             return Ok(home);
         }
         self.fetch_snapshot(name, "main").map_err(|why| Missing {
-            why: format!("{name} is not on this machine{hint}: Hugging Face doesn't give it: {why}"),
+            why: format!("{name} is not on this machine: the download from Hugging Face failed: {why}{hint}"),
             remedy: by_hand(name),
         })
     }
@@ -180,14 +177,16 @@ impl Sources {
             let remedy =
                 tried.map(|error| error.remedy() + "; or ").unwrap_or_default() + &by_hand(repository);
             Missing {
-                why: format!("{name} is not on this machine: {wheel}Hugging Face doesn't give it: {why}"),
+                why: format!(
+                    "{name} is not on this machine: {wheel}the download from Hugging Face failed: {why}"
+                ),
                 remedy: format!("{remedy}; or measure a replica of it with --replica"),
             }
         })
     }
 
     fn fetch_snapshot(&self, repository: &str, revision: &str) -> Result<Home, String> {
-        let hub = self.hub.as_deref().ok_or("there is no folder to keep it in: HOME is not set")?;
+        let hub = self.hub.as_deref().ok_or("there is no folder for the download: HOME is not set")?;
         // Two at once would be in each other's way; the second finds what the first has fetched.
         let _lock =
             self.cache.lock(&format!("hub/{}", file_name(repository))).map_err(|error| error.to_string())?;
@@ -200,7 +199,7 @@ impl Sources {
     fn replicate(&self, name: &str, model: &Model, task: Task, extent: Extent) -> Result<Home, Missing> {
         let impossible = |why: String| Missing {
             why: format!("no replica of {name} can be made: {why}"),
-            remedy: "see that there is room in the cache (AUTOTUNE_CACHE), or measure the model itself"
+            remedy: "make sure that the cache (AUTOTUNE_CACHE) has free space, or measure the model itself"
                 .into(),
         };
         let tensors = model::tensors(&model.config, task).map_err(|error| impossible(error.to_string()))?;
@@ -247,7 +246,7 @@ fn file_name(name: &str) -> String {
 
 fn by_hand(repository: &str) -> String {
     format!(
-        "fetch it where there is a network (`hf download {repository}`) and name its folder in place of the model"
+        "download it on a machine with a network (`hf download {repository}`) and name its folder as the model"
     )
 }
 
@@ -275,7 +274,10 @@ mod tests {
         assert_eq!(resolve(&name, Replica::Never).unwrap().folder, folder.path());
         // Its own weights are there, so none are made up under its name.
         let missing = resolve(&name, Replica::For(Task::Embed)).unwrap_err();
-        assert!(missing.why.ends_with("is a folder with weights of its own"), "{missing}");
+        assert!(
+            missing.why.ends_with("is a folder with its own weights, so no replica of it is made"),
+            "{missing}"
+        );
         assert!(resolve("./no/where", Replica::Never).unwrap_err().why.ends_with("is no folder"));
     }
 
@@ -283,10 +285,7 @@ mod tests {
     fn an_unknown_name_is_told_what_was_probably_meant() {
         let (_folder, sources) = nothing();
         let missing = sources.resolve("all-MiniLM-L6-v3", Replica::Never, Extent::Whole).unwrap_err();
-        assert_eq!(
-            missing.why,
-            "no model is called \"all-MiniLM-L6-v3\"; did you mean \"all-MiniLM-L6-v2\"?"
-        );
+        assert_eq!(missing.why, "unknown model \"all-MiniLM-L6-v3\"; did you mean \"all-MiniLM-L6-v2\"?");
     }
 
     #[test]

@@ -100,7 +100,7 @@ impl<'a> Agreement<'a> {
                 0 => 1.0,
                 all => 2.0 * self.spans.both as f64 / all as f64,
             },
-            _ => return Err(Wrong::Nothing("it isn't a metric of agreement")),
+            _ => return Err(Wrong::Nothing("the metric doesn't measure agreement")),
         };
         Ok(Judged::exactly(value))
     }
@@ -214,7 +214,7 @@ fn order_kept(items: &[Item], scores: &[(f32, f32)]) -> Result<f64, Wrong> {
         }
     }
     if pairs == 0 {
-        return Err(Wrong::Nothing("the reference ranks no two documents of one query"));
+        return Err(Wrong::Nothing("in the reference no query has two documents with different scores"));
     }
     Ok(kept as f64 / pairs as f64)
 }

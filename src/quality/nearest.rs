@@ -29,7 +29,7 @@ impl Neighbours {
         let documents = file.count();
         let width = file.width().ok_or(Wrong::Nothing("no vectors"))?;
         if documents < 2 {
-            return Err(Wrong::Nothing("neighbours need two documents"));
+            return Err(Wrong::Nothing("the nearest neighbours need at least two documents"));
         }
         let compared = documents.min(MOST_COMPARED);
         let sample: Vec<usize> = (0..compared).map(|step| step * documents / compared).collect();
@@ -83,7 +83,7 @@ pub fn nearest(
 ) -> Result<Vec<Vec<Hit>>, Wrong> {
     let width = file.width().ok_or(Wrong::Nothing("no vectors"))?;
     if width == 0 {
-        return Err(Wrong::Nothing("vectors without a number"));
+        return Err(Wrong::Nothing("the vectors have width 0"));
     }
     normalise(&mut queries, width);
     let asked = queries.len() / width;

@@ -7,7 +7,7 @@ use std::io;
 pub enum Wrong {
     #[error("{given} answers for {wanted} documents")]
     Count { given: usize, wanted: usize },
-    #[error("document {document}: an answer to {given} where {wanted} was asked")]
+    #[error("document {document}: an answer to the task {given}, expected {wanted}")]
     Kind { document: usize, given: &'static str, wanted: &'static str },
     #[error("document {document}: a vector of {given} numbers, the reference has {wanted}")]
     Width { document: usize, given: usize, wanted: usize },

@@ -77,7 +77,7 @@ impl Failure {
         let mut words = self.reason.clone();
         let last = self.stderr.lines().map(str::trim).rfind(|line| !line.is_empty());
         if let Some(line) = last.filter(|line| !self.reason.contains(line)) {
-            words.push_str(&format!("; its last words: {}", line.chars().take(160).collect::<String>()));
+            words.push_str(&format!("; last line of stderr: {}", line.chars().take(160).collect::<String>()));
         }
         if !self.remedy.is_empty() {
             words.push_str(&format!(" → {}", self.remedy));
@@ -89,7 +89,7 @@ impl Failure {
     /// what running out of memory looks like.
     pub fn killed_again(self) -> Self {
         let reason =
-            format!("{}, twice: most likely out of memory, which this system doesn't show", self.reason);
+            format!("{}, twice: most likely out of memory, which this system doesn't report", self.reason);
         Failure { status: Status::OutOfMemory, reason, ..self }
     }
 }

@@ -34,6 +34,9 @@ pub struct Recording {
     /// The same by every metric that can judge the task.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub agreements: IndexMap<Metric, Judged>,
+    /// The candidate whose answers were judged, where it's another one that gives the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_as: Option<String>,
     /// SHA-256 of the file of its answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub answers_digest: Option<String>,
@@ -70,6 +73,7 @@ impl Recording {
             fresh: false,
             quality: None,
             agreements: IndexMap::new(),
+            judged_as: None,
             answers_digest: None,
             outcome,
             predicted_vram_bytes: None,
@@ -123,8 +127,9 @@ impl Recording {
         }
         (measured.steady == Some(false)).then(|| SetAside {
             status: "unstable",
-            why: "its passes went on getting faster, or slower, for ten times `measure.time`: raise that"
-                .to_owned(),
+            why:
+                "its passes kept getting faster or slower for ten times `measure.time`: raise `measure.time`"
+                    .to_owned(),
         })
     }
 

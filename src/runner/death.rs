@@ -10,7 +10,7 @@ pub fn read(exit: ExitStatus, stderr: &str, oom_killed: bool) -> Failure {
     let oom_killed = oom_killed && was_killed(exit);
     // The status by which the system's loader ends a program.
     if let Some(library) = not_loaded(stderr).filter(|_| exit.code() == Some(127)) {
-        let remedy = "`autotune doctor` shows which libraries are found where".to_owned();
+        let remedy = "run `autotune doctor` to see which libraries are found, and where".to_owned();
         let failure = Failure::new(Status::NotAvailable, library);
         return Failure { remedy, stderr: stderr.to_owned(), ..failure };
     }

@@ -76,7 +76,7 @@ impl Course<'_> {
     ) -> Result<(), Trouble> {
         footprint.not_cold = match &self.load.folder {
             Some(folder) => page_cache::drop_folder(Path::new(folder)).err(),
-            None => Some("nobody here knows where the model lies".to_owned()),
+            None => Some("the folder of the model is not known".to_owned()),
         };
         let idle = watch.look();
         let mut process = WorkerProcess::spawn(&self.command, &self.folder).map_err(Trouble::Failure)?;

@@ -37,7 +37,8 @@ fn drop_file(path: &Path) -> Result<(), String> {
         // Readahead of a neighbouring file, or a page that somebody is looking at right now.
         share if share <= MOST_LEFT => Ok(()),
         share => Err(format!(
-            "{:.0}% of it stays in the page cache: another process maps it, it lies in memory, or it isn't ours",
+            "{:.0}% of it stays in the page cache: another process maps it, its file system is in memory, or \
+             another user owns it",
             share * 100.0
         )),
     }
@@ -71,7 +72,7 @@ fn resident_share(file: &File) -> Result<f64, String> {
 
 #[cfg(not(target_os = "linux"))]
 fn drop_file(_: &Path) -> Result<(), String> {
-    Err("this system has no call that drops a file from the page cache".to_owned())
+    Err("this operating system can't drop a file from the page cache".to_owned())
 }
 
 #[cfg(test)]

@@ -164,23 +164,23 @@ impl WorkerProcess {
             What::Loaded(loaded) if !(needed..=protocol::VERSION).contains(&loaded.protocol) => fail(
                 Status::Refused,
                 format!(
-                    "the worker speaks version {} of the protocol, and not one from {needed} to {}",
+                    "the worker uses version {} of the protocol; autotune needs a version from {needed} to {}",
                     loaded.protocol,
                     protocol::VERSION
                 ),
             ),
             What::Loaded(loaded) if loaded.version.trim().is_empty() => {
-                fail(Status::Refused, "the worker states no version of what it loaded".to_owned())
+                fail(Status::Refused, "the worker reports no version of what it loaded".to_owned())
             }
             What::Loaded(loaded) if receipt.is_some_and(|receipt| !loaded.version.contains(receipt)) => {
                 let receipt = receipt.unwrap_or_default();
                 fail(
                     Status::Refused,
-                    format!("the worker is {:?}, where {receipt:?} was started", loaded.version),
+                    format!("the worker reports {:?}, but {receipt:?} was started", loaded.version),
                 )
             }
             What::Loaded(loaded) if !(0.0..=1e6).contains(&loaded.seconds) => {
-                fail(Status::Garbage, format!("a load that took {} s", loaded.seconds))
+                fail(Status::Garbage, format!("the worker reports a load time of {} s", loaded.seconds))
             }
             What::Loaded(loaded) => match target.excludes(&loaded.device).filter(|_| !loaded.simulated) {
                 Some(why) => fail(Status::Refused, why),
@@ -234,7 +234,7 @@ impl WorkerProcess {
                         what => Ok(what),
                     };
                 }
-                Ok(event) => garbage(format!("an event for request {} where {id} was asked", event.id)),
+                Ok(event) => garbage(format!("an event for request {}, expected request {id}", event.id)),
                 Err(error) => garbage(format!("not an event on stdout ({error}): {:?}", excerpt(&bytes))),
             },
         };
@@ -260,7 +260,7 @@ impl WorkerProcess {
     fn death(&mut self) -> Failure {
         if !self.hang_up() {
             self.kill();
-            let reason = "it closed its stdout and went on without it";
+            let reason = "the worker closed its stdout and kept running";
             return self.with_stderr(Failure::new(Status::Garbage, reason));
         }
         self.kill();
@@ -296,7 +296,7 @@ impl WorkerProcess {
 
     fn stuck_in_words(&self) -> String {
         let pid = self.child.id();
-        format!("process {pid} was killed and doesn't end, so it's stuck in a driver and keeps its memory")
+        format!("process {pid} was killed but doesn't end: it is stuck in a driver and keeps its memory")
     }
 
     fn with_stderr(&self, failure: Failure) -> Failure {
@@ -320,10 +320,7 @@ impl Drop for WorkerProcess {
 }
 
 pub fn unexpected(event: &What, wanted: &str) -> Trouble {
-    Trouble::Failure(Failure::new(
-        Status::Garbage,
-        format!("event {:?} where {wanted:?} was due", event.name()),
-    ))
+    Trouble::Failure(Failure::new(Status::Garbage, format!("event {:?}, expected {wanted:?}", event.name())))
 }
 
 /// Writes what is sent until nobody sends any more, or nobody reads any more.
@@ -446,7 +443,7 @@ mod tests {
         let mut process = WorkerProcess::spawn(&["sleep".into(), "60".into()], Path::new(".")).unwrap();
         process.stuck = true;
         let failure = process.with_stderr(Failure::new(Status::TimedOut, "no answer within 1 s"));
-        assert!(failure.reason.contains("was killed and doesn't end"), "{}", failure.reason);
+        assert!(failure.reason.contains("was killed but doesn't end"), "{}", failure.reason);
         process.stuck = false;
     }
 }

@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
+
 use super::interrupt::Interrupt;
 use super::memory;
 use super::paths::Paths;
@@ -14,8 +16,9 @@ use crate::answer::{self, AnswerFile};
 use crate::hardware::Target;
 use crate::knob::{Applies, Candidate};
 use crate::quality::{Question, Reference, References, Wrong};
-use crate::record::{Failure, Outcome, Recording, Status};
+use crate::record::{Failure, Judged, Outcome, Recording, Status};
 use crate::suite::{ChosenBackend, Engine, Folder, Material, Stage, Suite};
+use crate::task::Metric;
 use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{Answered, Ask, Asked, FILES, Load, Loaded, Measure, Measured, Slot, What};
@@ -45,8 +48,11 @@ pub struct Runner<'a> {
     failed_loads: HashMap<String, Failure>,
     /// Keys of loads that worked. When such a one fails, it isn't the candidate that has changed.
     good_loads: HashSet<String>,
-    /// The slowest pass seen of a candidate, by stage and id: what a measurement's time-out must allow for.
-    slowest_pass: HashMap<(String, String), f64>,
+    /// The slowest pass seen of candidates that do the same work in whatever batches, by [`Suite::answers_key`]: what a
+    /// measurement's time-out must allow for.
+    slowest_pass: HashMap<String, f64>,
+    /// What was judged already, by [`Suite::answers_key`].
+    judged: HashMap<String, Judgement>,
 }
 
 /// Where a configuration is loaded.
@@ -69,6 +75,15 @@ enum Corpus {
 struct Given {
     file: AnswerFile,
     digest: String,
+}
+
+/// What is known of a candidate's answers.
+#[derive(Clone)]
+struct Judgement {
+    agreements: IndexMap<Metric, Judged>,
+    digest: Option<String>,
+    /// The candidate that gave the answers.
+    id: String,
 }
 
 /// A worker with a model in it.
@@ -116,6 +131,7 @@ impl<'a> Runner<'a> {
             failed_loads: HashMap::new(),
             good_loads: HashSet::new(),
             slowest_pass: HashMap::new(),
+            judged: HashMap::new(),
         }
     }
 
@@ -130,24 +146,38 @@ impl<'a> Runner<'a> {
             if let Some(stage) = self.suite.stages.iter().find(|stage| stage.name == recording.stage) {
                 let key = self.suite.load_key(stage, &recording.candidate);
                 self.good_loads.extend(recording.loaded.as_ref().map(|_| key));
-            }
-            for pass in recording.measured().iter().flat_map(|measured| &measured.passes) {
-                self.saw_pass(&recording.stage, &recording.candidate, pass.seconds);
+                for pass in recording.measured().iter().flat_map(|measured| &measured.passes) {
+                    self.saw_pass(stage, &recording.candidate, pass.seconds);
+                }
+                self.saw_judged(stage, recording);
             }
         }
     }
 
-    fn saw_pass(&mut self, stage: &str, candidate: &Candidate, seconds: f64) {
-        let slowest = self.slowest_pass.entry((stage.to_owned(), candidate.id())).or_default();
+    fn saw_pass(&mut self, stage: &Stage, candidate: &Candidate, seconds: f64) {
+        let slowest = self.slowest_pass.entry(self.suite.answers_key(stage, candidate, true)).or_default();
         *slowest = slowest.max(seconds);
+    }
+
+    /// Remembers what was judged in a trial, for candidates that give the same answers.
+    fn saw_judged(&mut self, stage: &Stage, recording: &Recording) {
+        let Some(loaded) = recording.loaded.as_ref().filter(|_| !recording.agreements.is_empty()) else {
+            return;
+        };
+        let key = self.suite.answers_key(stage, &recording.candidate, loaded.independent_rows);
+        self.judged.entry(key).or_insert_with(|| Judgement {
+            agreements: recording.agreements.clone(),
+            digest: recording.answers_digest.clone(),
+            id: recording.judged_as.clone().unwrap_or_else(|| recording.id.clone()),
+        });
     }
 
     /// How long a measurement may take: what the suite says, or else enough for warm-up and passes as slow as any seen.
     fn measure_timeout(&self, stage: &Stage, candidate: &Candidate, request: &Measure) -> Duration {
         let effort = self.suite.effort;
         self.suite.timeouts.measure.unwrap_or_else(|| {
-            let slowest =
-                self.slowest_pass.get(&(stage.name.clone(), candidate.id())).copied().unwrap_or_default();
+            let key = self.suite.answers_key(stage, candidate, true);
+            let slowest = self.slowest_pass.get(&key).copied().unwrap_or_default();
             // A batch a pass, at worst.
             let passes = f64::from(request.passes + MOST_WARMUP_PASSES + 1) + request.batches as f64;
             // Twice, since a machine drifts by as much.
@@ -293,14 +323,21 @@ impl<'a> Runner<'a> {
         let place = Place::Target;
         let reused = self.loaded_key() == Some(self.key(stage, candidate, place, Corpus::Timed).as_str());
         recording.fresh = !reused;
-        recording.loaded = Some(self.load(stage, candidate, place, Corpus::Timed)?.loaded.clone());
+        let loaded = self.load(stage, candidate, place, Corpus::Timed)?.loaded.clone();
+        let independent_rows = loaded.independent_rows;
+        recording.loaded = Some(loaded);
         if round == 0 {
-            let Given { file, digest } = self.answers(stage, candidate, place, &candidate.id())?;
-            recording.answers_digest = Some(digest);
-            let unjudged = || unjudgeable(self.unjudged.get(&stage.name));
-            let reference = references.get(&stage.name).ok_or_else(unjudged).map_err(Trouble::Failure)?;
-            let judged = reference.judge(stage.metric, self.question(stage), &file);
-            recording.agreements = judged.map_err(|why| Trouble::Failure(wrong(why)))?;
+            match self.judged.get(&self.suite.answers_key(stage, candidate, independent_rows)).cloned() {
+                Some(judgement) => {
+                    recording.judged_as = Some(judgement.id).filter(|id| *id != recording.id);
+                    recording.answers_digest = judgement.digest;
+                    recording.agreements = judgement.agreements;
+                }
+                None => {
+                    self.judge(recording, stage, candidate, references)?;
+                    self.saw_judged(stage, recording);
+                }
+            }
             recording.quality = recording.agreements.get(&stage.metric).map(|judged| judged.value);
         }
         let mut request = Measure {
@@ -319,6 +356,23 @@ impl<'a> Runner<'a> {
         let of_pass = (few.batches() / few.passes.len() as u64).max(1);
         request.passes = u32::try_from(request.batches.div_ceil(of_pass)).unwrap_or(u32::MAX);
         self.measure(recording, stage, candidate, request)
+    }
+
+    /// Asks the loaded candidate for answers, and judges them.
+    fn judge(
+        &mut self,
+        recording: &mut Recording,
+        stage: &Stage,
+        candidate: &Candidate,
+        references: &References,
+    ) -> Result<(), Trouble> {
+        let Given { file, digest } = self.answers(stage, candidate, Place::Target, &candidate.id())?;
+        recording.answers_digest = Some(digest);
+        let unjudged = || unjudgeable(self.unjudged.get(&stage.name));
+        let reference = references.get(&stage.name).ok_or_else(unjudged).map_err(Trouble::Failure)?;
+        let judged = reference.judge(stage.metric, self.question(stage), &file);
+        recording.agreements = judged.map_err(|why| Trouble::Failure(wrong(why)))?;
+        Ok(())
     }
 
     /// Has the loaded candidate measured, watched from outside.
@@ -389,7 +443,7 @@ impl<'a> Runner<'a> {
         if place == Place::Target {
             // As long as a pass over as many documents as are timed.
             let share = self.material.documents.len() as f64 / self.question(stage).items.len().max(1) as f64;
-            self.saw_pass(&stage.name, candidate, start.elapsed().as_secs_f64() * share);
+            self.saw_pass(stage, candidate, start.elapsed().as_secs_f64() * share);
         }
         given(answered, &into).map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))
     }
@@ -410,7 +464,7 @@ impl<'a> Runner<'a> {
                 // What isn't here isn't here at any load.
                 let reason = match failure.status {
                     Status::NotAvailable => failure.reason.clone(),
-                    _ => format!("{} (seen at an earlier load of the same)", failure.reason),
+                    _ => format!("{} (from an earlier load of the same configuration)", failure.reason),
                 };
                 return Err(Trouble::Failure(Failure { reason, ..failure.clone() }));
             }
@@ -439,7 +493,7 @@ impl<'a> Runner<'a> {
             }
             self.good_loads.insert(key);
         }
-        let missing = || Trouble::Failure(Failure::new(Status::Failed, "no worker is up"));
+        let missing = || Trouble::Failure(Failure::new(Status::Failed, "no worker is running"));
         self.worker.as_mut().ok_or_else(missing)
     }
 
@@ -523,10 +577,7 @@ impl<'a> Runner<'a> {
         }
         let documents = self.material.documents.len() as u64;
         if let Some(pass) = measured.passes.iter().find(|pass| pass.documents != documents) {
-            return Err(format!(
-                "a pass over {} documents, where the corpus has {documents}",
-                pass.documents
-            ));
+            return Err(format!("a pass over {} documents, but the corpus has {documents}", pass.documents));
         }
         let seconds = self.suite.effort.time.as_secs_f64();
         let total: f64 = measured.passes.iter().map(|pass| pass.seconds).sum();
@@ -534,12 +585,12 @@ impl<'a> Runner<'a> {
         if measured.passes.len() < passes || total < seconds * 0.99 {
             let given = measured.passes.len();
             return Err(format!(
-                "{given} passes of {total} s in all, where {passes} of {seconds} s were asked for"
+                "{given} passes with {total} s in total, but {passes} passes with {seconds} s were requested"
             ));
         }
         match waited.map(|waited| waited.as_secs_f64()) {
             Some(waited) if total > waited * 1.01 => {
-                Err(format!("passes of {total} s in all, and the answer came after {waited:.3} s"))
+                Err(format!("passes with {total} s in total, but the answer came after {waited:.3} s"))
             }
             _ => Ok(()),
         }
@@ -568,12 +619,15 @@ fn given(answered: Answered, into: &Path) -> Result<Given, String> {
         (Some(file), Some(stated)) => {
             // Where it was asked for, and nowhere else.
             if !file.starts_with(&format!("{}.", into.display())) {
-                return Err(format!("answers in {file}, where {}.* was asked for", into.display()));
+                return Err(format!("answers in {file}, but {}.* was requested", into.display()));
             }
             let path = PathBuf::from(file);
             let digest = answer::digest_of(&path).map_err(|error| format!("{}: {error}", path.display()))?;
             if digest != stated.to_lowercase() {
-                return Err(format!("{} isn't the file whose digest is stated", path.display()));
+                return Err(format!(
+                    "the digest of {} is not the one that the worker reported",
+                    path.display()
+                ));
             }
             (path, digest)
         }
@@ -591,6 +645,6 @@ fn unjudgeable(why: Option<&Failure>) -> Failure {
     let why = why.map(|failure| format!(": {}", failure.in_words())).unwrap_or_default();
     Failure::new(
         Status::Failed,
-        format!("its answers can't be judged, since no configuration gives right ones{why}"),
+        format!("its answers can't be judged, because no configuration gives reference answers{why}"),
     )
 }

@@ -19,18 +19,19 @@ use crate::worker::protocol::{Measured, implausible};
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error(
-        "can't write {path}: {error}. What was written before is whole; mend it and go on with --resume {folder}"
+        "can't write {path}: {error}. Everything written before is intact. Fix the cause, then continue with \
+         --resume {folder}"
     )]
     Write { path: String, folder: String, error: io::Error },
     #[error("can't read {path}: {error}")]
     Read { path: String, error: io::Error },
     #[error("{folder} is in use by another autotune (process {holder}); wait for it or choose another --out")]
     Locked { folder: String, holder: String },
-    #[error("{0} holds a run already; go on with it by --resume, or choose another --out")]
+    #[error("{0} already contains a run; continue it with --resume, or choose another --out")]
     Exists(String),
-    #[error("{0} is not empty, and what is in it is no run; choose another --out")]
+    #[error("{0} is not empty and doesn't contain a run; choose another --out")]
     Strange(String),
-    #[error("{0} holds no run: there is no journal.jsonl with a header in it")]
+    #[error("{0} doesn't contain a run: it has no journal.jsonl with a header")]
     NoRun(String),
     #[error("{file}: {why}")]
     Changed { file: String, why: String },
@@ -254,7 +255,7 @@ impl Run {
     fn items(&self, path: &Path, wanted: &str, beside: &str) -> Result<Vec<Item>, StoreError> {
         let text = fs::read_to_string(path).map_err(read_error(path))?;
         if digest(&format!("{text}{beside}")) != wanted {
-            return Err(changed(path, "it is not the corpus that this run was begun with"));
+            return Err(changed(path, "this is not the corpus that the run was started with"));
         }
         text.lines()
             .map(|line| serde_json::from_str(line).map_err(|error| changed(path, &error.to_string())))
@@ -285,11 +286,11 @@ impl Run {
             let why = if !is_known(recording) {
                 "a trial of a candidate that the suite doesn't have".to_owned()
             } else if recording.id != recording.candidate.id() {
-                "a trial whose id is not its candidate's".to_owned()
+                "a trial whose id doesn't match its candidate".to_owned()
             } else if recording.round >= suite.rounds {
-                format!("a trial of round {}, where there are {}", recording.round, suite.rounds)
+                format!("a trial of round {}, but the suite has {} rounds", recording.round, suite.rounds)
             } else if !seen.insert((&recording.stage, &recording.id, recording.round)) && !again {
-                "a trial that was recorded before".to_owned()
+                "a trial that is recorded twice".to_owned()
             } else if let Some(why) = implausible {
                 why
             } else {

@@ -149,10 +149,12 @@ impl Journal {
             }
             let stamped = open(line).map_err(damage)?;
             if stamped.seq != index as u64 {
-                return Err(damage(format!("entry {} stands where entry {index} should", stamped.seq)));
+                return Err(damage(format!("found entry {} where entry {index} is expected", stamped.seq)));
             }
             if matches!(stamped.entry, Entry::Run(_)) != (index == 0) {
-                return Err(damage("a run starts with its header, and has one only".to_owned()));
+                return Err(damage(
+                    "the header must be the first entry, and there must be only one".to_owned(),
+                ));
             }
             entries.push(stamped);
             offset += line.len() as u64;
@@ -241,7 +243,7 @@ mod tests {
         );
         let lost = header() + &line(2);
         assert!(read(&lost).unwrap_err().starts_with("journal.jsonl:2:"));
-        assert!(read(&line(0)).unwrap_err().contains("starts with its header"));
+        assert!(read(&line(0)).unwrap_err().contains("the header must be the first entry"));
         assert!(read(&(header() + "\n")).unwrap_err().contains("no checksum"));
     }
 

@@ -79,8 +79,8 @@ impl Figure {
             Figure::Rss => "peak memory of the worker's processes on the host",
             Figure::Load => "time to load the model",
             Figure::Cost => "price of a million documents (needs price_per_hour)",
-            Figure::Energy => "energy that the GPU takes for a document, in joule",
-            Figure::Quality => "how good the answers are, by the metric that the stage has chosen",
+            Figure::Energy => "energy that the GPU uses for a document, in joules",
+            Figure::Quality => "quality of the answers, by the stage's metric",
         }
     }
 

@@ -157,7 +157,7 @@ impl FromStr for Limit {
         let bound = match bound.trim().strip_prefix("reference") {
             None => Bound::Value(on.parse_value(bound)?),
             Some(_) if at_most => {
-                return Err(format!("{text:?}: what the reference has is a bound from below"));
+                return Err(format!("{text:?}: a limit relative to `reference` must use >="));
             }
             Some(loss) => loss_of(on, loss.trim())?,
         };
@@ -168,14 +168,16 @@ impl FromStr for Limit {
 /// What may be lost: `- 0.5%`, `- 0.01`, or nothing.
 fn loss_of(on: Subject, text: &str) -> Result<Bound, String> {
     if !matches!(on, Subject::Metric(_) | Subject::Figure(Figure::Quality)) {
-        return Err(format!("the reference is there for its answers, and {on} is no metric of these"));
+        return Err(format!(
+            "a limit relative to `reference` needs a metric of the answers, and {on} is not one"
+        ));
     }
     if text.is_empty() {
         return Ok(Bound::Less(0.0));
     }
     let number = |text: &str| {
         let number = text.trim().parse::<f64>().ok().filter(|number| (0.0..=100.0).contains(number));
-        number.ok_or_else(|| format!("{:?} is no loss such as 0.5% or 0.01", text.trim()))
+        number.ok_or_else(|| format!("{:?} is not a loss such as 0.5% or 0.01", text.trim()))
     };
     let loss =
         text.strip_prefix('-').ok_or_else(|| format!("write `reference - 0.5%`, not `reference {text}`"))?;
@@ -225,9 +227,9 @@ mod tests {
         assert!(error("vram = 8GiB").contains("is not a limit"));
         assert!(error("vram <= fast").contains("is not a size"));
         assert!(error("throughput >= NaN").contains("is not a number"));
-        assert!(error("vram >= reference - 1%").contains("vram is no metric"));
-        assert!(error("ndcg10 <= reference - 1%").contains("a bound from below"));
+        assert!(error("vram >= reference - 1%").contains("and vram is not one"));
+        assert!(error("ndcg10 <= reference - 1%").contains("must use >="));
         assert!(error("ndcg10 >= reference + 1%").contains("write `reference - 0.5%`"));
-        assert!(error("ndcg10 >= reference - much").contains("is no loss"));
+        assert!(error("ndcg10 >= reference - much").contains("is not a loss"));
     }
 }

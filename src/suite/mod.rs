@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::item::Item;
-use crate::knob::{Applies, Candidate, Value};
+use crate::knob::{Applies, Candidate, Changes, KnobSpec, Value};
 use crate::task::{Metric, Task};
 
 pub use backend::{ChosenBackend, Engine};
@@ -156,6 +156,20 @@ impl Suite {
         format!("{} {}{values}", stage.name, candidate.backend)
     }
 
+    /// Candidates with the same key give the same answers, but for the last digits: they differ in knobs that change speed alone
+    /// or, where a model's rows are independent, which texts share a batch.
+    pub fn answers_key(&self, stage: &Stage, candidate: &Candidate, independent_rows: bool) -> String {
+        let specs = self.backend(&candidate.backend).map_or(&[][..], |backend| &backend.knobs);
+        let matters = |spec: &&KnobSpec| match spec.changes {
+            Changes::Answers => true,
+            Changes::Batches => !independent_rows,
+            Changes::Speed => false,
+        };
+        let words =
+            specs.iter().filter(matters).map(|spec| format!(" {}={}", spec.name, candidate.word(&spec.name)));
+        format!("{} {}{}", stage.name, candidate.backend, words.collect::<String>())
+    }
+
     /// A candidate's knobs that apply then; none of a backend that isn't chosen.
     pub fn knobs_of(&self, candidate: &Candidate, applies: Applies) -> IndexMap<String, Value> {
         self.backend(&candidate.backend)
@@ -177,7 +191,7 @@ impl Suite {
 
     /// That the cost can be told, if it's asked for.
     pub fn check_price(&self, place: &str) -> Result<(), Problem> {
-        let why = "the figure `cost` needs `price_per_hour` in the suite, or a --gpu that `autotune list` has a price of";
+        let why = "the figure `cost` needs `price_per_hour` in the suite, or a --gpu with a price in `autotune list`";
         if self.lacks_price() { Err(Problem::new(place, why)) } else { Ok(()) }
     }
 
@@ -213,7 +227,7 @@ impl Suite {
         let asks = documents.iter().all(|document| document.query.is_some());
         if let Some(stage) = self.stages.iter().find(|stage| stage.task == Task::Rerank && !asks) {
             return Err(problem(format!(
-                "stage {:?} reranks, and not every document of the corpus has a query",
+                "stage {:?} reranks, but some documents of the corpus have no query",
                 stage.name
             )));
         }

@@ -58,7 +58,7 @@ impl Text<'_> {
 pub fn unknown<'a>(kind: &str, given: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: Vec<&str> = known.into_iter().collect();
     let hint = did_you_mean(given, known.iter().copied());
-    format!("no {kind} is called {given:?}; there are {}{hint}", known.join(", "))
+    format!("unknown {kind} {given:?}; available: {}{hint}", known.join(", "))
 }
 
 #[cfg(test)]

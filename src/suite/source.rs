@@ -112,8 +112,7 @@ impl Folder {
             Place::Disk(whole) => std::fs::read(whole).map_err(|error| problem(error.to_string())),
             Place::BuiltIn(inside) => {
                 let file = BUILT_IN.get_file(inside);
-                let file =
-                    file.ok_or_else(|| problem("it is not one of the files inside the program".to_owned()))?;
+                let file = file.ok_or_else(|| problem("this file is not built into autotune".to_owned()))?;
                 Ok(file.contents().to_vec())
             }
         }

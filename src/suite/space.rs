@@ -215,7 +215,7 @@ impl Part {
         for (knob, value, why) in refused {
             let others = part.axes.iter().filter(|axis| axis.axis.knob != knob);
             let candidates = others.map(|axis| axis.axis.values.len()).fold(1, usize::saturating_mul);
-            let because = format!("{} has no {knob}={value}: {why}", backend.name);
+            let because = format!("{} doesn't support {knob}={value}: {why}", backend.name);
             unfit.push(Unfit { candidates, because });
         }
         part

@@ -162,7 +162,7 @@ mod tests {
             assert_eq!(sample.power, None);
             assert_eq!(sample.temperature_celsius, Some(45));
         }
-        assert_eq!(reader.absent(), [(Quantity::Power, "this card doesn't tell it".to_owned())]);
+        assert_eq!(reader.absent(), [(Quantity::Power, "this card doesn't report it".to_owned())]);
         assert_eq!(reader.errors(), 1);
     }
 

@@ -48,12 +48,12 @@ impl Reason {
     pub fn words(self) -> &'static str {
         match self {
             Reason::ThermalSoftware => "too hot",
-            Reason::ThermalHardware => "far too hot",
+            Reason::ThermalHardware => "too hot (hardware limit)",
             Reason::HardwareSlowdown => "slowed by the hardware",
-            Reason::PowerBrake => "power supply's brake",
+            Reason::PowerBrake => "power brake of the power supply",
             Reason::PowerCap => "at its power limit",
-            Reason::SyncBoost => "held by another card of its group",
-            Reason::ApplicationClocks => "clocks set by somebody",
+            Reason::SyncBoost => "limited by another card of its sync boost group",
+            Reason::ApplicationClocks => "clocks set by a user",
             Reason::DisplayClocks => "clocks set for the display",
             Reason::Idle => "idle",
         }

@@ -114,7 +114,7 @@ impl Telemetry {
         }
         let who: Vec<String> = self.other_processes.iter().map(Process::in_words).collect();
         let who =
-            if who.is_empty() { "a process that can't be seen from here".to_owned() } else { who.join(", ") };
+            if who.is_empty() { "a process that is not visible here".to_owned() } else { who.join(", ") };
         let percent = self.busy_share * 100.0;
         Some(format!("another process worked on the card for {percent:.0}% of the time: {who}"))
     }
@@ -436,6 +436,6 @@ mod tests {
         assert_eq!(trace.telemetry(None).busy_share, 0.0);
         trace.before.as_mut().unwrap().load = Some(Load { gpu_percent: 37, memory_percent: 5 });
         let why = trace.telemetry(None).disturbance().unwrap();
-        assert!(why.ends_with("100% of the time: a process that can't be seen from here"), "{why}");
+        assert!(why.ends_with("100% of the time: a process that is not visible here"), "{why}");
     }
 }

@@ -69,9 +69,9 @@ impl From<NvmlError> for Trouble {
             | AlreadyInitialized | SetReleaseFailed | GetPciInfoFailed | PciInfoToCFailed => Effect::Gone,
         };
         let why = match &error {
-            NotSupported => "this card doesn't tell it".to_owned(),
-            FunctionNotFound | FailedToLoadSymbol(_) => "the driver is too old to be asked".to_owned(),
-            NoPermission => "this user may not ask".to_owned(),
+            NotSupported => "this card doesn't report it".to_owned(),
+            FunctionNotFound | FailedToLoadSymbol(_) => "the driver is too old to report it".to_owned(),
+            NoPermission => "this user has no permission to read it".to_owned(),
             GpuLost => "the card fell off the bus".to_owned(),
             ResetRequired => "the card needs a reset".to_owned(),
             LibraryNotFound | LibloadingError(_) => {
@@ -79,17 +79,19 @@ impl From<NvmlError> for Trouble {
             }
             DriverNotLoaded => "NVIDIA's driver isn't loaded".to_owned(),
             LibRmVersionMismatch => "version mismatch between NVIDIA's driver and its library".to_owned(),
-            OperatingSystem => "the operating system, or this container, keeps the card from us".to_owned(),
-            Unknown => "the driver reports an error that it has no name for".to_owned(),
+            OperatingSystem => {
+                "the operating system, or this container, denies access to the card".to_owned()
+            }
+            Unknown => "the driver reports an unknown error".to_owned(),
             Timeout => "the driver didn't answer in time".to_owned(),
             other => other.to_string(),
         };
         let remedy = match &error {
             LibraryNotFound | LibloadingError(_) | DriverNotLoaded | FailedToLoadSymbol(_) => Some(
-                "install NVIDIA's driver, which brings libnvidia-ml.so.1; start a container with --gpus all",
+                "install NVIDIA's driver, which includes libnvidia-ml.so.1; start a container with --gpus all",
             ),
-            OperatingSystem | NoPermission => Some("start the container with --gpus all, or ask as root"),
-            LibRmVersionMismatch => Some("restart the machine, so that the driver's module is loaded anew"),
+            OperatingSystem | NoPermission => Some("start the container with --gpus all, or run as root"),
+            LibRmVersionMismatch => Some("restart the machine to load the driver's module again"),
             GpuLost | ResetRequired => Some("restart the machine, or try nvidia-smi --gpu-reset"),
             InsufficientPower => Some("connect the card's power cables"),
             _ => None,

@@ -79,7 +79,9 @@ impl Watch {
         let spawned = std::thread::Builder::new().name("telemetry".to_owned()).spawn(|| serve(asks, station));
         match spawned {
             Ok(_) => Watch { asks: Some(sender), problem: None },
-            Err(error) => Watch { asks: None, problem: Some(format!("no thread to watch with: {error}")) },
+            Err(error) => {
+                Watch { asks: None, problem: Some(format!("can't start the thread to watch it: {error}")) }
+            }
         }
     }
 
@@ -115,7 +117,7 @@ impl Watch {
                     RecvTimeoutError::Timeout => {
                         format!("the driver didn't answer within {}", crate::units::print_duration(PATIENCE))
                     }
-                    RecvTimeoutError::Disconnected => "the thread that watches has ended".to_owned(),
+                    RecvTimeoutError::Disconnected => "the thread that watches the card has ended".to_owned(),
                 });
                 None
             }
@@ -370,7 +372,7 @@ mod tests {
         let mut station =
             station(vec![with(|reading| reading.power = Some(Err(NvmlError::NotSupported.into())))]);
         station.begin(None, Box::new(Vec::new));
-        assert_eq!(station.end(None).absent, ["power (this card doesn't tell it)"]);
+        assert_eq!(station.end(None).absent, ["power (this card doesn't report it)"]);
     }
 
     #[test]
@@ -399,6 +401,6 @@ mod tests {
     fn a_sensor_that_panics_takes_nobody_with_it() {
         let mut watch = Watch::new(|| panic!("a broken sensor, as this test wants it"), INTERVAL);
         assert_eq!(watch.look(), None);
-        assert_eq!(watch.end(None).unwrap().problem.unwrap(), "the thread that watches has ended");
+        assert_eq!(watch.end(None).unwrap().problem.unwrap(), "the thread that watches the card has ended");
     }
 }

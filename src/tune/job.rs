@@ -44,7 +44,7 @@ impl Job {
         };
         if let Some(why) = header.machine.differs_from(&machine) {
             let why = format!(
-                "this run was begun on another machine: {why}. Figures of two machines make no verdict"
+                "this run was started on another machine: {why}. Figures of two machines can't be compared"
             );
             return Err(StoreError::Changed { file: run.path.display().to_string(), why }.into());
         }
@@ -155,7 +155,7 @@ impl Job {
     ) -> anyhow::Result<Ending> {
         let card = self.target.card().with_context(|| {
             format!(
-                "the table of GPUs of this version doesn't have {:?}, which the run is for",
+                "the table of GPUs of this version doesn't have {:?}, the target of the run",
                 self.target.name
             )
         })?;

@@ -91,7 +91,8 @@ impl Tuning<'_> {
         let start = std::time::Instant::now();
         let progress = &mut *self.progress;
         let found = reference::find(&mut self.runner, self.suite, stage, |candidate, device| {
-            progress.began(&format!("{}: right answers of {} on {device}", stage.name, candidate.backend));
+            progress
+                .began(&format!("{}: reference answers of {} on {device}", stage.name, candidate.backend));
         });
         match found {
             Err(stopped) => self.stopped(stopped).map(Some),
@@ -183,7 +184,12 @@ impl Tuning<'_> {
         seen.retain(Observation::may_win);
         let value = |seen: &Observation| seen.score().map_or(f64::NEG_INFINITY, |score| score.value);
         seen.sort_by(|left, right| value(right).total_cmp(&value(left)));
-        let ids: Vec<String> = seen.iter().take(most).map(|seen| seen.candidate.id()).collect();
+        let judged_as = |id: String| {
+            let own =
+                self.recordings.iter().find(|recording| recording.stage == stage.name && recording.id == id);
+            own.and_then(|recording| recording.judged_as.clone()).unwrap_or(id)
+        };
+        let ids: Vec<String> = seen.iter().take(most).map(|seen| judged_as(seen.candidate.id())).collect();
         self.folder.keep_answers(&stage.name, &ids);
     }
 

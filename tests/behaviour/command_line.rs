@@ -32,7 +32,7 @@ fn a_wrong_suite_is_one_clear_error_with_its_place_and_the_nearest_name() {
         (replaced("\"embed\"", "\"embd\""), "\"embd\"", vec!["`embd`", "\"embed\"?"]),
         (replaced("model = \"m\"", ""), "[[stages]]", vec!["missing field `model`"]),
         (replaced("at_least = 0.99", "at_least = 9"), "9 }", vec!["from -1 to 1"]),
-        (replaced("at_least", "metric = \"order\", at_least"), "\"order\"", vec!["can't judge"]),
+        (replaced("at_least", "metric = \"order\", at_least"), "\"order\"", vec!["doesn't apply"]),
         (replaced("synthetic", "sythetic"), "sythetic", vec!["\"synthetic\"?"]),
         (replaced("documents = 24", "documents = 0"), "{ documents", vec!["from 1"]),
         (
@@ -51,7 +51,7 @@ fn a_wrong_suite_is_one_clear_error_with_its_place_and_the_nearest_name() {
                 .replace("a/b", "\"a/b\"")
                 .replace("= 1\n", "= { applies = \"run\", default = 1 }\n"),
             "fake]",
-            vec!["can't be called \"a/b\""],
+            vec!["\"a/b\" is not a valid name"],
         ),
         (
             suite(&format!("{STAGE}exclude = [{{ when = {{ batch_size = 32 }}, because = \"x\" }}]"), script),
@@ -229,7 +229,7 @@ fn two_runs_are_put_side_by_side() {
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let ratio = document["stages"][0]["winners"]["value"].as_f64().unwrap();
     assert!((ratio - 0.5).abs() < 1e-9, "{document}");
-    assert!(document["cautions"][0].as_str().unwrap().contains("not measured side by side"));
+    assert!(document["cautions"][0].as_str().unwrap().contains("not measured at the same time"));
     let (_, text) = code_and_text(&["compare", "then", "run"], &place);
     assert!(text.contains("0.500"), "{text}");
 }
@@ -272,7 +272,7 @@ fn every_dialect_speaks_the_keys_of_its_service() {
         ]
     );
     // What the plugin has no key for is not lost without a word.
-    assert!(plugin.contains("# rerank: dtype=fp16 was measured, and has no key"), "{plugin}");
+    assert!(plugin.contains("# rerank: dtype=fp16 was measured, but this dialect has no key"), "{plugin}");
     assert_eq!(keys(&settings("gliner-service")), ["GLINER_MODEL=org/entities", "GLINER_BATCH_SIZE=16"]);
     assert_eq!(
         keys(&settings("tei")),

@@ -86,7 +86,7 @@ fn a_beir_folder_judges_by_its_queries() {
     beir(&place.path().join("beir"));
     let (texts, said) = timed(&place, &[]);
     assert_eq!(texts, ["Huts The hut is closed in winter.", "Trams run every ten minutes."]);
-    assert!(said.contains("ignored 1 judgements of documents or queries that aren't there"), "{said}");
+    assert!(said.contains("ignored 1 judgements of unknown documents or queries"), "{said}");
     assert!(said.contains("ignored 1 queries without a relevant document"), "{said}");
     let judged = fs::read_to_string(place.run_folder().join("judged-embed.jsonl")).unwrap();
     assert_eq!(judged.lines().count(), 2 + 4);
@@ -122,7 +122,7 @@ fn a_beir_folder_that_lacks_something_says_what() {
     fs::write(folder.join("qrels/train.tsv"), "query-id\tcorpus-id\tscore\n").unwrap();
     assert!(refused(&place, &[]).contains("qrels has dev, train: choose one with `split`"));
     fs::write(folder.join("qrels/test.tsv"), "query-id\tcorpus-id\tscore\nq1\td1\tvery\n").unwrap();
-    assert!(refused(&place, &[]).contains("beir/qrels/test.tsv:2: \"very\" is no grade"));
+    assert!(refused(&place, &[]).contains("beir/qrels/test.tsv:2: \"very\" is not a grade"));
     fs::remove_file(folder.join("queries.jsonl")).unwrap();
     assert!(refused(&place, &[]).contains("beir has corpus.jsonl, and no queries.jsonl"));
 }

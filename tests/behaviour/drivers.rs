@@ -176,7 +176,7 @@ fn a_card_and_nothing_else_gives_each_engine_a_row_with_its_reason_and_its_remed
     let (why, remedy) = machine.row("candle");
     assert_eq!(
         why,
-        "the CUDA worker isn't built yet, and building it needs what isn't here: cargo, g++, bash, python3 with pip"
+        "the CUDA worker is not built yet, and tools for the build are missing: cargo, g++, bash, python3 with pip"
     );
     assert!(remedy.starts_with("install Rust 1.95 or later (https://rustup.rs), install g++"), "{remedy}");
     assert!(remedy.ends_with("; then `autotune setup cuda`"), "{remedy}");
@@ -184,7 +184,7 @@ fn a_card_and_nothing_else_gives_each_engine_a_row_with_its_reason_and_its_remed
     assert!(!said.contains("getting the model") && !said.contains("--resume"), "{said}");
     assert_eq!(machine.place.best_json()["provenance"], "nothing");
     let (why, remedy) = machine.row("ort");
-    assert!(why.contains("onnxruntime-gpu==1.31.1 is not here, and there is no pip to fetch it"), "{why}");
+    assert!(why.contains("onnxruntime-gpu==1.31.1 is not downloaded yet, and pip was not found"), "{why}");
     assert!(
         remedy.contains("install pip") && remedy.contains("`autotune setup onnxruntime-cuda`"),
         "{remedy}"
@@ -233,7 +233,7 @@ fn right_answers_come_from_the_processor_where_the_card_has_nobody_for_them() {
     );
     assert!(reference["instead"].as_str().unwrap().contains("candle for NVIDIA GPUs"), "{reference}");
     let report = std::fs::read_to_string(machine.place.run_folder().join("report.html")).unwrap();
-    assert!(report.contains("right answers: candle") && report.contains("on cpu"));
+    assert!(report.contains("reference answers: candle") && report.contains("on cpu"));
     let rows = machine.place.trials();
     assert!(rows.iter().any(|row| row["backend"] == "card" && row["status"] == "wrong answers"), "{rows:?}");
 }
@@ -249,14 +249,15 @@ fn the_driver_decides_before_anything_is_fetched() {
         ),
         (
             "535.129.03",
-            "needs driver 580 or later, or a toolkit of CUDA 12 no newer than the driver; this is driver 535.129.03, which supports CUDA 12.2",
-            "ONNX Runtime for NVIDIA GPUs: not here yet, and --no-setup was given",
+            "needs driver 580 or later, or a CUDA 12 toolkit that is not newer than the driver; this machine has \
+             driver 535.129.03, which supports CUDA 12.2",
+            "ONNX Runtime for NVIDIA GPUs: not downloaded yet, and --no-setup was given",
             ["set CUDA_HOME to it, and `autotune setup cuda`", "`autotune setup onnxruntime-cuda`"],
         ),
         (
             "580.65.06",
             "candle for NVIDIA GPUs (the CUDA worker): not built yet, and --no-setup was given",
-            "not here yet, and --no-setup was given",
+            "not downloaded yet, and --no-setup was given",
             ["`autotune setup cuda`", "`autotune setup onnxruntime-cuda`"],
         ),
     ] {
@@ -327,7 +328,7 @@ fn cards_are_found_wherever_they_hide() {
         }
         let shown = machine.doctor();
         assert!(shown.contains(wanted), "{visible:?}: {shown}");
-        assert!(shown.contains("told by NVML"), "{shown}");
+        assert!(shown.contains("reported by NVML"), "{shown}");
     }
     let second = Machine::with(&both, "").set("CUDA_VISIBLE_DEVICES", "GPU-bbbbbbbb").doctor();
     assert!(second.contains("NVIDIA GeForce RTX 3090 in the machine, hidden from programs"), "{second}");
@@ -336,7 +337,7 @@ fn cards_are_found_wherever_they_hide() {
     let container = Machine::with(RTX_3090, "").with_only("libcuda.so.1").doctor();
     assert!(
         container.contains("cuda:0: NVIDIA GeForce RTX 3090 with 24.0 GiB")
-            && container.contains("told by CUDA"),
+            && container.contains("reported by CUDA"),
         "{container}"
     );
     // One without the part that computes.
@@ -352,7 +353,7 @@ fn the_processor_is_never_taken_in_silence() {
     for (machine, why) in [
         (
             Machine::with(RTX_3090, &engines("", "")).set("CUDA_VISIBLE_DEVICES", "MIG-nothing"),
-            "CUDA_VISIBLE_DEVICES=MIG-nothing shows programs no GPU of this machine, which has: NVIDIA GeForce RTX 3090",
+            "CUDA_VISIBLE_DEVICES=MIG-nothing hides every GPU of this machine: NVIDIA GeForce RTX 3090",
         ),
         (Machine::with("", &engines("", "")), "no NVIDIA GPU was found"),
     ] {
@@ -417,7 +418,7 @@ fn a_build_that_fails_half_way_leaves_nothing_and_the_next_one_goes_on() {
     let machine = machine.set("CUDA_HOME", &toolkit);
     let said = machine.tune(4, &["--backend", "candle"]);
     assert!(
-        said.contains("candle for NVIDIA GPUs (the CUDA worker) is provided once. It takes some "),
+        said.contains("candle for NVIDIA GPUs (the CUDA worker) is set up once. This takes about "),
         "{said}"
     );
     let (reason, remedy) = machine.row("candle");
@@ -463,7 +464,7 @@ fn a_worker_of_another_revision_is_refused_by_name() {
     let machine = machine.set("AUTOTUNE_CUDA_WORKER", &other.display().to_string());
     machine.tune(4, &["--backend", "candle", "--no-setup"]);
     let (reason, _) = machine.row("candle");
-    assert!(reason.contains("it's of revision 0123456789ab, and this autotune carries"), "{reason}");
+    assert!(reason.contains("its revision is 0123456789ab, and this autotune needs"), "{reason}");
     // One that states something else once it's started.
     let swapped = Machine::with(RTX_3090, &engines("", ""));
     let own = format!("autotune-cuda-worker {REVISION}, CUDA 13.0, compute capability 8.6");
@@ -475,7 +476,7 @@ fn a_worker_of_another_revision_is_refused_by_name() {
     let rows = swapped.place.trials();
     assert!(rows.iter().all(|row| row["status"] == "refused"), "{rows:?}");
     assert!(
-        rows[0]["reason"].contains(&format!("the worker is \"candle 9\", where {own:?} was started")),
+        rows[0]["reason"].contains(&format!("the worker reports \"candle 9\", but {own:?} was started")),
         "{rows:?}"
     );
 }
@@ -493,7 +494,7 @@ fn a_cache_that_cannot_be_written_is_a_row_that_names_it() {
             reason.contains("the cache can't be written: ") && reason.contains("/dev/null/cache"),
             "{reason}"
         );
-        assert!(remedy.contains("AUTOTUNE_CACHE to a folder that can be written"), "{remedy}");
+        assert!(remedy.contains("AUTOTUNE_CACHE to a writable folder"), "{remedy}");
     }
 }
 
@@ -518,7 +519,7 @@ fn setup_shows_what_there_is_and_refuses_what_there_is_not() {
     let output = machine.run(&["setup", "cuda"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output).contains("→ install Rust 1.95 or later"), "{}", text(&output));
-    assert!(text(&output).ends_with("error: not provided: cuda"), "{}", text(&output));
+    assert!(text(&output).ends_with("error: not set up: cuda"), "{}", text(&output));
     let without = Machine::with("", "");
     let output = without.run(&["setup", "cuda"]);
     assert!(text(&output).contains("`autotune setup cuda --capability 8.6`"), "{}", text(&output));
@@ -569,7 +570,7 @@ fn the_first_card_that_an_engine_can_use_is_taken_and_what_is_hidden_is_not_pred
     }
     let divided = Machine::with(DIVIDED, &engines("", ""));
     let said = divided.tune(3, &["--gpu", "a100"]);
-    assert!(said.contains("is in this machine, and CUDA doesn't show it to programs as that card"), "{said}");
+    assert!(said.contains("is in this machine, but CUDA doesn't show it to programs as that card"), "{said}");
     let by_uuid = Machine::with(&both, &engines("", "")).tune(4, &["--gpu", "GPU-bbbbbbbb", "--no-setup"]);
     assert!(by_uuid.contains("target: cuda:1, NVIDIA A10G"), "{by_uuid}");
 }

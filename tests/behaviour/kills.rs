@@ -86,7 +86,7 @@ fn kill_once(victim: Victim, delay: Duration, wanted: &Counts, winner_id: &str) 
     if !ended.success() {
         assert_eq!(victim, Victim::Harness, "{ended}");
         let mut output = place.resume();
-        if text(&output).contains("holds no run") {
+        if text(&output).contains("doesn't contain a run") {
             // Killed before there was a run: then the same command begins it.
             output = place.tune(&[]);
         }

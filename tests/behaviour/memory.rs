@@ -155,8 +155,8 @@ fn a_worker_that_dies_half_way_leaves_its_rounds_and_the_reason() {
             "3",
         ),
         (vec![LOADED, MEASURED, unloaded, LOADED, failed], "read end", Status::OutOfMemory, 1, "no room"),
-        (vec![LOADED, MEASURED, LOADED], "read end", Status::Garbage, 0, "where \"unloaded\" was due"),
-        (vec![unloaded], "read end", Status::Garbage, 0, "where \"loaded\" was due"),
+        (vec![LOADED, MEASURED, LOADED], "read end", Status::Garbage, 0, "expected \"unloaded\""),
+        (vec![unloaded], "read end", Status::Garbage, 0, "expected \"loaded\""),
         (vec![LOADED, &MEASURED.replace("0.01", "0")], "read end", Status::Garbage, 0, "took 0 s"),
     ] {
         let footprint = course(json!({}), Some(&shell(&events, end)), 3, &mut Watch::off());

@@ -158,8 +158,8 @@ fn a_row_is_written_for_each_reading_and_a_card_that_goes_away_is_served_as_down
 fn wrong_usage_is_refused_before_any_card_is_looked_for() {
     for (arguments, wanted) in [
         (vec!["--interval", "1"], "is not a duration"),
-        (vec!["--interval", "1ms"], "20ms at least"),
-        (vec!["--listen", "nowhere"], "no address such as 127.0.0.1:9400"),
+        (vec!["--interval", "1ms"], "at least 20ms"),
+        (vec!["--listen", "nowhere"], "not an address such as 127.0.0.1:9400"),
         (vec!["--listen", ":9400", "--once"], "cannot be used with"),
         (vec!["--gpu", "cpu"], "only GPUs can be watched"),
     ] {

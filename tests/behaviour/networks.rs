@@ -256,6 +256,47 @@ fn company_in_a_batch_changes_no_answer() {
     }
 }
 
+/// What a session says of its rows holds: in every precision that calls them independent, a text's vector is the same in any
+/// batch, up to a small part of what the precision itself costs.
+#[test]
+fn independent_rows_are_independent_in_every_precision() {
+    let mut random = Pcg64::seed_from_u64(9);
+    let mut depending = Vec::new();
+    for engine in engines::all() {
+        for (dtype, least) in engine.precisions() {
+            for fixture in fixtures().iter().filter(|fixture| fixture.task == Task::Embed) {
+                let mut session = session(&engine, fixture, &[("dtype", dtype)]);
+                if !session.has_independent_rows() {
+                    depending.push(format!("{} {dtype}", engine.name));
+                    continue;
+                }
+                let mut pass = |knobs: &[(&str, Value)]| {
+                    engines::pass(&mut *session, fixture.task, &fixture.documents, knobs)
+                };
+                let plain = pass(&[("batch_size", Value::Integer(1))]);
+                for padding in ["padded", "packed", "padded", "packed"] {
+                    let size = random.random_range(2..9);
+                    let knobs =
+                        [("batch_size", Value::Integer(size)), ("padding", Value::Text(padding.into()))];
+                    for (left, right) in plain.iter().zip(pass(&knobs)) {
+                        let (Answer::Vector(left), Answer::Vector(right)) = (left, &right) else { panic!() };
+                        let off = 1.0 - cosine(left, right);
+                        assert!(
+                            off <= (1.0 - least) / 10.0,
+                            "{} {dtype} {}: {off}",
+                            engine.name,
+                            fixture.name
+                        );
+                    }
+                }
+            }
+        }
+    }
+    depending.dedup();
+    // Dynamic int8 has one scale over a whole batch. Nothing else may hide behind it.
+    assert!(depending.iter().all(|name| name == "ort int8"), "{depending:?}");
+}
+
 /// How far two answers are apart: the greatest difference of their numbers, and infinitely if they say different things.
 fn apart(left: &Answer, right: &Answer) -> f32 {
     match (left, right) {

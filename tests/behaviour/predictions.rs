@@ -168,13 +168,13 @@ fn a_card_that_is_not_here_is_predicted_and_called_so_everywhere() {
     let (code, message) = predict(&place, &["--gpu", "rtx3090"]);
     assert_eq!(code, 0, "{message}");
     for part in [
-        "! PREDICTED for RTX 3090 with 24.0 GiB (not in this machine), from figures of data sheets; nothing was",
+        "! PREDICTED for RTX 3090 with 24.0 GiB (not in this machine) from data sheet figures; nothing was",
         "predicted by throughput",
         "quality >= 0.9900 (not checked: predicted)",
         "rss <= 1.00 GiB (not checked: predicted)",
-        "predicted from figures of data sheets, not measured: times may be",
-        "can't be predicted: what script does is known to nobody here",
-        "can't be predicted: what service does is known to nobody here",
+        "predicted from data sheet figures, not measured: real times may be",
+        "can't be predicted: autotune has no cost model of script",
+        "can't be predicted: autotune has no cost model of service",
     ] {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words(&message).contains(&words(part)), "no {part:?} in {message}");
@@ -199,7 +199,7 @@ fn a_card_that_is_not_here_is_predicted_and_called_so_everywhere() {
     assert!(settings.contains("# Predicted: RTX 3090 with 24.0 GiB (not in this machine) on"), "{settings}");
     assert!(settings.contains("quality not checked: predicted"), "{settings}");
     assert!(
-        settings.contains("EMBEDDING_DEVICE=cuda:0") && !settings.contains("measured, and has"),
+        settings.contains("EMBEDDING_DEVICE=cuda:0") && !settings.contains("measured, but this"),
         "{settings}"
     );
     let run: Value = serde_json::from_str(&read(&place, "run.json")).unwrap();
@@ -262,7 +262,7 @@ fn what_a_card_cannot_do_and_what_nothing_is_known_of_is_not_predicted() {
     let place = self::place();
     let (code, message) = predict(&place, &["predict", "--gpu", "m2max", "--backend", "candle"]);
     assert_eq!(
-        (code, message.contains("candle's path for Apple's GPUs isn't here yet")),
+        (code, message.contains("candle on Apple GPUs is not implemented yet")),
         (4, true),
         "{message}"
     );

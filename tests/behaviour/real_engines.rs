@@ -90,7 +90,7 @@ fn an_architecture_that_is_not_there_is_refused_by_name() {
     std::fs::write(folder.path().join("config.json"), config.replace("\"bert\"", "\"t5\"")).unwrap();
     let output = suite("embed", folder.path(), "").tune(&["--gpu", "cpu"]);
     assert!(
-        text(&output).contains("no architecture is called \"t5\" here; there are bert, "),
+        text(&output).contains("unsupported architecture \"t5\"; supported: bert, "),
         "{}",
         text(&output)
     );

@@ -86,7 +86,7 @@ fn a_second_run_on_the_same_folder_is_refused() {
     }
     first.kill().unwrap();
     first.wait().unwrap();
-    assert!(text(&slow.tune(&[])).contains("holds a run already"));
+    assert!(text(&slow.tune(&[])).contains("already contains a run"));
 }
 
 #[test]

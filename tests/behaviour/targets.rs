@@ -99,7 +99,7 @@ fn the_card_in_the_machine_is_measured_and_another_one_is_not() {
             2,
             vec!["--emulate-vram 8GiB", "not in this machine"],
         ),
-        (vec!["--emulate-vram", "24GiB"], 2, vec!["has 22.5 GiB itself"]),
+        (vec!["--emulate-vram", "24GiB"], 2, vec!["has 22.5 GiB, and can only emulate"]),
         (vec!["--emulate-vram", "8"], 2, vec!["write a unit"]),
     ] {
         let (given, message) = machine.code_and_text(&more);
@@ -152,7 +152,10 @@ fn a_card_that_is_here_is_predicted_when_that_is_asked_for() {
         let output = predicted(gpu);
         let message = text(&output);
         assert_eq!(output.status.code(), Some(4), "{message}");
-        assert!(message.contains("PREDICTED for NVIDIA A10G with 22.5 GiB, from figures"), "{message}");
+        assert!(
+            message.contains("PREDICTED for NVIDIA A10G with 22.5 GiB from data sheet figures"),
+            "{message}"
+        );
         assert!(!machine.place.path().join("request.json").exists(), "nothing was started");
         std::fs::remove_dir_all(machine.place.run_folder()).unwrap();
     }
@@ -192,7 +195,7 @@ fn the_cost_is_by_the_price_of_the_card_where_the_suite_has_none() {
     let Some(machine) = Pretended::with(A10G, SUITE) else { return };
     let (code, message) = machine.code_and_text(&["--objective", "cost"]);
     assert_eq!(code, 0, "{message}");
-    assert!(message.contains("the price from the table of GPUs, 1.20 an hour"), "{message}");
+    assert!(message.contains("the price in the table of GPUs, 1.20 an hour"), "{message}");
     let cost = |best: &Value| winner(best)["figures"]["cost"]["value"].as_f64().unwrap();
     // 1.2 an hour for two documents in 50 ms.
     let wanted = 1.2 / 3600.0 * 0.05 / 2.0 * 1e6;
@@ -219,7 +222,7 @@ fn doctor_shows_each_gpu_and_who_told_of_it() {
     let shown = text(&machine.run(&["doctor"])).split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "cuda:0: NVIDIA A10G with 22.5 GiB, compute capability 8.6, driver 550.54.15, bus 00000000:00:1E.0, GPU-0000, \
-         told by nvidia-smi, a10g in the table of GPUs",
+         reported by nvidia-smi, a10g in the table of GPUs",
         "cuda:1: NVIDIA GeForce RTX 3080 with 12.0 GiB",
         "not in the table of GPUs",
         "libnvidia-ml.so.1",

@@ -48,7 +48,7 @@ fn a_command_that_breaks_the_protocol_is_garbage() {
     for (lines, reason) in [
         (vec!["hello"], "not an event"),
         (vec![r#"{"id":7,"event":"unloaded"}"#], "request 7"),
-        (vec![r#"{"id":1,"event":"unloaded"}"#], "where \"loaded\" was due"),
+        (vec![r#"{"id":1,"event":"unloaded"}"#], "expected \"loaded\""),
         (vec![LOADED, r#"{"id":2,"event":"answered","answers":[{"vector":"x"}]}"#], "not an event"),
     ] {
         let (status, why) = status(&shell(&lines));
@@ -70,7 +70,7 @@ fn figures_that_cannot_be_are_garbage() {
     for (measured, reason) in [
         (r#"{"id":3,"event":"measured","passes":[]}"#.to_owned(), "without a single pass"),
         (pass(r#""seconds":0"#), "took 0 s"),
-        (pass(r#""seconds":0.001"#), "were asked for"),
+        (pass(r#""seconds":0.001"#), "were requested"),
         (pass(r#""seconds":50"#), "the answer came after"),
         (pass(r#""seconds":0.06,"split":{"compute":5}"#), "longer than their pass"),
         (pass(r#""seconds":0.06,"batch_seconds":[9]"#), "longer than their pass"),

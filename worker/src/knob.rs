@@ -158,11 +158,25 @@ pub enum Applies {
     Run,
 }
 
+/// What a knob has an effect on besides speed and memory: which answers can be judged once for several candidates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Changes {
+    /// The answers themselves: a precision, a truncation.
+    #[default]
+    Answers,
+    /// Which texts share a batch, and how they lie in it.
+    Batches,
+    /// Neither, but for the last digits.
+    Speed,
+}
+
 /// One knob of a backend, as `list`, the suite's check and the search see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KnobSpec {
     pub name: String,
     pub applies: Applies,
+    pub changes: Changes,
     pub kind: Kind,
     /// What a service has that sets nothing: the configuration to beat.
     pub default: Value,
@@ -175,11 +189,16 @@ impl KnobSpec {
     /// A knob that costs no quality at its default.
     pub fn new(name: &str, applies: Applies, kind: Kind, default: Value, help: &str) -> KnobSpec {
         let reference = default.clone();
-        KnobSpec { name: name.to_owned(), applies, kind, default, reference, help: help.to_owned() }
+        let changes = Changes::default();
+        KnobSpec { name: name.to_owned(), applies, changes, kind, default, reference, help: help.to_owned() }
     }
 
     pub fn with_reference(self, reference: Value) -> KnobSpec {
         KnobSpec { reference, ..self }
+    }
+
+    pub fn with_effect_on(self, changes: Changes) -> KnobSpec {
+        KnobSpec { changes, ..self }
     }
 }
 

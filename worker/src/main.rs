@@ -10,8 +10,8 @@ fn main() -> anyhow::Result<()> {
         Some("worker") => worker::serve(std::io::stdin().lock(), worker::claim_stdout()?),
         Some("--version") => Ok(writeln!(std::io::stdout(), "{}", Receipt::own())?),
         _ => anyhow::bail!(
-            "`autotune` starts this program: `autotune-cuda-worker worker` serves docs/PROTOCOL.md, --version states what \
-             it was built from"
+            "`autotune` starts this program: `autotune-cuda-worker worker` implements docs/PROTOCOL.md, --version \
+             prints what it was built from"
         ),
     }
 }

@@ -59,7 +59,7 @@ pub fn worker(
         Err(Failed::Making(missing)) => Err(missing),
         Err(Failed::Writing(error)) => Err(Missing {
             why: format!("the cache can't be written: {error}"),
-            remedy: format!("set AUTOTUNE_CACHE to a folder that can be written, and {}", command(NAME)),
+            remedy: format!("set AUTOTUNE_CACHE to a writable folder, then {}", command(NAME)),
         }),
     }
 }
@@ -92,7 +92,7 @@ pub fn lacks(makes_toolkit: bool) -> Option<Missing> {
     let names = lacking.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ");
     let remedies = lacking.iter().map(|(_, _, remedy)| *remedy).collect::<Vec<_>>().join(", ");
     (!lacking.is_empty()).then(|| Missing {
-        why: format!("the CUDA worker isn't built yet, and building it needs what isn't here: {names}"),
+        why: format!("the CUDA worker is not built yet, and tools for the build are missing: {names}"),
         remedy: format!("{remedies}; then {}", command(NAME)),
     })
 }
@@ -112,10 +112,10 @@ fn cargo() -> Option<PathBuf> {
 /// Runs the carried script.
 fn make_toolkit(cache: &Cache, build: &Path, log: &Path, tell: &dyn Tell) -> Result<(), Missing> {
     let failed = |why: String| Missing {
-        why: format!("the CUDA toolkit can't be made: {why}"),
+        why: format!("the CUDA toolkit can't be set up: {why}"),
         remedy: format!(
-            "see that python3 with pip is here and reaches a package index (or has the wheels in PIP_FIND_LINKS), or install \
-             NVIDIA's toolkit and set CUDA_HOME; then {}",
+            "make sure that python3 with pip is installed and reaches a package index (or finds the wheels in \
+             PIP_FIND_LINKS), or install NVIDIA's toolkit and set CUDA_HOME; then {}",
             command(NAME)
         ),
     };
@@ -158,7 +158,7 @@ fn fill(
             ""
         };
         Missing {
-            why: format!("building the CUDA worker failed: {why} (all of it: {})", log.display()),
+            why: format!("building the CUDA worker failed: {why} (full log: {})", log.display()),
             remedy: format!("{}{online}", command(NAME)),
         }
     };

@@ -109,7 +109,8 @@ fn choose(
     };
     Err(Missing {
         why: format!(
-            "candle on NVIDIA GPUs needs driver 580 or later, or a toolkit of CUDA 12 no newer than the driver; this is {}",
+            "candle on NVIDIA GPUs needs driver 580 or later, or a CUDA 12 toolkit that is not newer than the \
+             driver; this machine has {}",
             driver.map_or_else(|| "an unknown driver".to_owned(), Driver::line)
         ),
         remedy: format!("update NVIDIA's driver to 580 or later{build}"),
@@ -161,7 +162,10 @@ mod tests {
         assert_eq!(home("535.129", &["12.4", "12.2"]), Ok("/cuda-12.2".into()));
         assert!(chosen("580.65", &[]).unwrap().to_make);
         let missing = chosen("535.129", &["12.4"]).unwrap_err();
-        assert!(missing.why.ends_with("this is driver 535.129, which supports CUDA 12.2"), "{missing}");
+        assert!(
+            missing.why.ends_with("this machine has driver 535.129, which supports CUDA 12.2"),
+            "{missing}"
+        );
         assert!(missing.remedy.contains("a toolkit of CUDA 12.0 to 12.2, set CUDA_HOME"), "{missing}");
         assert_eq!(choose(None, (8, 6), &[], "/made".into()).unwrap().home, Path::new("/made"));
         // Blackwell's code begins with 12.8.

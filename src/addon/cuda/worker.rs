@@ -55,8 +55,7 @@ impl CudaWorker {
 
     fn capability(&self) -> Result<(u32, u32), Missing> {
         self.capability.ok_or_else(|| Missing {
-            why: "no NVIDIA GPU was found, so it isn't known for which compute capability to build"
-                .to_owned(),
+            why: "no NVIDIA GPU was found, so the compute capability to build for is not known".to_owned(),
             remedy: format!(
                 "`autotune setup {NAME} --capability 8.6` builds it for an RTX 3090 or an A10G, ahead of time"
             ),
@@ -76,7 +75,7 @@ impl CudaWorker {
     /// That which the user names, if it's of this revision.
     fn given(&self, path: PathBuf) -> Result<Receipt, Missing> {
         let wrong = |why: String| Missing {
-            why: format!("{VARIABLE} is {}, and {why}", path.display()),
+            why: format!("{VARIABLE} is {}, but {why}", path.display()),
             remedy: format!("correct {VARIABLE}, or unset it; {} builds the right one", command(NAME)),
         };
         if !path.is_file() {
@@ -86,7 +85,7 @@ impl CudaWorker {
         let receipt: candle::Receipt = printed.parse().map_err(wrong)?;
         if receipt.revision != REVISION {
             return Err(wrong(format!(
-                "it's of revision {}, and this autotune carries {REVISION}",
+                "its revision is {}, and this autotune needs {REVISION}",
                 receipt.revision
             )));
         }
@@ -111,9 +110,12 @@ impl CudaWorker {
         let lacking = make::link_libraries(folder, version);
         if !lacking.is_empty() {
             return Err(Missing {
-                why: format!("the CUDA worker is here, and its libraries aren't: {}", lacking.join(", ")),
+                why: format!(
+                    "the CUDA worker is built, but its libraries were not found: {}",
+                    lacking.join(", ")
+                ),
                 remedy: format!(
-                    "set AUTOTUNE_CUDA_LIBRARIES to a folder with them; or `rm -r {}` and {}",
+                    "set AUTOTUNE_CUDA_LIBRARIES to a folder that has them; or run `rm -r {}`, then {}",
                     folder.display(),
                     command(NAME)
                 ),
@@ -179,7 +181,7 @@ impl AddOn for CudaWorker {
             _ => "",
         };
         format!(
-            "{toolkit}some {minutes} minutes of building, with 1 GB on the disk meanwhile and 60 MB after it"
+            "{toolkit}about {minutes} minutes to build, with 1 GB on the disk during the build and 60 MB after it"
         )
     }
 
@@ -189,8 +191,8 @@ impl AddOn for CudaWorker {
         let cache = Cache::of_user()?;
         make::worker(&cache, &key, &toolkit, self.capability()?, tell)?;
         self.cached(&cache)?.ok_or_else(|| Missing {
-            why: "it was built, and isn't where it was put".to_owned(),
-            remedy: format!("`ls {}`; {}", cache.root().join(key).display(), command(NAME)),
+            why: "the build succeeded, but the worker is not in the cache".to_owned(),
+            remedy: format!("check `ls {}`, then {}", cache.root().join(key).display(), command(NAME)),
         })
     }
 }
@@ -258,7 +260,7 @@ mod tests {
         assert!(given(&own).unwrap().version.starts_with("autotune-cuda-worker"));
         let other =
             given("echo 'autotune-cuda-worker 0123456789ab, CUDA 13.0, compute capability 8.6'").unwrap_err();
-        assert!(other.why.contains("it's of revision 0123456789ab, and this autotune carries"), "{other}");
+        assert!(other.why.contains("its revision is 0123456789ab, and this autotune needs"), "{other}");
         for (script, why) in [
             (
                 "echo 'libcublas.so.13: cannot open shared object file' >&2; exit 127",

@@ -107,7 +107,7 @@ impl Chart for Pareto {
             (Place::Winner, "winner"),
             (Place::Default, "default"),
             (Place::Front, "on the front"),
-            (Place::Behind, "behind it"),
+            (Place::Behind, "not on the front"),
             (Place::Excluded, "can't win"),
         ] {
             if self.points.iter().any(|dot| dot.place == place) {
@@ -161,7 +161,7 @@ impl Panel {
         }
         if below > 0 {
             let (x, y) = chart.plotting_area().map_coordinate(&(0.0, bottom));
-            let text = format!("{below} lie below this axis");
+            let text = format!("{below} are below this axis");
             let at = (x - base_x + 10, y - base_y - 18);
             canvas::label(area, &text, at, (HPos::Left, VPos::Center), canvas::colour(1))?;
         }

@@ -57,7 +57,7 @@ impl SplitBars {
 
 impl Chart for SplitBars {
     fn title(&self) -> String {
-        "Where the time of a document goes".to_owned()
+        "Time per document, by part".to_owned()
     }
 
     fn draw<B: DrawingBackend>(&self, area: &Area<B>) -> Drawn<B> {
@@ -78,7 +78,7 @@ impl Chart for SplitBars {
             .disable_y_axis()
             .x_labels(6)
             .x_label_formatter(&|value| canvas::tick(*value))
-            .x_desc("Milliseconds a document")
+            .x_desc("Milliseconds per document")
             .draw()?;
         let (base_x, base_y) = above.get_base_pixel();
         let at = |time: f64, row: f64| {

@@ -60,9 +60,7 @@ pub fn read(
     }
     // With a part of the documents some judgements are of others.
     if strange > 0 && files.fields.only.is_empty() {
-        library
-            .notes
-            .push(format!("{name}: ignored {strange} judgements of documents or queries that aren't there"));
+        library.notes.push(format!("{name}: ignored {strange} judgements of unknown documents or queries"));
     }
     let before = library.queries.len();
     library.queries.retain(|query| query.grades.iter().any(|(_, grade)| *grade > 0));
@@ -88,7 +86,7 @@ fn judgements<'a>(folder: &Path, list: &'a [PathBuf], wanted: Option<&str>) -> R
     match (wanted, found.as_slice()) {
         (_, []) => Err(format!("{} has {CORPUS}, and no {JUDGEMENTS}/{USUAL_SPLIT}.tsv", folder.display())),
         (Some(wanted), _) => named(wanted).ok_or_else(|| {
-            format!("{} has no {JUDGEMENTS}/{wanted}.tsv; there are {}", folder.display(), names.join(", "))
+            format!("{} has no {JUDGEMENTS}/{wanted}.tsv; available: {}", folder.display(), names.join(", "))
         }),
         (None, [(_, only)]) => Ok(only),
         (None, _) => named(USUAL_SPLIT).ok_or_else(|| {
@@ -107,7 +105,7 @@ struct Row {
 fn graded(name: &str, text: &str) -> Result<Vec<Row>, String> {
     let grade = |place: &str, cell: &str| {
         // Below zero stands for harmful, or for spam: it isn't relevant.
-        let number: i64 = cell.trim().parse().map_err(|_| format!("{place}: {cell:?} is no grade"))?;
+        let number: i64 = cell.trim().parse().map_err(|_| format!("{place}: {cell:?} is not a grade"))?;
         Ok::<u32, String>(number.clamp(0, i64::from(u32::MAX)) as u32)
     };
     let columns = text.lines().next().unwrap_or_default();
@@ -119,7 +117,7 @@ fn graded(name: &str, text: &str) -> Result<Vec<Row>, String> {
                 let cells: Vec<&str> = line.split_whitespace().collect();
                 let (query, document, cell) = match cells.as_slice() {
                     [query, _, document, grade] | [query, document, grade] => (query, document, grade),
-                    _ => return Err(format!("{place}: {} cells, where there should be 3", cells.len())),
+                    _ => return Err(format!("{place}: {} cells, expected 3", cells.len())),
                 };
                 let grade = grade(&place, cell)?;
                 Ok(Row { query: (*query).to_owned(), document: (*document).to_owned(), grade })

@@ -78,7 +78,7 @@ fn likely(bytes: &[u8]) -> String {
 }
 
 fn decoded(name: &str, bytes: &[u8], wanted: &str) -> Result<String, String> {
-    let unknown = || format!("no encoding is called {wanted:?}{}", did_you_mean(wanted, NAMES));
+    let unknown = || format!("unknown encoding {wanted:?}{}", did_you_mean(wanted, NAMES));
     let encoding = Encoding::for_label(wanted.as_bytes()).ok_or_else(unknown)?;
     if encoding == UTF_8 {
         return utf8(name, bytes.to_vec());

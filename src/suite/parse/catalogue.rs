@@ -93,7 +93,7 @@ fn described(
             let kinds = [exec::NAME, fake::NAME];
             let hint = did_you_mean(other, kinds);
             return Err(problem(format!(
-                "no kind of backend is called {other:?}; write `kind = \"exec\"` or `kind = \"fake\"`{hint}"
+                "unknown kind of backend {other:?}; write `kind = \"exec\"` or `kind = \"fake\"`{hint}"
             )));
         }
     };
@@ -101,7 +101,7 @@ fn described(
     let taken = |name: &str| [BACKEND, "name", "model", "device"].contains(&name);
     if let Some(wrong) = knobs.iter().find(|spec| !is_plain(&spec.name) || taken(&spec.name)) {
         return Err(problem(format!(
-            "a knob can't be called {:?}: letters, digits, - and _ only",
+            "{:?} is not a valid name for a knob: use letters, digits, - and _ only",
             wrong.name
         )));
     }

@@ -23,7 +23,7 @@ impl Builder<'_> {
             return Ok(Corpus { source, first, repeat: 1, judged, place: OTHER_CORPUS.to_owned() });
         }
         if !overrides.text.is_empty() {
-            return Err(Problem::new("--text", "it names the fields of a --corpus, and there is none"));
+            return Err(Problem::new("--text", "it names fields of --corpus, but --corpus is missing"));
         }
         let source = match (&wire.file, &wire.synthetic) {
             (Some(file), None) => Source::Files(Files {
@@ -66,7 +66,7 @@ impl Builder<'_> {
         let Slice { documents, queries } =
             Slice { documents: wire.get_ref().documents, queries: wire.get_ref().queries };
         if documents == 0 || queries == 0 {
-            return Err(self.text.problem(wire.span(), "`judged` needs a document and a query at least"));
+            return Err(self.text.problem(wire.span(), "`judged` needs at least one document and one query"));
         }
         Ok(Slice { documents, queries })
     }
@@ -89,7 +89,7 @@ impl Builder<'_> {
             || synthetic.documents.saturating_mul(synthetic.most_words) > 100_000_000
         {
             return Err(problem(
-                "`most_words` must be from 1 to 100000, and a hundred million words in all at most",
+                "`most_words` must be from 1 to 100000, and all documents together at most 100000000 words",
             ));
         }
         if !(1.0..=1e5).contains(&synthetic.median_words) || !(0.0..=5.0).contains(&synthetic.spread) {

@@ -157,7 +157,7 @@ impl Builder<'_> {
         let duration = self.read(wire, |text| parse_duration(text).map_err(|error| error.to_string()))?;
         // An hour for one request: more is a slip.
         if duration.is_zero() || duration > Duration::from_secs(3600) {
-            let why = "must be longer than nothing and no longer than an hour";
+            let why = "must be more than 0 and at most one hour";
             return Err(self.text.problem(wire.span(), why));
         }
         Ok(Some(duration))

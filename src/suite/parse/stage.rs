@@ -35,11 +35,12 @@ impl Builder<'_> {
             let span = wire.get_ref().name.as_ref().map_or(wire.span(), Spanned::span);
             if !is_plain(&name) {
                 // It becomes a part of file names.
-                let why = format!("{name:?} is no name for a stage: letters, digits, - and _ only");
+                let why =
+                    format!("{name:?} is not a valid name for a stage: use letters, digits, - and _ only");
                 return Err(self.text.problem(span, why));
             }
             if stages.iter().any(|stage| stage.name == name) {
-                return Err(self.text.problem(span, format!("a second stage called {name:?}")));
+                return Err(self.text.problem(span, format!("two stages have the name {name:?}")));
             }
             stages.push(self.stage(name, wire, limits)?);
         }
@@ -87,7 +88,7 @@ impl Builder<'_> {
             exclusions.push(Exclusion { candidates, because: rule.get_ref().because.clone() });
         }
         if space.places() > MOST_PLACES {
-            let why = format!("the space of stage {name:?} has more candidates than can be counted");
+            let why = format!("the space of stage {name:?} has too many candidates");
             return Err(self.text.problem(span, why));
         }
         if space.is_empty() {
@@ -263,7 +264,11 @@ impl Builder<'_> {
 
 fn no_judge(given: Subject, task: Task) -> String {
     let names: Vec<_> = task.metrics().map(Metric::name).collect();
-    format!("\"{given}\" can't judge the task {:?}; there are {}", task.name(), names.join(", "))
+    format!(
+        "\"{given}\" doesn't apply to the task {:?}; available metrics: {}",
+        task.name(),
+        names.join(", ")
+    )
 }
 
 /// An axis whose values are not empty, not repeated, and each fit for some backend.
@@ -273,7 +278,7 @@ fn axis(knob: &str, values: Vec<Value>, backends: &[ChosenBackend]) -> Result<Ax
     }
     for (place, value) in values.iter().enumerate() {
         if values[..place].contains(value) {
-            return Err(format!("{knob}: {value} is there twice"));
+            return Err(format!("{knob}: the value {value} is listed twice"));
         }
         let specs = backends.iter().flat_map(|backend| &backend.knobs).filter(|spec| spec.name == knob);
         let refusals: Vec<String> = specs.clone().filter_map(|spec| spec.kind.accept(value).err()).collect();

@@ -211,7 +211,7 @@ impl AnswerFile {
                 (Form::Lines, lines.filter(|line| !matches!(line, Ok(line) if line.is_empty())).count())
             }
             Some(TENSORS) => Form::of(Tensors::open(path)?)?,
-            _ => return Err(invalid(format!("its name ends neither in .{TENSORS} nor in .{LINES}"))),
+            _ => return Err(invalid(format!("its name must end in .{TENSORS} or .{LINES}"))),
         };
         Ok(AnswerFile { path: path.to_owned(), form, count })
     }
@@ -279,7 +279,7 @@ impl Form {
             if sum == Some(rows as u64) {
                 Ok(counts)
             } else {
-                Err(invalid(format!("\"counts\" doesn't add up to the {rows} rows that there are")))
+                Err(invalid(format!("the sum of \"counts\" is not the number of rows, {rows}")))
             }
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -303,14 +303,14 @@ impl Form {
             ["counts", "ids", "weights"] => {
                 let (ids, weights) = (shaped("ids", 1)?, shaped("weights", 1)?);
                 if ids.shape != weights.shape {
-                    return Err(invalid("\"ids\" and \"weights\" are not as many"));
+                    return Err(invalid("\"ids\" and \"weights\" have different lengths"));
                 }
                 let counts = counts(ids.shape[0])?;
                 let count = counts.len();
                 Ok((Form::Sparse { ids, weights, counts, tensors }, count))
             }
             other => Err(invalid(format!(
-                "its tensors are {}, and answers are vectors; scores; vectors and counts; or ids, weights and counts",
+                "its tensors are {}; supported: vectors; scores; vectors and counts; or ids, weights and counts",
                 other.join(", ")
             ))),
         }
@@ -351,7 +351,7 @@ impl Answers<'_> {
             }
             (Form::Sparse { counts, .. }, Streams::Sparse { ids, weights }) => {
                 let count = counts[place] as usize;
-                let small = |id: u64| u32::try_from(id).map_err(|_| invalid(format!("the id {id}")));
+                let small = |id: u64| u32::try_from(id).map_err(|_| invalid(format!("invalid id {id}")));
                 let ids = ids.counts(count)?.into_iter().map(small).collect::<io::Result<Vec<u32>>>()?;
                 Ok(Answer::Sparse(ids.into_iter().zip(floats(weights, count)?).collect()))
             }
@@ -448,11 +448,11 @@ mod tests {
         let of = |name: &str, dtype: &str, shape: &str, bytes: usize| {
             format!(r#"{{"{name}":{{"dtype":"{dtype}","shape":{shape},"data_offsets":[0,{bytes}]}}}}"#)
         };
-        assert!(refused("a.npy", b"x").contains("ends neither in .safetensors nor in .jsonl"));
+        assert!(refused("a.npy", b"x").contains("must end in .safetensors or .jsonl"));
         refused("short.safetensors", &tensors(&of("vectors", "F32", "[2,1]", 8), &[0; 4]));
         assert!(
             refused("x.safetensors", &tensors(&of("x", "F32", "[1]", 4), &[0; 4]))
-                .contains("its tensors are x,")
+                .contains("its tensors are x;")
         );
         assert!(
             refused("d.safetensors", &tensors(&of("vectors", "F32", "[1]", 4), &[0; 4]))
@@ -470,8 +470,8 @@ mod tests {
         let counted = |count: i64| {
             refused("c.safetensors", &tensors(header, &[&count.to_le_bytes()[..], &[0; 4]].concat()))
         };
-        assert!(counted(2).contains("doesn't add up to the 1 rows"), "{}", counted(2));
-        assert!(counted(-1).contains("aren't negative"));
+        assert!(counted(2).contains("is not the number of rows, 1"), "{}", counted(2));
+        assert!(counted(-1).contains("are not negative"));
         assert!(refused("l.jsonl", b"{\"label\":\"a\"}\n{\"lab\":1}\n").starts_with("answer 2: "));
     }
 }

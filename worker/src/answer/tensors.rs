@@ -111,7 +111,7 @@ impl Stream {
         match self.kind {
             Kind::F32 => into.extend(words(&self.bytes).map(f32::from_le_bytes)),
             Kind::F16 => into.extend(words(&self.bytes).map(|word| f16::from_le_bytes(word).to_f32())),
-            _ => return Err(invalid("whole numbers where there should be F32 or F16")),
+            _ => return Err(invalid("whole numbers, expected F32 or F16")),
         }
         Ok(())
     }
@@ -130,7 +130,7 @@ impl Stream {
             }
             Kind::F32 | Kind::F16 => None,
         };
-        counts.ok_or_else(|| invalid("numbers where there should be whole ones that aren't negative"))
+        counts.ok_or_else(|| invalid("expected whole numbers that are not negative"))
     }
 }
 

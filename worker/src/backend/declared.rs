@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::knob::{Applies, Kind, KnobSpec, NO_LIMIT, Value};
+use crate::knob::{Applies, Changes, Kind, KnobSpec, NO_LIMIT, Value};
 
 pub type DeclaredKnobs = IndexMap<String, DeclaredKnob>;
 
@@ -12,6 +12,8 @@ pub type DeclaredKnobs = IndexMap<String, DeclaredKnob>;
 #[serde(deny_unknown_fields)]
 pub struct DeclaredKnob {
     pub applies: Applies,
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub changes: Changes,
     pub default: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<Value>,
@@ -41,7 +43,7 @@ impl DeclaredKnob {
             }
             Value::Text(text) if text == NO_LIMIT && self.values.is_empty() => Kind::Limit,
             Value::Text(_) if self.values.is_empty() => {
-                return Err("a knob that is a word needs `values`, the words that it takes".to_owned());
+                return Err("a knob whose default is a word needs `values`, the list of its words".to_owned());
             }
             Value::Text(_) => Kind::Choice(self.values.clone()),
         };
@@ -49,7 +51,7 @@ impl DeclaredKnob {
             Kind::Integer { .. } | Kind::Number { .. } if self.values.is_empty() => Ok(kind),
             Kind::Choice(_) if !bounded => Ok(kind),
             Kind::Switch | Kind::Limit if !bounded && self.values.is_empty() => Ok(kind),
-            _ => Err("`values` belongs to words, `least` and `most` belong to numbers".to_owned()),
+            _ => Err("`values` is only for words, `least` and `most` are only for numbers".to_owned()),
         }
     }
 
@@ -61,12 +63,17 @@ impl DeclaredKnob {
         Ok(KnobSpec {
             name: name.to_owned(),
             applies: self.applies,
+            changes: self.changes,
             kind,
             default,
             reference,
             help: self.help.clone(),
         })
     }
+}
+
+fn is_default(changes: &Changes) -> bool {
+    *changes == Changes::default()
 }
 
 /// The knobs as specifications, or the first that makes no sense and why.

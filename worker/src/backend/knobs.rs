@@ -1,7 +1,7 @@
 //! Knobs that several engines have, so that they mean the same in each.
 
 use super::{BackendError, Transfers, host_memory};
-use crate::knob::{Applies, Candidate, Knob};
+use crate::knob::{Applies, Candidate, Changes, Knob};
 
 /// Each engine has precisions of its own, the reference's first, and its own constant for them by this name.
 pub const DTYPE: &str = "dtype";
@@ -9,29 +9,31 @@ pub const DTYPE: &str = "dtype";
 pub const TF32: Knob<bool> = Knob::switch(
     "tf32",
     Applies::Load,
-    "let a GPU's tensor cores multiply fp32 with 10 bits of each fraction, in place of 23; fp32 only",
+    "multiply fp32 on a GPU's tensor cores as TF32, with 10 bits of each fraction instead of 23; fp32 only",
 );
 
 pub const THREADS: Knob<Option<usize>> =
-    Knob::limit("threads", Applies::Load, "threads that compute; \"none\" is one for each core");
+    Knob::limit("threads", Applies::Load, "threads that compute; \"none\" is one for each core")
+        .changing(Changes::Speed);
 
 pub const MEMORY_FRACTION: Knob<f64> = Knob::number(
     "memory_fraction",
     Applies::Load,
     (1e-6, 1.0),
     1.0,
-    "share of the memory that the worker may take: of the GPU's, everything included; or of the machine's (or its \
-     container's), as a limit on its process",
-);
+    "share of the memory that the worker may use: on a GPU, of the GPU memory, everything included; on the \
+     processor, of the machine's (or the container's) memory, as a limit on the process",
+)
+.changing(Changes::Speed);
 
 /// It's stated by the pipeline, which prepares the batches.
 pub const TRANSFERS: Knob<Transfers> = Knob::choice(
     "transfers",
     Applies::Run,
     &Transfers::NAMES,
-    "how batches reach the device: from ordinary memory, from pinned memory, or from pinned memory while the batch before \
-     computes; on the processor, where nothing is copied, the last of them prepares ahead",
-);
+    "how batches are copied to the device: from ordinary memory, from pinned memory, or from pinned memory while \
+     the previous batch computes; on the processor nothing is copied, and non_blocking prepares the next batch ahead",
+).changing(Changes::Speed);
 
 // Whoever asks by these has had the candidate checked: what is no value can't come.
 
@@ -72,7 +74,7 @@ pub fn coarseness(candidate: &Candidate) -> u32 {
 pub fn copies_nothing(candidate: &Candidate) -> Result<(), BackendError> {
     match TRANSFERS.of(candidate) {
         Ok(Transfers::Pinned) => Err(BackendError::Refused(format!(
-            "`{}` pinned is for GPUs: nothing is copied where the processor computes",
+            "`{}` pinned is for GPUs: on the processor nothing is copied",
             TRANSFERS.name
         ))),
         _ => Ok(()),
@@ -92,12 +94,12 @@ pub fn limit_memory(candidate: &Candidate) -> Result<(), BackendError> {
 #[cfg(target_os = "linux")]
 fn limit(fraction: f64) -> Result<(), String> {
     use nix::sys::resource::{Resource, setrlimit};
-    let total = host_memory::total().ok_or("/proc/meminfo tells no total")?;
+    let total = host_memory::total().ok_or("/proc/meminfo has no total")?;
     let bytes = (total as f64 * fraction) as u64;
     setrlimit(Resource::RLIMIT_DATA, bytes, bytes).map_err(|error| error.to_string())
 }
 
 #[cfg(not(target_os = "linux"))]
 fn limit(_: f64) -> Result<(), String> {
-    Err("this system has no limit on the memory of a process".to_owned())
+    Err("this system can't limit the memory of a process".to_owned())
 }

@@ -57,6 +57,11 @@ pub trait Session {
     fn tokeniser(&mut self, limit: Option<usize>) -> Result<Arc<dyn Tokenise>, BackendError>;
     /// What the numbers of an output stand for.
     fn legend(&self) -> Legend;
+    /// Whether a text's answer is the same, but for the last digits, whatever else is in its batch. Quality is then judged once
+    /// for all sizes and orders of batches.
+    fn has_independent_rows(&self) -> bool {
+        false
+    }
     /// Runs the network and returns **only when the results are on the host**.
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError>;
     /// Takes the values of the `Run` knobs that the engine itself understands.
@@ -113,7 +118,7 @@ impl FromStr for Device {
                 .strip_prefix("cuda:")
                 .and_then(|number| number.parse().ok())
                 .map(Device::Cuda)
-                .ok_or_else(|| BackendError::Refused(format!("{other:?} is no device known here"))),
+                .ok_or_else(|| BackendError::Refused(format!("unknown device {other:?}"))),
         }
     }
 }

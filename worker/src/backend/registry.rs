@@ -19,7 +19,7 @@ pub fn open(kind: &str, settings: serde_json::Value) -> Result<Box<dyn Backend>,
             Ok(Box::new(fake::Fake::new(script)))
         }
         other => Err(BackendError::NotAvailable(format!(
-            "no built-in backend is called {other:?}; there are {}",
+            "unknown built-in backend {other:?}; available: {}",
             BUILT_IN.join(", ")
         ))),
     }

@@ -1,11 +1,12 @@
 //! Knobs that the program itself reads: one constant for each, with its name, what values it takes, and what they are in code.
 
-use super::{Applies, Candidate, Kind, KnobSpec, NO_LIMIT, Value};
+use super::{Applies, Candidate, Changes, Kind, KnobSpec, NO_LIMIT, Value};
 
 /// A knob whose values are of a type.
 pub struct Knob<T: 'static> {
     pub name: &'static str,
     applies: Applies,
+    changes: Changes,
     help: &'static str,
     shape: Shape<T>,
     from: fn(&Shape<T>, &Value) -> Option<T>,
@@ -35,7 +36,7 @@ impl Knob<bool> {
             Value::Switch(on) => Some(*on),
             _ => None,
         };
-        Knob { name, applies, help, shape: Shape::Switch, from }
+        Knob { name, applies, changes: Changes::Answers, help, shape: Shape::Switch, from }
     }
 }
 
@@ -50,6 +51,7 @@ impl Knob<usize> {
         Knob {
             name,
             applies,
+            changes: Changes::Answers,
             help,
             shape: Shape::Integer { least, most, default },
             from: |_, value| whole(value),
@@ -64,7 +66,7 @@ impl Knob<Option<usize>> {
             Value::Text(text) => (text == NO_LIMIT).then_some(None),
             value => whole(value).map(Some),
         };
-        Knob { name, applies, help, shape: Shape::Limit, from }
+        Knob { name, applies, changes: Changes::Answers, help, shape: Shape::Limit, from }
     }
 }
 
@@ -79,6 +81,7 @@ impl Knob<f64> {
         Knob {
             name,
             applies,
+            changes: Changes::Answers,
             help,
             shape: Shape::Number { least, most, default },
             from: |_, value| value.number(),
@@ -100,7 +103,7 @@ impl<T: Copy> Knob<T> {
             }
             _ => None,
         };
-        Knob { name, applies, help, shape: Shape::Choice(words), from }
+        Knob { name, applies, changes: Changes::Answers, help, shape: Shape::Choice(words), from }
     }
 
     /// What a word stands for.
@@ -118,6 +121,14 @@ impl<T: PartialEq> Knob<T> {
             }
             _ => "",
         }
+    }
+}
+
+impl<T: Copy> Knob<T> {
+    /// The same knob, of which it's known that it changes no answers by itself.
+    pub const fn changing(mut self, changes: Changes) -> Self {
+        self.changes = changes;
+        self
     }
 }
 
@@ -145,6 +156,7 @@ impl<T> Knob<T> {
     /// As suites, lists and searches know it.
     pub fn spec(&self) -> KnobSpec {
         KnobSpec::new(self.name, self.applies, self.kind(), self.default(), self.help)
+            .with_effect_on(self.changes)
     }
 
     /// Its value in a candidate, which is the default where the candidate doesn't have it; or why that is no value of it.
@@ -152,7 +164,7 @@ impl<T> Knob<T> {
         let value = candidate.knobs.get(self.name).cloned().unwrap_or_else(|| self.default());
         let told = |why: String| format!("{}: {why}", self.name);
         let value = self.kind().accept(&value).map_err(told)?;
-        (self.from)(&self.shape, &value).ok_or_else(|| told(format!("{value} is no value of it")))
+        (self.from)(&self.shape, &value).ok_or_else(|| told(format!("{value} is not a valid value")))
     }
 }
 

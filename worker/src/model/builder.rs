@@ -142,7 +142,9 @@ impl<'a> Builder<'a> {
         let words = self.config.count("vocab_size")?;
         let positions = self.config.count("max_position_embeddings")?;
         let Some(most_tokens) = positions.checked_sub(first).filter(|most| *most > 0) else {
-            return Err(ModelError::Config(format!("{positions} positions, the first of which is {first}")));
+            return Err(ModelError::Config(format!(
+                "`max_position_embeddings` is {positions}, and must be more than {first}"
+            )));
         };
         let table = self.body("embeddings.position_embeddings.weight", &[positions, width])?;
         let types = types.map(|types| self.body("embeddings.token_type_embeddings.weight", &[types, width]));

@@ -38,9 +38,7 @@ impl Config<'_> {
         const MOST_LAYERS: usize = 1000;
         match self.count(key)? {
             layers if layers <= MOST_LAYERS => Ok(layers),
-            layers => {
-                Err(ModelError::Config(format!("`{key}` is {layers}, and {MOST_LAYERS} are the most here")))
-            }
+            layers => Err(ModelError::Config(format!("`{key}` is {layers}; the maximum is {MOST_LAYERS}"))),
         }
     }
 
@@ -84,7 +82,7 @@ impl Config<'_> {
             "silu" | "swish" => Ok(Activation::Silu),
             "tanh" => Ok(Activation::Tanh),
             other => Err(ModelError::Config(format!(
-                "`{key}` is {other:?}; there are gelu, gelu_new, relu, silu, tanh"
+                "`{key}` is {other:?}; supported: gelu, gelu_new, relu, silu, tanh"
             ))),
         }
     }
@@ -95,7 +93,7 @@ impl Config<'_> {
         if width.is_multiple_of(heads) {
             Ok(heads)
         } else {
-            Err(ModelError::Config(format!("a width of {width} can't be shared by {heads} heads")))
+            Err(ModelError::Config(format!("the width {width} is not divisible by {heads} heads")))
         }
     }
 
@@ -107,7 +105,11 @@ impl Config<'_> {
             let place = number.parse::<usize>().ok().and_then(|number| labels.get_mut(number));
             match (place, label.as_str()) {
                 (Some(place), Some(label)) => *place = label.to_owned(),
-                _ => return Err(ModelError::Config(format!("`id2label` has {number:?}: {label}"))),
+                _ => {
+                    return Err(ModelError::Config(format!(
+                        "`id2label` has the invalid entry {number:?}: {label}"
+                    )));
+                }
             }
         }
         Ok(labels)

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 pub enum ModelError {
     #[error("{}: {why}", .file.display())]
     File { file: PathBuf, why: String },
-    #[error("no architecture is called {name:?} here; there are {known}")]
+    #[error("unsupported architecture {name:?}; supported: {known}")]
     Architecture { name: String, known: String },
     #[error("config.json: {0}")]
     Config(String),
     #[error("the checkpoint has no tensor {0:?}")]
     Missing(String),
-    #[error("the checkpoint's {name:?} has the shape {found:?}, and config.json makes it {wanted:?}")]
+    #[error("the checkpoint's {name:?} has the shape {found:?}, but config.json requires {wanted:?}")]
     Shape { name: String, found: Vec<usize>, wanted: Vec<usize> },
     /// The model is whole, and does something else.
     #[error("{0}")]

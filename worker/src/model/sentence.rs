@@ -38,7 +38,7 @@ pub(super) fn read(folder: &Path) -> Result<Embedding, ModelError> {
             }
             "Normalize" => embedding.normalise = true,
             other => {
-                let why = format!("no module {other:?} here; there are Transformer, Pooling, Normalize");
+                let why = format!("unsupported module {other:?}; supported: Transformer, Pooling, Normalize");
                 return Err(ModelError::file(&path, why));
             }
         }
@@ -60,8 +60,9 @@ fn pooling(path: &Path) -> Result<Pooling, ModelError> {
     ];
     let newer = [("mean", Pooling::Mean), ("cls", Pooling::First), ("lasttoken", Pooling::Last)];
     let known = |mode: &str| newer.iter().find(|(name, _)| *name == mode).map(|(_, pooling)| *pooling);
-    let unknown =
-        |mode: &str| ModelError::file(path, format!("no pooling {mode:?}; there are mean, cls, lasttoken"));
+    let unknown = |mode: &str| {
+        ModelError::file(path, format!("unsupported pooling {mode:?}; supported: mean, cls, lasttoken"))
+    };
     if let Some(mode) = config["pooling_mode"].as_str() {
         return known(mode).ok_or_else(|| unknown(mode));
     }

@@ -37,7 +37,7 @@ impl Tokenizer {
     pub fn open(folder: &Path, words: usize, most_tokens: usize) -> Result<Tokenizer, ModelError> {
         let path = folder.join("tokenizer.json");
         let bytes = std::fs::read(&path).map_err(|error| {
-            let hint = "; a model without it can be given one with transformers' `save_pretrained`";
+            let hint = "; create it with transformers' `save_pretrained`";
             let hint = if error.kind() == std::io::ErrorKind::NotFound { hint } else { "" };
             ModelError::file(&path, format!("{error}{hint}"))
         })?;
@@ -71,7 +71,7 @@ impl Tokenizer {
         // What stands around a pair of texts; beside it at least one token of a text must fit.
         let around = self.inner.get_post_processor().map_or(0, |around| around.added_tokens(true));
         if most <= around {
-            return Err(format!("{most} tokens are too few: {around} of them stand around the texts"));
+            return Err(format!("{most} tokens are too few: {around} of them are special tokens"));
         }
         let truncation = TruncationParams {
             max_length: most,
@@ -117,7 +117,7 @@ impl Tokenise for Tokenizer {
             None => self.inner.encode(text, true),
         };
         let encoded = catch_unwind(AssertUnwindSafe(encode))
-            .map_err(|_| "the tokenizer broke on this text".to_owned())?
+            .map_err(|_| "the tokenizer failed on this text".to_owned())?
             .map_err(|error| error.to_string())?;
         let (of_text, special) = (encoded.get_sequence_ids(), encoded.get_special_tokens_mask());
         let wanted = usize::from(query.is_some());

@@ -84,7 +84,7 @@ impl<'a> Preparer<'a> {
                 .collect();
             let mut encodings = Vec::with_capacity(members.len());
             for worker in workers {
-                encodings.extend(worker.join().map_err(|_| "a tokenising thread broke".to_owned())??);
+                encodings.extend(worker.join().map_err(|_| "a tokenising thread failed".to_owned())??);
             }
             Ok(encodings)
         })

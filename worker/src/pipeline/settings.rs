@@ -1,17 +1,19 @@
 //! The knobs of the pipeline, and their values for one run.
 
 use crate::backend::{BackendError, TRANSFERS, Transfers};
-use crate::knob::{Applies, Candidate, Knob, KnobSpec, Value};
+use crate::knob::{Applies, Candidate, Changes, Knob, KnobSpec, Value};
 
 // 32 is what sentence-transformers does that is told nothing.
 pub const BATCH_SIZE: Knob<usize> =
-    Knob::integer("batch_size", Applies::Run, (1, 65_536), 32, "documents in a batch");
+    Knob::integer("batch_size", Applies::Run, (1, 65_536), 32, "documents in a batch")
+        .changing(Changes::Batches);
 
 pub const BATCH_TOKENS: Knob<Option<usize>> = Knob::limit(
     "batch_tokens",
     Applies::Run,
-    "tokens in a batch, padding included, beyond which it's closed",
-);
+    "maximum tokens in a batch, padding included; a longer text is a batch by itself",
+)
+.changing(Changes::Batches);
 
 pub const MAX_TOKENS: Knob<Option<usize>> =
     Knob::limit("max_tokens", Applies::Run, "tokens after which a text is cut");
@@ -23,19 +25,21 @@ pub const ORDER: Knob<Order> = Knob::choice(
     "order",
     Applies::Run,
     &[("arrival", Order::Arrival), ("buckets", Order::Buckets), ("length", Order::Length)],
-    "which documents share a batch: as they come, of a like length as they come, or sorted by length",
-);
+    "which documents share a batch: in order of arrival, similar lengths in order of arrival, or sorted by length",
+).changing(Changes::Batches);
 
 /// Whether the texts of a batch are packed.
 pub const PADDING: Knob<bool> = Knob::choice(
     "padding",
     Applies::Run,
     &[("padded", false), ("packed", true)],
-    "how the texts of a batch lie: filled up to the longest, or one behind the other",
-);
+    "layout of the texts in a batch: padded to the longest, or packed one after the other",
+)
+.changing(Changes::Batches);
 
 pub const NUM_WORKERS: Knob<usize> =
-    Knob::integer("num_workers", Applies::Run, (1, 64), 1, "threads that tokenise a batch");
+    Knob::integer("num_workers", Applies::Run, (1, 64), 1, "threads that tokenise a batch")
+        .changing(Changes::Speed);
 
 /// The knobs of the pipeline, which every built-in backend has besides its own.
 pub fn knobs() -> Vec<KnobSpec> {

@@ -173,6 +173,9 @@ pub struct Loaded {
     /// Whether the figures to come are from a script and not from a machine.
     #[serde(default)]
     pub simulated: bool,
+    /// Whether a text's answer doesn't depend on the other texts in its batch.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub independent_rows: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -159,7 +159,7 @@ fn loaded<'a>(models: &'a mut Models, slot: &Slot) -> Result<&'a mut Model, Back
 fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
     if load.protocol > protocol::VERSION {
         return Err(BackendError::Refused(format!(
-            "the harness needs version {} of the protocol, and this worker knows up to {}",
+            "autotune needs version {} of the protocol, but this worker supports up to {}",
             load.protocol,
             protocol::VERSION
         )));
@@ -184,6 +184,7 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
         device: session.device(),
         seconds,
         simulated: backend.simulated(),
+        independent_rows: session.has_independent_rows(),
     };
     let on_device = device != Device::Processor && !loaded.simulated;
     Ok((loaded, Model { session, clock, task: load.task, candidate, documents, on_device, batches: 0 }))

@@ -49,7 +49,9 @@ impl Backend for Candle {
         let candidate = &request.candidate;
         let precision = Precision::of(candidate)?;
         if knobs::tf32_of(candidate) && request.device == Device::Processor {
-            return Err(BackendError::Refused("`tf32` is for GPUs: the processor's fp32 is fp32".into()));
+            return Err(BackendError::Refused(
+                "`tf32` is for GPUs: the processor always uses full fp32".into(),
+            ));
         }
         match request.device {
             Device::Processor => {}
@@ -58,7 +60,7 @@ impl Backend for Candle {
         }
         if precision == Precision::Brain {
             return Err(BackendError::Refused(
-                "`dtype` bf16 is for GPUs: no kernel here multiplies it".into(),
+                "`dtype` bf16 is for GPUs: the processor has no kernels for it".into(),
             ));
         }
         knobs::limit_memory(candidate)?;
@@ -67,7 +69,9 @@ impl Backend for Candle {
             .num_threads(knobs::threads_of(candidate))
             .build()
             // The system has no other reason to refuse a thread than the memory of its stack.
-            .map_err(|error| BackendError::OutOfMemory(format!("no room for the threads: {error}")))?;
+            .map_err(|error| {
+                BackendError::OutOfMemory(format!("not enough memory for the threads: {error}"))
+            })?;
         let network = pool.install(|| Network::new(&model, precision)).map_err(BackendError::Failed)?;
         let legend = Legend { labels: model.labels, special: model.tokenizer.special() };
         Ok(Box::new(CandleSession { network, pool, tokenizer: model.tokenizer, legend }))
@@ -75,7 +79,7 @@ impl Backend for Candle {
 }
 
 /// Metal's side of candle is compiled with the feature `metal`, and has no executor of ours yet.
-pub const NO_METAL: &str = "candle's path for Apple's GPUs isn't here yet; ort has CoreML (feature `coreml`)";
+pub const NO_METAL: &str = "candle on Apple GPUs is not implemented yet; ort has CoreML (feature `coreml`)";
 
 #[cfg(feature = "cuda")]
 fn on_cuda(
@@ -109,6 +113,11 @@ impl Session for CandleSession {
 
     fn legend(&self) -> Legend {
         self.legend.clone()
+    }
+
+    fn has_independent_rows(&self) -> bool {
+        // Its int8 has a scale for each 32 numbers of a row.
+        true
     }
 
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {

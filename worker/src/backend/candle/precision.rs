@@ -31,7 +31,7 @@ impl Precision {
         let precision = DTYPE.of(candidate).map_err(BackendError::Refused)?;
         if knobs::tf32_of(candidate) && precision != Precision::Float {
             return Err(BackendError::Refused(
-                "`tf32` is for `dtype` fp32: the others have no use for it".into(),
+                "`tf32` is for `dtype` fp32: it has no effect on the others".into(),
             ));
         }
         Ok(precision)

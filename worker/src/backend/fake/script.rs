@@ -201,7 +201,7 @@ impl Script {
         }
         for knob in self.rules.iter().flat_map(|rule| rule.when.0.keys()) {
             if !knows(knob) {
-                return Err(format!("a rule is about {knob:?}, which is none of its knobs"));
+                return Err(format!("a rule names {knob:?}, which is not one of its knobs"));
             }
         }
         Ok(())

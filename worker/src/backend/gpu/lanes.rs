@@ -137,7 +137,7 @@ impl<D: Driver> Lanes<D> {
     ) -> Result<(), BackendError> {
         let start = Instant::now();
         let place = self.free.pop().ok_or_else(|| {
-            BackendError::Failed(format!("{LANES} batches are under way, and there is no room for more"))
+            BackendError::Failed(format!("{LANES} batches are under way, which is the maximum"))
         })?;
         let sent = self.send(place, batch, queue);
         let to_device = start.elapsed();

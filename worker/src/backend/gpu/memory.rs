@@ -94,7 +94,7 @@ impl DeviceMemory {
     pub fn broken(&self, seen_bytes: u64) -> Option<String> {
         let cap = self.cap_bytes?;
         let most = self.peak_bytes().max(seen_bytes);
-        (most > cap).then(|| format!("it took {}, where its share was {}", Bytes(most), Bytes(cap)))
+        (most > cap).then(|| format!("it used {}, but its share was {}", Bytes(most), Bytes(cap)))
     }
 }
 

@@ -113,8 +113,8 @@ impl Nvidia {
     /// Opens a card by its number, in the context that every library in a process shares.
     pub fn open(number: u32) -> Result<Nvidia, DeviceError> {
         let not_there = |why: String| DeviceError::NotThere(why);
-        let library =
-            places::cuda().map_err(|error| not_there(format!("NVIDIA's driver isn't here: {error}")))?;
+        let library = places::cuda()
+            .map_err(|error| not_there(format!("NVIDIA's driver is not available: {error}")))?;
         let functions = Functions::load(library).map_err(|error| {
             not_there(format!("NVIDIA's driver is too old for memory pools (470 or later has them): {error}"))
         })?;
@@ -133,20 +133,24 @@ impl Nvidia {
         let functions = &card.functions;
         // SAFETY: the pointers are to places of the right types, here and in all calls below.
         unsafe {
-            card.said("to start", (functions.init)(0))?;
-            card.said(&format!("for cuda:{number}"), (functions.device)(&mut device, number as c_int))?;
-            card.said("to be asked", (functions.attribute)(&mut pools, MEMORY_POOLS, device))?;
-            card.said("to tell its memory", (functions.total_memory)(&mut total, device))?;
-            card.said("where it is", (functions.bus)(bus.as_mut_ptr(), bus.len() as c_int, device))?;
+            card.said("initialising the driver", (functions.init)(0))?;
+            let opening = format!("opening cuda:{number}");
+            card.said(&opening, (functions.device)(&mut device, number as c_int))?;
+            card.said("reading an attribute", (functions.attribute)(&mut pools, MEMORY_POOLS, device))?;
+            card.said("reading the total memory", (functions.total_memory)(&mut total, device))?;
+            let read = (functions.bus)(bus.as_mut_ptr(), bus.len() as c_int, device);
+            card.said("reading the PCI bus id", read)?;
         }
         if pools == 0 {
-            return Err(not_there(format!("cuda:{number} has no memory pools, which limit what is taken")));
+            return Err(not_there(format!(
+                "cuda:{number} has no memory pools, which are needed to limit its memory"
+            )));
         }
         // SAFETY: the driver ends the text with a zero.
         let bus = unsafe { CStr::from_ptr(bus.as_ptr()) }.to_string_lossy().into_owned();
         let taken_before = places::nvml().ok().and_then(|nvml| taken_bytes(&nvml, &bus));
         // SAFETY: as above.
-        unsafe { card.said("for a context", (functions.retain_context)(&mut context, device))? };
+        unsafe { card.said("opening a context", (functions.retain_context)(&mut context, device))? };
         (card.device, card.context, card.total) = (device, context, total as u64);
         (card.taken_before, card.bus) = (taken_before, bus);
         Ok(Nvidia(Arc::new(card)))
@@ -174,7 +178,7 @@ impl Nvidia {
     pub fn capability(&self) -> Result<(u32, u32), DeviceError> {
         let of = |attribute| {
             let mut value = 0;
-            self.call("to be asked", |card| {
+            self.call("reading an attribute", |card| {
                 // SAFETY: the pointer is to a place of the right type.
                 unsafe { (card.functions.attribute)(&mut value, attribute, card.device) }
             })?;
@@ -186,7 +190,7 @@ impl Nvidia {
     /// Bytes that nobody has taken.
     pub fn free_bytes(&self) -> Result<u64, DeviceError> {
         let (mut free, mut total) = (0, 0);
-        self.call("to tell its memory", |card| {
+        self.call("reading the free memory", |card| {
             // SAFETY: the pointers are to places of the right types.
             unsafe { (card.functions.memory_info)(&mut free, &mut total) }
         })?;
@@ -196,7 +200,7 @@ impl Nvidia {
     /// Waits for everything that was put on any queue of the card.
     pub fn synchronise_all(&self) -> Result<(), DeviceError> {
         // SAFETY: it has no arguments.
-        self.call("to finish", |card| unsafe { (card.functions.synchronise_context)() })
+        self.call("synchronising the GPU", |card| unsafe { (card.functions.synchronise_context)() })
     }
 
     /// Makes a pool the one that everything of this process is allocated from; it holds `most_bytes`, or all there is.
@@ -213,14 +217,14 @@ impl Nvidia {
             reserved: [0; 54],
         };
         let mut handle = null_mut();
-        self.call("a pool of memory", |card| {
+        self.call("creating a memory pool", |card| {
             // SAFETY: the properties are whole, and the handle's place is ours.
             unsafe { (card.functions.create_pool)(&mut handle, &properties) }
         })?;
         let pool = Pool { card: Arc::clone(&self.0), handle };
         // What is given back is kept for the next batch, as far as it may be held at all.
         pool.set(RELEASE_THRESHOLD, u64::MAX)?;
-        self.call("to take from a pool", |card| {
+        self.call("selecting a memory pool", |card| {
             // SAFETY: the pool has just been made on this device.
             unsafe { (card.functions.set_pool)(card.device, handle) }
         })?;
@@ -266,7 +270,7 @@ impl Card {
             (self.functions.error_string)(status, &mut text);
             if text.is_null() { "unknown".into() } else { CStr::from_ptr(text).to_string_lossy() }
         };
-        let message = format!("the GPU was asked {what}: {text} (CUDA error {status})");
+        let message = format!("CUDA: {what} failed: {text} (CUDA error {status})");
         Err(match status {
             OUT_OF_MEMORY => DeviceError::OutOfMemory(message),
             NO_DEVICE | INVALID_DEVICE => DeviceError::NotThere(message),
@@ -292,7 +296,7 @@ pub struct Pool {
 
 impl Pool {
     fn set(&self, attribute: c_int, mut value: u64) -> Result<(), DeviceError> {
-        self.card.call("to set a pool", |card| {
+        self.card.call("configuring a memory pool", |card| {
             // SAFETY: the attributes that are used here hold 64 bits.
             unsafe { (card.functions.set_pool_attribute)(self.handle, attribute, (&raw mut value).cast()) }
         })
@@ -300,7 +304,7 @@ impl Pool {
 
     fn get(&self, attribute: c_int) -> Result<u64, DeviceError> {
         let mut value = 0_u64;
-        self.card.call("to tell of a pool", |card| {
+        self.card.call("reading a memory pool", |card| {
             // SAFETY: as above.
             unsafe { (card.functions.pool_attribute)(self.handle, attribute, (&raw mut value).cast()) }
         })?;
@@ -325,7 +329,8 @@ impl Pool {
     /// Gives back to the card what nobody uses, and tells what is held after that.
     pub fn trim(&self) -> Result<u64, DeviceError> {
         // SAFETY: the pool is alive.
-        self.card.call("to trim a pool", |card| unsafe { (card.functions.trim_pool)(self.handle, 0) })?;
+        self.card
+            .call("trimming a memory pool", |card| unsafe { (card.functions.trim_pool)(self.handle, 0) })?;
         self.get(RESERVED_NOW)
     }
 }
@@ -333,7 +338,7 @@ impl Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         // What was allocated from it keeps it alive. Later allocations come from the card's own pool again.
-        let _ = self.card.call("to let go of a pool", |card| {
+        let _ = self.card.call("freeing a memory pool", |card| {
             let mut default = null_mut();
             // SAFETY: the handles are of this device, and ours is destroyed once.
             unsafe {
@@ -376,7 +381,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if self.own {
             // SAFETY: it was made by us. What is on it is finished first.
-            let _ = self.card.call("to let go of a stream", |card| unsafe {
+            let _ = self.card.call("freeing a stream", |card| unsafe {
                 (card.functions.synchronise_stream)(self.handle);
                 (card.functions.destroy_stream)(self.handle)
             });
@@ -392,9 +397,8 @@ pub struct Event {
 impl Drop for Event {
     fn drop(&mut self) {
         // SAFETY: it was made by us; the driver lets a recorded one happen first.
-        let _ = self
-            .card
-            .call("to let go of an event", |card| unsafe { (card.functions.destroy_event)(self.handle) });
+        let _ =
+            self.card.call("freeing an event", |card| unsafe { (card.functions.destroy_event)(self.handle) });
     }
 }
 
@@ -424,9 +428,9 @@ impl DerefMut for Pinned {
 impl Drop for Pinned {
     fn drop(&mut self) {
         // SAFETY: it was allocated by us.
-        let _ = self.card.call("to let go of pinned memory", |card| unsafe {
-            (card.functions.free_host)(self.start.cast())
-        });
+        let _ = self
+            .card
+            .call("freeing pinned memory", |card| unsafe { (card.functions.free_host)(self.start.cast()) });
     }
 }
 
@@ -443,7 +447,7 @@ impl Drop for Memory {
         // SAFETY: it was allocated by us. Whoever used it has waited for what did.
         let _ = self
             .card
-            .call("to take memory back", |card| unsafe { (card.functions.free)(self.address, null_mut()) });
+            .call("freeing GPU memory", |card| unsafe { (card.functions.free)(self.address, null_mut()) });
     }
 }
 
@@ -455,7 +459,7 @@ impl Driver for Nvidia {
 
     fn queue(&self) -> Result<Stream, DeviceError> {
         let mut handle = null_mut();
-        self.call("a stream", |card| {
+        self.call("creating a stream", |card| {
             // SAFETY: the handle's place is ours, as in the functions below.
             unsafe { (card.functions.create_stream)(&mut handle, NON_BLOCKING_STREAM) }
         })?;
@@ -465,13 +469,13 @@ impl Driver for Nvidia {
     fn event(&self) -> Result<Event, DeviceError> {
         let mut handle = null_mut();
         // SAFETY: as above.
-        self.call("an event", |card| unsafe { (card.functions.create_event)(&mut handle, 0) })?;
+        self.call("creating an event", |card| unsafe { (card.functions.create_event)(&mut handle, 0) })?;
         Ok(Event { card: Arc::clone(&self.0), handle })
     }
 
     fn pinned(&self, bytes: usize) -> Result<Pinned, DeviceError> {
         let mut start = null_mut();
-        self.call("pinned memory", |card| {
+        self.call("allocating pinned memory", |card| {
             // SAFETY: as above.
             unsafe { (card.functions.allocate_host)(&mut start, bytes, 0) }
         })?;
@@ -486,14 +490,14 @@ impl Driver for Nvidia {
         let (held, most) = (self.memory_held(), self.0.most.load(Ordering::Relaxed));
         if held + bytes as u64 > most {
             return Err(DeviceError::OutOfMemory(format!(
-                "batches and answers take {} and {} more, and {} of the GPU's share are left for them",
+                "batches and answers use {} and need {} more, but {} of the GPU memory share are left for them",
                 Bytes(held),
                 Bytes(bytes as u64),
                 Bytes(most)
             )));
         }
         let mut address = 0;
-        self.call("memory for a batch", |card| {
+        self.call("allocating memory for a batch", |card| {
             // SAFETY: as above. On the default stream, which is waited for: it's there for every queue from here on.
             unsafe {
                 match (card.functions.allocate)(&mut address, bytes, null_mut()) {
@@ -519,7 +523,7 @@ impl Driver for Nvidia {
     }
 
     unsafe fn copy_in_now(&self, from: &[u8], to: u64) -> Result<(), DeviceError> {
-        self.call("to take a batch", |card| {
+        self.call("copying a batch to the GPU", |card| {
             // SAFETY: our caller promises room at `to`. The copy returns when the source was read, which from ordinary
             // memory may be before all has arrived; and no stream of ours waits for the default one by itself.
             unsafe {
@@ -532,7 +536,7 @@ impl Driver for Nvidia {
     }
 
     unsafe fn copy_out_now(&self, from: u64, to: &mut [u8]) -> Result<(), DeviceError> {
-        self.call("for answers", |card| {
+        self.call("copying answers from the GPU", |card| {
             // SAFETY: our caller promises so much at `from`; the call returns when all is here.
             unsafe { (card.functions.copy_out)(to.as_mut_ptr().cast(), from, to.len()) }
         })
@@ -540,7 +544,7 @@ impl Driver for Nvidia {
 
     unsafe fn copy_in(&self, from: &Pinned, bytes: usize, to: u64, on: &Stream) -> Result<(), DeviceError> {
         debug_assert!(bytes <= from.len());
-        self.call("to take a batch", |card| {
+        self.call("copying a batch to the GPU", |card| {
             // SAFETY: our caller leaves both sides alone until the copy is done.
             unsafe { (card.functions.copy_in_async)(to, from.as_ptr().cast(), bytes, on.handle) }
         })
@@ -554,7 +558,7 @@ impl Driver for Nvidia {
         on: &Stream,
     ) -> Result<(), DeviceError> {
         debug_assert!(bytes <= to.len());
-        self.call("for answers", |card| {
+        self.call("copying answers from the GPU", |card| {
             // SAFETY: as above.
             unsafe { (card.functions.copy_out_async)(to.as_mut_ptr().cast(), from, bytes, on.handle) }
         })
@@ -562,24 +566,28 @@ impl Driver for Nvidia {
 
     fn record(&self, event: &Event, on: &Stream) -> Result<(), DeviceError> {
         // SAFETY: both are alive, as in the functions below.
-        self.call("to note a moment", |card| unsafe {
+        self.call("recording an event", |card| unsafe {
             (card.functions.record_event)(event.handle, on.handle)
         })
     }
 
     fn wait(&self, on: &Stream, event: &Event) -> Result<(), DeviceError> {
         // SAFETY: as above.
-        self.call("to wait", |card| unsafe { (card.functions.wait_event)(on.handle, event.handle, 0) })
+        self.call("waiting for an event", |card| unsafe {
+            (card.functions.wait_event)(on.handle, event.handle, 0)
+        })
     }
 
     fn synchronise(&self, event: &Event) -> Result<(), DeviceError> {
         // SAFETY: as above.
-        self.call("to finish", |card| unsafe { (card.functions.synchronise_event)(event.handle) })
+        self.call("synchronising an event", |card| unsafe {
+            (card.functions.synchronise_event)(event.handle)
+        })
     }
 
     fn milliseconds(&self, from: &Event, to: &Event) -> Result<f32, DeviceError> {
         let mut milliseconds = 0.0;
-        self.call("how long it took", |card| {
+        self.call("reading the elapsed time", |card| {
             // SAFETY: as above.
             unsafe { (card.functions.elapsed_time)(&mut milliseconds, from.handle, to.handle) }
         })?;

@@ -1,7 +1,7 @@
 //! The knobs of ONNX Runtime, and what a candidate chooses by them.
 
 use crate::backend::{BackendError, Device, knobs};
-use crate::knob::{Applies, Candidate, Knob, KnobSpec};
+use crate::knob::{Applies, Candidate, Changes, Knob, KnobSpec};
 
 use super::lower::Precision;
 
@@ -71,8 +71,8 @@ pub const DTYPE: Knob<Dtype> = Knob::choice(
         ("int8-weights", Dtype::Of(Precision::Int8Weights)),
         ("bf16", Dtype::Bf16),
     ],
-    "numbers of the network: fp32, fp16, 8 bits for weights and activations (int8; not on GPUs), 8 bits for weights only, or \
-     bf16 (openvino only)",
+    "precision of the network: fp32, fp16, 8 bits for weights and activations (int8; not on GPUs), 8 bits for \
+     weights only (int8-weights), or bf16 (openvino only)",
 );
 
 pub const PROVIDER: Knob<Wanted> = Knob::choice(
@@ -85,29 +85,31 @@ pub const PROVIDER: Knob<Wanted> = Knob::choice(
         ("openvino", Wanted::Openvino),
         ("coreml", Wanted::Coreml),
     ],
-    "what computes inside of ONNX Runtime: what the device has (auto: its own CPU code, its CUDA code, or CoreML), one of \
-     these by name, or Intel's OpenVINO (fp32, bf16)",
+    "execution provider of ONNX Runtime: the one of the device (auto: its own CPU code, its CUDA code, or CoreML), \
+     one of these by name, or Intel's OpenVINO (fp32, bf16)",
 );
 
 pub const GRAPH: Knob<Source> = Knob::choice(
     "graph",
     Applies::Load,
     &[("lowered", Source::Lowered), ("file", Source::File)],
-    "where the graph comes from: made of the checkpoint, or the model folder's own ONNX file",
+    "where the graph comes from: built from the checkpoint, or the ONNX file in the model folder",
 );
 
 const ARENA: Knob<Arena> = Knob::choice(
     "arena",
     Applies::Load,
     &[("next_power_of_two", Arena::NextPowerOfTwo), ("same_as_requested", Arena::SameAsRequested)],
-    "CUDA only: how the allocator's memory grows: by the next power of two, or by what is asked for",
-);
+    "CUDA only: how the allocator's memory grows: by the next power of two, or by the requested size",
+)
+.changing(Changes::Speed);
 
 const CUDA_GRAPH: Knob<bool> = Knob::switch(
     "cuda_graph",
     Applies::Load,
-    "CUDA only: padded batches of a shape that was seen before are launched as one graph, and not operator by operator",
-);
+    "CUDA only: launch padded batches of a shape that occurred before as one graph, not operator by operator",
+)
+.changing(Changes::Speed);
 
 /// What `provider` may say; which of them it comes to depends on where the candidate runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +155,7 @@ pub fn provider(candidate: &Candidate, device: Device) -> Result<Provider, Backe
             Ok(Provider::Coreml)
         }
         (Wanted::WhateverIsThere | Wanted::Coreml, Device::Apple) => {
-            refused("CoreML is left out of this build: it was built without the feature `coreml`".into())
+            refused("this build has no CoreML: it was built without the feature `coreml`".into())
         }
         (Wanted::Cpu | Wanted::Openvino, _) => {
             refused(format!("`{name}` {word} computes on the processor, and the target is {device}"))
@@ -184,6 +186,12 @@ impl Choice {
         Ok(choice)
     }
 
+    /// Whether each text is answered for by itself. Dynamic int8 has one scale for the activations of a whole batch; and what
+    /// a graph out of a file does, nobody knows.
+    pub fn has_independent_rows(&self) -> bool {
+        self.source == Source::Lowered && self.dtype != Dtype::Of(Precision::Int8)
+    }
+
     /// What goes with what.
     fn check(&self) -> Result<(), String> {
         let dtype = DTYPE.word(self.dtype);
@@ -197,25 +205,26 @@ impl Choice {
                 return Err("ONNX Runtime's attention over rows has CUDA kernels for fp32 and fp16, and none for bf16".into());
             }
             (Provider::Cuda(_), _) if self.source == Source::File => {
-                return Err("`graph` file computes shapes, which ONNX Runtime does on the CPU also in a GPU run; lowered \
-                            computes none"
+                return Err("`graph` file computes shapes, which ONNX Runtime does on the CPU even in a GPU run; use \
+                            `graph` lowered, which computes none"
                     .into());
             }
             (Provider::Openvino, Dtype::Of(precision)) if precision != Precision::Float32 => {
                 return Err(format!("`provider` openvino computes in fp32 and bf16, not in {dtype}"));
             }
             (Provider::Coreml, dtypes) if dtypes != Dtype::Of(Precision::Float32) => {
-                return Err(format!("`provider` coreml is given fp32, not {dtype}"));
+                return Err(format!("`provider` coreml supports fp32, not {dtype}"));
             }
             (Provider::Cuda(_), Dtype::Of(Precision::Int8)) => {
                 return Err(
-                    "dynamic int8 has no CUDA kernels: its nodes would run on the CPU; int8-weights has"
+                    "dynamic int8 has no CUDA kernels: its nodes would run on the CPU; use int8-weights"
                         .into(),
                 );
             }
             _ if self.source == Source::File && matches!(self.dtype, Dtype::Of(Precision::Int8Weights)) => {
                 return Err(
-                    "`graph` file has fp32, fp16 and int8: no stock export has 8-bit weights alone".into()
+                    "`graph` file supports fp32, fp16 and int8: no stock export has 8-bit weights only"
+                        .into(),
                 );
             }
             _ => {}
@@ -227,9 +236,7 @@ impl Choice {
         let grows = self.arena != Arena::NextPowerOfTwo;
         let set = [(ARENA.name, grows), (knobs::TF32.name, self.tf32), (CUDA_GRAPH.name, self.cuda_graph)];
         match set.into_iter().find(|(_, set)| *set) {
-            Some((knob, _)) => {
-                Err(format!("`{knob}` is for CUDA: it changes nothing where the processor computes"))
-            }
+            Some((knob, _)) => Err(format!("`{knob}` is for CUDA: it has no effect on the processor")),
             None => Ok(()),
         }
     }
@@ -292,7 +299,7 @@ mod tests {
             assert!(of(&[("dtype", dtype)], cuda).is_ok(), "{dtype}");
         }
         let why = of(&[("dtype", "int8")], cuda).unwrap_err();
-        assert_eq!(why, "dynamic int8 has no CUDA kernels: its nodes would run on the CPU; int8-weights has");
+        assert_eq!(why, "dynamic int8 has no CUDA kernels: its nodes would run on the CPU; use int8-weights");
         assert!(of(&[("dtype", "bf16")], cuda).unwrap_err().contains("none for bf16"));
         assert!(of(&[("graph", "file")], cuda).unwrap_err().contains("computes shapes"));
         let openvino = of(&[("dtype", "bf16"), ("provider", "openvino")], Device::Processor).unwrap();

@@ -40,7 +40,7 @@ impl Card {
     pub fn has_room_for(&self, weights: u64) -> Result<(), BackendError> {
         match self.limit_bytes {
             Some(limit) if weights > limit => Err(BackendError::OutOfMemory(format!(
-                "the weights are {}, and {} are left of the GPU's share",
+                "the weights need {}, but {} of the GPU memory share are left",
                 Bytes(weights),
                 Bytes(limit)
             ))),

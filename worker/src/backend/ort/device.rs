@@ -191,7 +191,7 @@ impl<D: Driver + 'static> DeviceSession<D> {
         let held = self.device.memory_held();
         match self.left()? {
             Some(left) if held > left => Err(BackendError::OutOfMemory(format!(
-                "batches and answers take {}, and the arena leaves {} of the GPU's share",
+                "batches and answers use {}, but the arena leaves {} of the GPU memory share",
                 Bytes(held),
                 Bytes(left)
             ))),
@@ -333,6 +333,10 @@ impl<D: Driver + 'static> Session for DeviceSession<D> {
 
     fn legend(&self) -> Legend {
         legend(&self.networks.model)
+    }
+
+    fn has_independent_rows(&self) -> bool {
+        self.networks.have_independent_rows()
     }
 
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {

@@ -165,7 +165,7 @@ impl Engine {
         let outputs = self.session.run(inputs).map_err(failed)?;
         let value = outputs
             .get(output)
-            .ok_or_else(|| BackendError::Failed(format!("the graph gave no output {output:?}")))?;
+            .ok_or_else(|| BackendError::Failed(format!("the graph returned no output {output:?}")))?;
         let (_, floats) = value.try_extract_tensor::<f32>().map_err(failed)?;
         Ok(read(floats))
     }

@@ -23,7 +23,7 @@ const PAGE: usize = 4096;
 /// Writes the model's graph at a precision into `folder`; gives the path of the graph.
 pub fn export(model: &Model, dtype: &str, folder: &Path) -> Result<PathBuf, BackendError> {
     let precision = choice::dtype(dtype).ok_or_else(|| {
-        BackendError::Refused(format!("no export at {dtype:?}; there are fp32, fp16, int8, int8-weights"))
+        BackendError::Refused(format!("can't export {dtype:?}; supported: fp32, fp16, int8, int8-weights"))
     })?;
     let style = Style { precision, dialect: Dialect::Fused, packed: false };
     let graph = lower::lower(&model.graph, &model.weights, style)?.graph;

@@ -52,7 +52,7 @@ pub fn open(
     let inputs = engine.inputs().into_iter().map(|name| {
         known.into_iter().find(|input| input.name() == name).ok_or_else(|| {
             let known = known.map(Input::name).join(", ");
-            refused(format!("it wants an input {name:?}; there are {known}"))
+            refused(format!("it requires the input {name:?}; supported: {known}"))
         })
     });
     let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
@@ -61,14 +61,14 @@ pub fn open(
         Task::Classify | Task::Rerank | Task::Entities => &[Holds::Answers],
         Task::Sparse | Task::MultiVector => {
             let task = graph.task.name();
-            return Err(refused(format!("no stock export has the head of {task}; `graph` lowered does")));
+            return Err(refused(format!("no stock export has the head of {task}; use `graph` lowered")));
         }
     };
     let given = engine.outputs();
     let has =
         |(name, holds): &&(&str, Holds)| wanted.contains(holds) && given.iter().any(|given| given == name);
     let (output, holds) = OUTPUTS.iter().find(has).copied().ok_or_else(|| {
-        refused(format!("of its outputs ({}) none is known for {}", given.join(", "), graph.task.name()))
+        refused(format!("none of its outputs ({}) is supported for {}", given.join(", "), graph.task.name()))
     })?;
     let pooling = graph.operations.iter().find_map(|operation| match operation {
         Operation::Pool { pooling, .. } => Some(*pooling),

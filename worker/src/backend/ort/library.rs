@@ -101,8 +101,8 @@ fn from_environment(variable: &str, package: &str) -> Place {
         None => Place::Missing(Missing {
             why: format!("{variable} is not set"),
             remedy: format!(
-                "`pip download --no-deps {package}`, unpack the wheel, and set {variable} to the path of \
-                 libonnxruntime.so in there"
+                "`pip download --no-deps {package}`, unpack the wheel, and set {variable} to the path of its \
+                 libonnxruntime.so"
             ),
         }),
     }
@@ -138,7 +138,7 @@ static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 fn load(path: &Path) -> Result<Environment, BackendError> {
     let not_available = |why: &str| BackendError::NotAvailable(format!("{}: {why}", path.display()));
     let mut loaded =
-        LOADED.lock().map_err(|_| BackendError::Failed("ONNX Runtime broke while it loaded".into()))?;
+        LOADED.lock().map_err(|_| BackendError::Failed("ONNX Runtime failed while loading".into()))?;
     match loaded.as_ref() {
         Some((other, environment)) if other == path => Ok(environment.clone()),
         Some((other, _)) => {

@@ -78,6 +78,10 @@ pub struct Networks {
 }
 
 impl Networks {
+    pub fn have_independent_rows(&self) -> bool {
+        self.choice.has_independent_rows()
+    }
+
     pub fn open(
         folder: &Path,
         model: Model,

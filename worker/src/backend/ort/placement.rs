@@ -14,7 +14,7 @@ const SHOWN: usize = 4;
 /// Why a graph doesn't run on `provider` as a whole, if it doesn't.
 pub fn strays(nodes: &[Placed], provider: &str) -> Option<String> {
     if nodes.is_empty() {
-        return Some("ONNX Runtime doesn't say what runs its nodes".to_owned());
+        return Some("ONNX Runtime doesn't report what runs its nodes".to_owned());
     }
     let strays: Vec<&Placed> = nodes.iter().filter(|node| node.provider != provider).collect();
     let describe = |node: &&Placed| format!("{} ({})", node.name, node.kind);
@@ -63,6 +63,6 @@ mod tests {
 
     #[test]
     fn a_library_that_tells_nothing_is_not_believed() {
-        assert!(strays(&[], "CUDAExecutionProvider").unwrap().contains("doesn't say"));
+        assert!(strays(&[], "CUDAExecutionProvider").unwrap().contains("doesn't report"));
     }
 }

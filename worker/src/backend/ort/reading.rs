@@ -39,7 +39,7 @@ impl Reading {
         if floats.len() != shape.iter().product::<usize>() {
             let floats = floats.len();
             return Err(BackendError::Failed(format!(
-                "the graph gave {floats} numbers, where {shape:?} are expected"
+                "the graph returned {floats} numbers, expected the shape {shape:?}"
             )));
         }
         let (columns, by_token) = match self {

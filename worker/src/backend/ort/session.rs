@@ -41,6 +41,10 @@ impl Session for OrtSession {
         legend(&self.networks.model)
     }
 
+    fn has_independent_rows(&self) -> bool {
+        self.networks.have_independent_rows()
+    }
+
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {
         if batch.lengths.is_empty() {
             return Ok(Output::default());

@@ -55,7 +55,7 @@ fn body(builder: &mut Builder, first: usize) -> Result<Body, ModelError> {
     let kind = config.word("position_embedding_type", "absolute");
     if kind != "absolute" {
         return Err(ModelError::Config(format!(
-            "`position_embedding_type` is {kind:?}; there is \"absolute\""
+            "`position_embedding_type` is {kind:?}; supported: \"absolute\""
         )));
     }
     let width = config.count("hidden_size")?;

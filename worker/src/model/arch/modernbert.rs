@@ -24,7 +24,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
                     "mean" => Pooling::Mean,
                     other => {
                         return Err(ModelError::Config(format!(
-                            "`classifier_pooling` is {other:?}; there are cls, mean"
+                            "`classifier_pooling` is {other:?}; supported: cls, mean"
                         )));
                     }
                 };
@@ -43,8 +43,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
     const MOST_POSITIONS: usize = 1 << 17;
     let most_tokens = builder.config.count("max_position_embeddings")?;
     if most_tokens > MOST_POSITIONS {
-        let why =
-            format!("`max_position_embeddings` is {most_tokens}, and {MOST_POSITIONS} are the most here");
+        let why = format!("`max_position_embeddings` is {most_tokens}; the maximum is {MOST_POSITIONS}");
         return Err(ModelError::Config(why));
     }
     Ok(builder.finish("modernbert", plan.task, most_tokens))
@@ -62,7 +61,7 @@ impl<'a> Network<'a> {
         let config = &builder.config;
         for bias in ["attention_bias", "mlp_bias"] {
             if config.switch(bias, false)? {
-                return Err(ModelError::Config(format!("`{bias}` is true, and isn't there")));
+                return Err(ModelError::Config(format!("`{bias}` is true, which is not supported")));
             }
         }
         let width = config.count("hidden_size")?;
@@ -161,7 +160,7 @@ fn global_layers(config: &Config, layers: usize) -> Result<Vec<bool>, ModelError
         Some("full_attention") => Ok(true),
         Some("sliding_attention") => Ok(false),
         _ => Err(ModelError::Config(format!(
-            "`layer_types` has {kind}; there are full_attention, sliding_attention"
+            "`layer_types` has {kind}; supported: full_attention, sliding_attention"
         ))),
     };
     if kinds.len() != layers {
@@ -179,7 +178,7 @@ fn rotary_bases(config: &Config) -> Result<(f32, f32), ModelError> {
         let parameters = &config.0["rope_parameters"][kind];
         let scaling = Config(parameters).word("rope_type", "default").to_owned();
         if scaling != "default" {
-            return Err(ModelError::Config(format!("`rope_type` is {scaling:?}; there is \"default\"")));
+            return Err(ModelError::Config(format!("`rope_type` is {scaling:?}; supported: \"default\"")));
         }
         let older = config.number(key, default)?;
         Ok(Config(parameters).number("rope_theta", older)? as f32)

@@ -55,8 +55,8 @@ fn check(capability: (u32, u32), built_for: u32, numbers: DType) -> Result<(), B
     let (major, minor) = capability;
     if major * 10 + minor < built_for {
         return Err(BackendError::NotAvailable(format!(
-            "this CUDA worker was built for cards of compute capability {}.{} and later, and this one has {major}.{minor}: \
-             `autotune setup cuda --capability {major}.{minor}`, or correct AUTOTUNE_CUDA_WORKER",
+            "this CUDA worker was built for compute capability {}.{} and later, but this card has {major}.{minor}: \
+             run `autotune setup cuda --capability {major}.{minor}`, or correct AUTOTUNE_CUDA_WORKER",
             built_for / 10,
             built_for % 10
         )));

@@ -90,10 +90,10 @@ pub fn address(tensor: &Tensor) -> Result<u64> {
         CudaStorageSlice::F16(slice) => (slice.device_ptr(&stream).0, 2),
         CudaStorageSlice::BF16(slice) => (slice.device_ptr(&stream).0, 2),
         CudaStorageSlice::U8(slice) => (slice.device_ptr(&stream).0, 1),
-        _ => candle_core::bail!("a tensor of a kind that no kernel reads"),
+        _ => candle_core::bail!("no kernel supports this type of tensor"),
     };
     if !layout.is_contiguous() {
-        candle_core::bail!("a kernel reads rows that lie behind one another");
+        candle_core::bail!("a kernel needs contiguous rows");
     }
     Ok(start + (layout.start_offset() * size) as u64)
 }
@@ -306,7 +306,7 @@ impl Kernels {
         let depth = DEPTHS.into_iter().find(|depth| size <= *depth && size % 8 == 0);
         let Some(depth) = depth else {
             candle_core::bail!(
-                "no attention on the card for heads of {size} numbers: multiples of 8 up to 128 have it"
+                "no attention kernel on the GPU for heads of {size} numbers; supported: multiples of 8 up to 128"
             )
         };
         let (name, shared_mem_bytes) = self.attention(qkv.dtype(), depth)?;
@@ -380,7 +380,7 @@ impl Kernels {
         let (rows, columns) = numbers.dims2()?;
         let count = rows * columns;
         if columns % BLOCK != 0 || scales.elem_count() * BLOCK != count {
-            candle_core::bail!("rows of {columns} numbers are no whole blocks of {BLOCK}");
+            candle_core::bail!("rows of {columns} numbers are not a multiple of the block size {BLOCK}");
         }
         let output = self.empty((rows, columns), dtype)?;
         let name = format!("widen_weights_{}", suffix(dtype)?);

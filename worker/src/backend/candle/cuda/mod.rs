@@ -97,6 +97,10 @@ impl Session for CudaSession {
         self.legend.clone()
     }
 
+    fn has_independent_rows(&self) -> bool {
+        true
+    }
+
     fn run(&mut self, batch: &Batch) -> Result<Output, BackendError> {
         self.submit(batch)?;
         self.collect()

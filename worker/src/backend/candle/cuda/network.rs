@@ -111,7 +111,7 @@ impl Network {
         let kernels = &*self.kernels;
         let input = |place: usize| -> Result<&Held> {
             let held = step.inputs.get(place).and_then(|value| values[value.0].as_ref());
-            held.ok_or_else(|| candle_core::Error::msg("an operation reads what was let go of"))
+            held.ok_or_else(|| candle_core::Error::msg("an operation reads a freed value"))
         };
         let sequences = Sequences {
             count: batch.sequences.len(),
