@@ -38,6 +38,8 @@ pub mod analysis;
 
 pub mod predict;
 
+pub mod replay;
+
 pub mod emit;
 
 pub mod report;

@@ -132,6 +132,21 @@ pub fn interval_of_mean(mean: f64, error: f64, freedom: f64) -> Estimate {
     Estimate::between((mean - reach).exp(), mean.exp(), (mean + reach).exp())
 }
 
+/// The mean of independent values, with Student's interval; nothing of nothing.
+pub fn mean(values: &[f64]) -> Option<Estimate> {
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    match values.len() {
+        0 => None,
+        1 => Some(Estimate::alone(mean)),
+        _ => {
+            let reach = student(count - 1.0) * (squares / (count - 1.0) / count).sqrt();
+            Some(Estimate::between(mean - reach, mean, mean + reach))
+        }
+    }
+}
+
 /// How many standard errors an interval of 95% reaches, where the error itself is estimated.
 fn student(freedom: f64) -> f64 {
     // Refused for no freedom only, which nobody asks for; an endless interval says the same.

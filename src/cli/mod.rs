@@ -14,6 +14,7 @@ mod output;
 mod predict;
 mod present;
 mod progress;
+mod replay;
 mod report;
 mod setup;
 mod tune;
@@ -48,6 +49,8 @@ enum Verb {
     Report(report::Arguments),
     /// Compare two runs
     Compare(compare::Arguments),
+    /// Play searches on a recorded grid: how soon does each come near the best?
+    Replay(replay::Arguments),
     /// Watch GPUs: a live view, CSV, and metrics for Prometheus
     Monitor(monitor::Arguments),
     /// Measure the memory of models before, during and after a load, load times, and leaks
@@ -73,6 +76,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::Predict(arguments)) => predict::run(arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
+        Some(Verb::Replay(arguments)) => replay::run(&arguments),
         Some(Verb::Monitor(arguments)) => monitor::run(&arguments),
         Some(Verb::Memory(arguments)) => memory::run(arguments),
         Some(Verb::Export(arguments)) => export::run(&arguments),

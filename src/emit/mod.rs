@@ -11,6 +11,7 @@ pub mod memory;
 pub mod monitor;
 pub mod plots;
 pub mod prometheus;
+pub mod replay;
 pub mod style;
 pub mod table;
 pub mod trials;

@@ -2,17 +2,33 @@
 //!
 //! `sequence.rs` decides what is tried (grid and random; the guided search will stand beside it); `schedule.rs` decides in which order a round is measured.
 
+mod guided;
 mod observation;
 mod permutation;
 mod schedule;
 mod sequence;
+mod table;
 
 use crate::knob::Candidate;
 use crate::suite::{SearchKind, Space};
 
+pub use guided::{Guided, Prior, Why};
 pub use observation::{Observation, Score, Seen};
 pub use schedule::order;
 pub use sequence::Sequence;
+pub use table::{Column, Table};
+
+/// A row of a table that was tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tried {
+    pub row: usize,
+    /// The logarithm of its score, more being better; nothing if it failed.
+    pub score: Option<f64>,
+    /// In how many rounds.
+    pub rounds: usize,
+    /// What trying it has cost.
+    pub seconds: f64,
+}
 
 /// Says what to try, given all that was seen.
 pub trait Search {

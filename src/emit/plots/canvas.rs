@@ -24,21 +24,16 @@ pub struct Plot {
 }
 
 /// What every chart says of where its figures come from.
-pub struct Caption<'a> {
-    pub stage: &'a StageAnalysis,
-    pub analysis: &'a Analysis,
+pub struct Caption {
+    pub stage: String,
+    pub text: String,
 }
 
-impl Caption<'_> {
-    fn text(&self) -> String {
-        let (stage, analysis) = (self.stage, self.analysis);
-        format!(
-            "{}, {} · {}: {}",
-            stage.name,
-            stage.model_title(),
-            analysis.provenance.name(),
-            analysis.target
-        )
+impl Caption {
+    pub fn of(stage: &StageAnalysis, analysis: &Analysis) -> Caption {
+        let (provenance, target) = (analysis.provenance.name(), &analysis.target);
+        let text = format!("{}, {} · {provenance}: {target}", stage.name, stage.model_title());
+        Caption { stage: stage.name.clone(), text }
     }
 }
 
@@ -90,7 +85,7 @@ pub fn render(name: &str, scratch: &Path, caption: &Caption, chart: &impl Chart)
         std::fs::read(&path).map_err(|error| anyhow!("{name}.png: {error}"))?
     };
     let _ = std::fs::remove_file(&path);
-    Ok(Plot { stage: caption.stage.name.clone(), name: name.to_owned(), svg, png })
+    Ok(Plot { stage: caption.stage.clone(), name: name.to_owned(), svg, png })
 }
 
 fn page<B: DrawingBackend>(area: &Area<B>, caption: &Caption, chart: &impl Chart) -> Drawn<B> {
@@ -98,7 +93,7 @@ fn page<B: DrawingBackend>(area: &Area<B>, caption: &Caption, chart: &impl Chart
     let title = text_style(20, INK).pos(Pos::new(HPos::Left, VPos::Top));
     area.draw(&Text::new(chart.title(), (16, 10), title))?;
     let below = text_style(14, GREY).pos(Pos::new(HPos::Left, VPos::Top));
-    area.draw(&Text::new(shortened(&caption.text(), 108), (16, 36), below))?;
+    area.draw(&Text::new(shortened(&caption.text, 108), (16, 36), below))?;
     chart.draw(&area.margin(58, 0, 0, 0))?;
     area.present()
 }

@@ -6,6 +6,7 @@ mod canvas;
 mod curves;
 mod pareto;
 mod progress;
+mod regret;
 mod split;
 
 use std::path::Path;
@@ -15,13 +16,14 @@ pub use canvas::Plot;
 
 use crate::analysis::{Analysis, StageAnalysis};
 use crate::record::Recording;
+use crate::replay::{Grid, Score};
 use crate::suite::Figure;
 
 /// Draws every chart of a run that there is data for.
 pub fn draw(analysis: &Analysis, recordings: &[Recording], scratch: &Path) -> anyhow::Result<Vec<Plot>> {
     let mut plots = Vec::new();
     for stage in &analysis.stages {
-        let caption = Caption { stage, analysis };
+        let caption = Caption::of(stage, analysis);
         for knob in numeric_knobs(stage) {
             for figure in [Figure::Throughput, memory_figure(stage)] {
                 let word = if figure == Figure::Throughput { "throughput" } else { "memory" };
@@ -55,6 +57,13 @@ pub fn draw(analysis: &Analysis, recordings: &[Recording], scratch: &Path) -> an
         }
     }
     Ok(plots)
+}
+
+/// The regret of searches that played on a recorded grid, trial by trial.
+pub fn regret(scores: &[Score], grid: &Grid, told: &str, seeds: u64, scratch: &Path) -> anyhow::Result<Plot> {
+    let text = format!("{}, {} configurations · replayed with {seeds} seeds, {told}", grid.name, grid.len());
+    let caption = Caption { stage: grid.name.clone(), text };
+    canvas::render(&format!("{}-regret", grid.name), scratch, &caption, &regret::Regret { scores })
 }
 
 /// Swept knobs whose values are numbers.

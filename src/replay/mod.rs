@@ -1,0 +1,126 @@
+//! Plays searches on a grid of which every configuration has been measured before: how soon does each come near the best?
+//!
+//! A search sees draws from the recorded samples of a cell, and is scored by the cell's median. `grid.rs` reads a grid,
+//! `player.rs` has the searches, `score.rs` adds up their games.
+
+mod climb;
+mod grid;
+mod library;
+mod player;
+mod score;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use crate::search::Tried;
+
+pub use grid::{Grid, GridError, Objective};
+pub use player::{Expectation, Kind};
+pub use score::{After, NEAR, Near, Score, Shares};
+
+/// What became of a game: after each trial, how much the best choice so far is worse than the best of the grid.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Game {
+    /// As shares of the optimum: 0.05 is 5% worse. Infinite until something was measured.
+    pub regrets: Vec<f64>,
+    /// What all trials so far have cost, after each of them.
+    pub seconds: Vec<f64>,
+}
+
+/// Lets a search play once, for so many trials.
+pub fn play(grid: &Grid, kind: Kind, expectation: &Expectation, trials: usize, seed: u64) -> Game {
+    let mut player = kind.player(grid, expectation, seed);
+    // What is drawn doesn't depend on who plays.
+    let mut random = Pcg64::seed_from_u64(seed ^ 0x6472_6177);
+    let best = grid.optimum();
+    let mut game = Game::default();
+    let mut tried: Vec<Tried> = Vec::new();
+    let (mut seconds, mut leader): (f64, Option<Tried>) = (0.0, None);
+    while tried.len() < trials {
+        let Some(row) = player.choose(&tried) else { break };
+        let samples = grid.samples(row);
+        let score = (!samples.is_empty()).then(|| samples[random.random_range(0..samples.len())]);
+        let now = Tried { row, score, rounds: 1, seconds: grid.seconds(row) };
+        tried.push(now);
+        seconds += now.seconds;
+        if now.score.is_some() && leader.is_none_or(|leader| now.score > leader.score) {
+            leader = Some(now);
+        }
+        let truth = leader.and_then(|leader| grid.median(leader.row));
+        game.regrets.push(truth.map_or(f64::INFINITY, |truth| (best - truth).exp() - 1.0));
+        game.seconds.push(seconds);
+    }
+    game
+}
+
+/// The games of many seeds, on as many cores as there are.
+pub fn games(grid: &Grid, kind: Kind, expectation: &Expectation, trials: usize, seeds: u64) -> Vec<Game> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let of_core = |core: u64| {
+        let own = (core..seeds).step_by(cores as usize);
+        own.map(|seed| (seed, play(grid, kind, expectation, trials, seed))).collect::<Vec<_>>()
+    };
+    let mut games: Vec<(u64, Game)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|core| scope.spawn(move || of_core(core))).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+    });
+    games.sort_by_key(|(seed, _)| *seed);
+    games.into_iter().map(|(_, game)| game).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 6 × 8 × 2 configurations with one best, far from the corner; one in twelve fails.
+    fn grid() -> Grid {
+        let mut text = String::from("batch,threads,order,time_ms,samples_ms,error\n");
+        for batch in 0..6u32 {
+            for threads in 1..9u32 {
+                for order in ["arrival", "length"] {
+                    let far =
+                        f64::from(batch.abs_diff(4) + threads.abs_diff(3)) + f64::from(order == "arrival");
+                    let time = 10.0 * (1.0 + 0.2 * far);
+                    let failed = batch == 5 && threads > 4;
+                    let cells = if failed {
+                        ",,OutOfMemory".to_owned()
+                    } else {
+                        format!("{time},{time};{},", time * 1.01)
+                    };
+                    text.push_str(&format!("{},{threads},{order},{cells}\n", 1 << batch));
+                }
+            }
+        }
+        Grid::read("made.csv", text.as_bytes(), &Objective::default()).unwrap()
+    }
+
+    #[test]
+    fn every_search_finds_the_best_of_a_small_grid_in_the_end_and_the_guided_one_soon() {
+        let grid = grid();
+        assert_eq!(grid.len(), 96);
+        for kind in Kind::ALL {
+            let games = games(&grid, kind, &Expectation::Nothing, 96, 4);
+            let again = play(&grid, kind, &Expectation::Nothing, 96, 3);
+            assert_eq!(games[3], again, "{}", kind.name());
+            for game in &games {
+                assert!(*game.regrets.last().unwrap() < 0.011, "{}: {:?}", kind.name(), game.regrets.last());
+            }
+            let score = Score::of(kind, &games);
+            let soon = score.near[0].trials_median.unwrap();
+            assert!(kind != Kind::Guided || soon <= 30.0, "{soon}");
+        }
+    }
+
+    #[test]
+    fn a_perfect_expectation_is_followed_and_an_inverted_one_does_little_harm() {
+        let grid = grid();
+        let truth: Vec<Option<f64>> = (0..grid.len()).map(|row| grid.median(row)).collect();
+        let inverted = truth.iter().map(|score| score.map(|score| -score)).collect();
+        let soon = |expectation: Expectation| {
+            let games = games(&grid, Kind::Guided, &expectation, 96, 8);
+            Score::of(Kind::Guided, &games).near[0].trials_median.unwrap()
+        };
+        assert_eq!(soon(Expectation::Scores(truth)), 1.0);
+        assert!(soon(Expectation::Scores(inverted)) <= 35.0);
+    }
+}

@@ -1,0 +1,199 @@
+//! How alike two rows are, and what the scores so far say about that.
+
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+use rand_pcg::Pcg64;
+
+use super::matrix::Cholesky;
+use crate::search::Table;
+
+/// Variance of the level around which scores lie, about which nothing is known beforehand.
+const LEVEL: f64 = 4.0;
+
+/// Observations that lengths are fitted to: more would cost time, and say little else.
+const MOST_FITTED: usize = 96;
+
+/// Scores are a level, a slope on what was expected, something that changes with the knobs, and noise.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kernel {
+    /// For each column: how far a change of the whole column reaches. Great where a knob hardly matters.
+    lengths: Vec<f64>,
+    /// Variance of what changes with the knobs.
+    signal: f64,
+    /// Variance of one measurement.
+    noise: f64,
+    /// Spread of the slope. It's 1 where the expectation is right; with an expectation that misleads it's 0, or negative.
+    slope: f64,
+}
+
+/// Scores of some rows, as the fit sees them.
+pub struct Scores<'a> {
+    pub rows: &'a [usize],
+    /// Logarithms, with their mean taken away.
+    pub values: &'a [f64],
+    /// In how many rounds each was measured.
+    pub rounds: &'a [f64],
+}
+
+impl Kernel {
+    pub fn new(columns: usize) -> Kernel {
+        Kernel { lengths: vec![1.0; columns], signal: 0.5, noise: 1e-3, slope: 0.7 }
+    }
+
+    /// What one round of a measurement adds to the variance.
+    pub fn noise(&self) -> f64 {
+        self.noise
+    }
+
+    /// Covariance of a row with itself, without noise.
+    pub fn variance(&self, expected: f64) -> f64 {
+        LEVEL + self.signal + (self.slope * expected).powi(2)
+    }
+
+    /// How alike one row is to every row of a table, by the columns alone: from 1 for itself down to 0.
+    pub fn alike(&self, table: &Table, row: usize, others: &mut dyn Iterator<Item = usize>) -> Vec<f64> {
+        let tables = self.tables(table, row);
+        others
+            .map(|other| {
+                let levels = table.row(other);
+                let far: f32 = tables.iter().map(|(column, far)| far[usize::from(levels[*column])]).sum();
+                f64::from((-far).exp())
+            })
+            .collect()
+    }
+
+    /// For each column that matters: the distance of each of its levels from the row's.
+    fn tables(&self, table: &Table, row: usize) -> Vec<(usize, Vec<f32>)> {
+        let columns = table.columns().iter().zip(&self.lengths).enumerate();
+        columns
+            .filter(|(_, (column, _))| column.levels() > 1)
+            .map(|(place, (column, length))| {
+                let own = table.row(row)[place];
+                let far = |level| column.distance(own, level) / *length as f32;
+                (place, (0..column.levels() as u16).map(far).collect())
+            })
+            .collect()
+    }
+
+    /// Covariances of a row with others, of which `expected` tells what was expected.
+    pub fn covariances(
+        &self,
+        table: &Table,
+        expected: &[f64],
+        row: usize,
+        others: &mut dyn Iterator<Item = usize>,
+    ) -> Vec<f64> {
+        let others: Vec<usize> = others.collect();
+        let alike = self.alike(table, row, &mut others.iter().copied());
+        let slope = self.slope.powi(2) * expected[row];
+        others
+            .iter()
+            .zip(alike)
+            .map(|(other, alike)| LEVEL + slope * expected[*other] + self.signal * alike)
+            .collect()
+    }
+
+    /// Looks for lengths, signal and noise under which the scores are likelier: some steps of a random walk that only climbs.
+    pub fn fit(
+        &mut self,
+        table: &Table,
+        expected: &[f64],
+        scores: &Scores,
+        tries: usize,
+        random: &mut Pcg64,
+    ) {
+        let few = Few::of(table, expected, scores);
+        let varied: Vec<usize> =
+            (0..self.lengths.len()).filter(|place| table.columns()[*place].levels() > 1).collect();
+        let mut best = few.unlikeliness(self, &varied);
+        for _ in 0..tries {
+            let mut changed = self.clone();
+            let step: f64 = StandardNormal.sample(random);
+            let factor = (0.7 * step).exp();
+            match random.random_range(0..varied.len() + 2) {
+                place if place < varied.len() => changed.lengths[varied[place]] *= factor,
+                place if place == varied.len() => changed.signal *= factor,
+                _ => changed.noise *= factor,
+            }
+            changed.keep_within_reason();
+            let unlikeliness = few.unlikeliness(&changed, &varied);
+            if unlikeliness < best {
+                (best, *self) = (unlikeliness, changed);
+            }
+        }
+    }
+
+    fn keep_within_reason(&mut self) {
+        for length in &mut self.lengths {
+            *length = length.clamp(0.05, 20.0);
+        }
+        self.signal = self.signal.clamp(0.01, 10.0);
+        self.noise = self.noise.clamp(1e-5, 0.1);
+    }
+
+    /// Minus the logarithm of what is thought of them beforehand.
+    fn surprise(&self, varied: &[usize]) -> f64 {
+        let off = |value: f64, usual: f64, spread: f64| 0.5 * ((value / usual).ln() / spread).powi(2);
+        let lengths: f64 = varied.iter().map(|place| off(self.lengths[*place], 1.0, 1.0)).sum();
+        lengths + off(self.signal, 0.3, 1.5) + off(self.noise, 1e-3, 1.5)
+    }
+}
+
+/// The scores that a fit looks at: the best, and of the others some from all along.
+struct Few {
+    /// For each pair, the distance in each column.
+    far: Vec<f32>,
+    columns: usize,
+    values: Vec<f64>,
+    rounds: Vec<f64>,
+    expected: Vec<f64>,
+}
+
+impl Few {
+    fn of(table: &Table, expected: &[f64], scores: &Scores) -> Few {
+        let mut places: Vec<usize> = (0..scores.rows.len()).collect();
+        if places.len() > MOST_FITTED {
+            places.sort_by(|left, right| scores.values[*right].total_cmp(&scores.values[*left]));
+            let rest = places.split_off(MOST_FITTED / 2);
+            let every = rest.len().div_ceil(MOST_FITTED / 2);
+            places.extend(rest.into_iter().step_by(every));
+        }
+        let rows: Vec<usize> = places.iter().map(|place| scores.rows[*place]).collect();
+        let columns = table.columns().len();
+        let pairs = rows.iter().flat_map(|left| rows.iter().map(move |right| (*left, *right)));
+        let far = pairs.flat_map(|(left, right)| {
+            let both = table.row(left).iter().zip(table.row(right)).zip(table.columns());
+            both.map(|((left, right), column)| column.distance(*left, *right))
+        });
+        Few {
+            far: far.collect(),
+            columns,
+            values: places.iter().map(|place| scores.values[*place]).collect(),
+            rounds: places.iter().map(|place| scores.rounds[*place]).collect(),
+            expected: rows.iter().map(|row| expected[*row]).collect(),
+        }
+    }
+
+    /// Minus the logarithm of how likely the scores are under a kernel, and the kernel itself.
+    fn unlikeliness(&self, kernel: &Kernel, varied: &[usize]) -> f64 {
+        let count = self.values.len();
+        let reach: Vec<f32> = kernel.lengths.iter().map(|length| 1.0 / *length as f32).collect();
+        let mut factor = Cholesky::new();
+        for left in 0..count {
+            let with = (0..=left).map(|right| {
+                let far = &self.far[(left * count + right) * self.columns..][..self.columns];
+                let far: f32 = far.iter().zip(&reach).map(|(far, reach)| far * reach).sum();
+                let slope = kernel.slope.powi(2) * self.expected[left] * self.expected[right];
+                LEVEL + slope + kernel.signal * f64::from((-far).exp())
+            });
+            let mut with: Vec<f64> = with.collect();
+            with[left] += kernel.noise / self.rounds[left];
+            factor.push(with);
+        }
+        let off: Vec<f64> =
+            self.values.iter().zip(&self.expected).map(|(value, expected)| value - expected).collect();
+        let solved = factor.solve(&off);
+        let fit: f64 = solved.iter().map(|number| number * number).sum();
+        0.5 * fit + factor.log_diagonal() + kernel.surprise(varied)
+    }
+}
