@@ -105,14 +105,14 @@ impl Doubt {
             }
             Doubt::FewRounds { rounds: 1 } => {
                 let why = "candidates were compared in only one round, which can't separate them";
-                format!("{why}: raise `rounds` or the budget")
+                format!("{why}: raise --rounds or --budget")
             }
             Doubt::FewRounds { rounds } => format!(
-                "candidates were compared in only {rounds} rounds, which separate few of them: raise `rounds` \
-                 or the budget"
+                "candidates were compared in only {rounds} rounds, which separate few of them: raise --rounds or \
+                 --budget"
             ),
             Doubt::Noisy { spread } => format!(
-                "the winner's passes differ by ±{:.0}%: close other programs, or raise `measure.time`",
+                "the winner's passes differ by ±{:.0}%: close other programs, or raise `measure.time` in a suite",
                 spread * 100.0
             ),
             Doubt::Edge { knob, value } => {

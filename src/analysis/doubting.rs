@@ -35,7 +35,8 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     }
     // More of them don't help where nobody runs.
     let nobody = stage.candidates.iter().all(|ranked| {
-        ranked.summary.failure.as_ref().is_some_and(|failure| failure.status == Status::NotAvailable)
+        let failure = ranked.summary.failure.as_ref();
+        failure.is_some_and(|failure| [Status::NotAvailable, Status::Refused].contains(&failure.status))
     });
     if stage.not_reached > 0 && !nobody {
         doubts.push(Doubt::NotReached { candidates: stage.not_reached });
@@ -83,7 +84,9 @@ fn picked_from_many(stage: &StageAnalysis, candidates: usize) -> Option<Doubt> {
     // The winner's part of the noise in the ratio of two. Of the baseline beside itself there is none.
     let noise = error.sqrt() * std::f64::consts::FRAC_1_SQRT_2;
     let flattery = noise * expected_highest(candidates);
-    (candidates > 1 && flattery >= LEAST_FLATTERY).then_some(Doubt::PickedFromMany { candidates, flattery })
+    let alone = stage.candidates.len() <= 2;
+    (candidates > 1 && !alone && flattery >= LEAST_FLATTERY)
+        .then_some(Doubt::PickedFromMany { candidates, flattery })
 }
 
 /// The highest of so many normal figures, in deviations above their mean, to be expected: Blom's formula.

@@ -153,8 +153,32 @@ fn by_candidate<'r>(stage: &Stage, recordings: &'r [Recording]) -> IndexMap<&'r 
 
 /// What the search may know of a stage's recordings so far.
 pub fn observe(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Observation> {
-    let candidates = by_candidate(stage, recordings).into_values();
-    candidates.filter_map(|recordings| observation(suite, stage, &recordings)).collect()
+    let candidates: Vec<Vec<&Recording>> = by_candidate(stage, recordings).into_values().collect();
+    let mut observed: Vec<Observation> =
+        candidates.iter().filter_map(|recordings| observation(suite, stage, recordings)).collect();
+    let value =
+        |observation: &Observation| observation.score().map_or(f64::NEG_INFINITY, |score| score.value);
+    let able = (0..observed.len()).filter(|place| observed[*place].may_win());
+    let Some(best) = able.max_by(|left, right| value(&observed[*left]).total_cmp(&value(&observed[*right])))
+    else {
+        return observed;
+    };
+    let samples = |recordings: &[&Recording]| {
+        let trials = Trials { recordings, price_per_hour: suite.price_per_hour, metric: stage.metric };
+        trials.samples(suite.objective)
+    };
+    let Some(of_best) = samples(&candidates[best]) else { return observed };
+    for (observation, recordings) in observed.iter_mut().zip(&candidates) {
+        let own = samples(recordings).filter(|_| observation.score().is_some());
+        let beside = own.and_then(|own| match suite.objective.more_is_better() {
+            true => ratio::by_round(&own, &of_best),
+            false => ratio::by_round(&of_best, &own),
+        });
+        observation.beside_best = beside.map(|ratio| ratio.value);
+        observation.interval_beside_best =
+            beside.and_then(|ratio| ratio.interval).map(|interval| (interval.low, interval.high));
+    }
+    observed
 }
 
 fn observation(suite: &Suite, stage: &Stage, recordings: &[&Recording]) -> Option<Observation> {
@@ -186,6 +210,8 @@ fn observation(suite: &Suite, stage: &Stage, recordings: &[&Recording]) -> Optio
         seen,
         rounds: recordings.len(),
         seconds: recordings.iter().map(|recording| recording.wall_seconds).sum(),
+        beside_best: None,
+        interval_beside_best: None,
     })
 }
 

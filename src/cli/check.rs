@@ -4,7 +4,8 @@ use clap::Args;
 
 use super::tune::Changes;
 use crate::emit::env;
-use crate::suite::{self, Budget, Material, Suite, SuiteSource};
+use crate::provision::models;
+use crate::suite::{self, Budget, ChosenBackend, Material, Suite, SuiteSource};
 use crate::units::print_duration;
 
 #[derive(Args)]
@@ -26,6 +27,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let material = suite.material(&source.folder)?;
     suite.without_labels(|stage| material.judging.contains_key(stage))?;
     material.notes.iter().for_each(|text| super::output::note(text));
+    for stage in &suite.stages {
+        let reads = |backend: &&str| suite.backend(backend).is_some_and(ChosenBackend::reads_models);
+        if let Some(missing) = stage
+            .space
+            .backends()
+            .iter()
+            .find(|name| reads(name))
+            .and_then(|_| models::wrong_name(&stage.model))
+        {
+            super::output::note(&format!("warning: {}: {missing}", stage.name));
+        }
+    }
     super::output::print(&text(&suite, &material, arguments.candidates))?;
     Ok(super::exit::DONE)
 }

@@ -172,6 +172,9 @@ fn task_help(task: Task) -> String {
 
 fn search_help(kind: SearchKind) -> &'static str {
     match kind {
+        SearchKind::Guided => {
+            "each engine and precision once, then where the most is to be gained; the default"
+        }
         SearchKind::Grid => "every candidate, or as many as the budget allows, evenly spread",
         SearchKind::Random => "random candidates, chosen by the seed",
     }

@@ -78,7 +78,10 @@ pub struct Changes {
     /// How much to measure, such as 10m or 40trials
     #[arg(long, value_name = "BUDGET")]
     budget: Option<String>,
-    /// How to choose what to try: grid or random
+    /// How often to measure each candidate that can still win, in turn with the others
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// How to choose what to try: guided, grid or random
     #[arg(long, value_name = "NAME")]
     search: Option<String>,
     /// Seed of all random choices
@@ -114,6 +117,7 @@ impl Changes {
             objective: self.objective.clone(),
             limits: self.limit.clone(),
             budget: self.budget.clone(),
+            rounds: self.rounds,
             search: self.search.clone(),
             seed: self.seed,
             dialect: self.dialect.clone(),

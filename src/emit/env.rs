@@ -131,6 +131,10 @@ fn comment(line: &str) -> String {
 fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
     let mut lines =
         vec![format!("  winner     {} ({})", stage.label(&winner.summary.candidate), winner.summary.id)];
+    lines.push(format!(
+        "  engine     autotune's {}: another engine has other figures, and may have another best",
+        winner.summary.candidate.backend
+    ));
     for figure in [Figure::Throughput, Figure::P95, Figure::Vram, Figure::Rss, Figure::Quality] {
         let value = match winner.summary.figure(figure) {
             Some(estimate) => interval(figure, estimate),

@@ -130,8 +130,9 @@ fn figure_column(title: &str, dispensable: u8, figure: Figure) -> Column<Ranked>
 }
 
 fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column<Ranked>> {
-    // A heading breaks where it has an underscore.
-    let quality = stage.title_of(Figure::Quality).replace(' ', "_");
+    // A heading breaks where it has an underscore. What quality is, its metric says.
+    let metric = stage.metric.name();
+    let quality = if stage.replica { format!("replica_{metric}") } else { metric.to_owned() };
     let error = move |ranked: &Ranked| {
         let estimate = ranked.summary.figure(objective)?;
         Some(estimate.relative_error().map_or("–".to_owned(), |error| format!("{:.1}%", error * 100.0)))
@@ -203,7 +204,10 @@ fn excluded_lines(stage: &StageAnalysis) -> Vec<String> {
     let reasons = reasons
         .iter()
         .map(|((status, _), (count, example))| format!("{count} {status}, for example {example}"));
-    let left_out =
-        stage.left_out.iter().map(|left| format!("{} left out: {}", left.candidates, left.because));
+    let left_out = stage
+        .left_out
+        .iter()
+        .filter(|left| left.candidates > 0)
+        .map(|left| format!("{} left out: {}", left.candidates, left.because));
     reasons.chain(left_out).collect()
 }

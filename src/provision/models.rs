@@ -66,6 +66,15 @@ fn resolve_to(name: &str, replica: Replica, extent: Extent) -> Result<Home, Miss
     }
 }
 
+/// Why no model can have this name, as far as that is known without asking anybody.
+pub fn wrong_name(name: &str) -> Option<Missing> {
+    match folder(name) {
+        Some(found) => found.err(),
+        None if registry::find(name).is_some() || name.split('/').count() == 2 => None,
+        None => Sources::of_user().ok()?.resolve_unknown(name).err(),
+    }
+}
+
 /// The known models that are on this machine, replicas not counted.
 pub fn at_hand() -> Vec<(&'static str, Home)> {
     let Ok(sources) = Sources::of_user() else { return Vec::new() };

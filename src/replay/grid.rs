@@ -6,6 +6,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::search::{Column, Table};
 use crate::units::did_you_mean;
@@ -46,7 +47,7 @@ pub enum GridError {
 /// Configurations, each with the samples that were taken of it.
 pub struct Grid {
     pub name: String,
-    table: Table,
+    table: Arc<Table>,
     /// The words of each column's levels.
     words: Vec<Vec<String>>,
     /// Logarithms of scores, more being better, row by row. None: it failed.
@@ -79,7 +80,7 @@ impl Grid {
         self.table.is_empty()
     }
 
-    pub fn table(&self) -> &Table {
+    pub fn table(&self) -> &Arc<Table> {
         &self.table
     }
 
@@ -273,6 +274,7 @@ impl Lines {
             return Err("no configuration has a measurement".to_owned());
         }
         let (objective, more_is_better) = (self.objective, self.more_is_better);
+        let table = Arc::new(table);
         Ok(Grid { name: name.to_owned(), table, words, samples, medians, seconds, objective, more_is_better })
     }
 }

@@ -1,10 +1,11 @@
 //! Plays searches on a grid of which every configuration has been measured before: how soon does each come near the best?
 //!
 //! A search sees draws from the recorded samples of a cell, and is scored by the cell's median. `grid.rs` reads a grid,
-//! `player.rs` has the searches, `score.rs` adds up their games.
+//! `kind.rs` has the searches, `score.rs` adds up their games.
 
 mod climb;
 mod grid;
+mod kind;
 mod library;
 mod player;
 mod score;
@@ -15,7 +16,7 @@ use rand_pcg::Pcg64;
 use crate::search::Tried;
 
 pub use grid::{Grid, GridError, Objective};
-pub use player::{Expectation, Kind};
+pub use kind::{Expectation, Kind};
 pub use score::{After, NEAR, Near, Score, Shares};
 
 /// What became of a game: after each trial, how much the best choice so far is worse than the best of the grid.

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::Game;
 use super::grid::Grid;
-use super::player::Kind;
+use super::kind::Kind;
 use crate::analysis::statistics;
 
 /// A choice counts as near if it's at most this much worse than the best.

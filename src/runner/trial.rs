@@ -17,11 +17,17 @@ use crate::hardware::Target;
 use crate::knob::{Applies, Candidate};
 use crate::quality::{Question, Reference, References, Wrong};
 use crate::record::{Failure, Judged, Outcome, Recording, Status};
-use crate::suite::{ChosenBackend, Engine, Folder, Material, Stage, Suite};
+use crate::suite::{Budget, ChosenBackend, Engine, Figure, Folder, Material, SearchKind, Stage, Suite};
 use crate::task::Metric;
 use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
 use crate::worker::protocol::{Answered, Ask, Asked, FILES, Load, Loaded, Measure, Measured, Slot, What};
+
+/// Who takes so many times as long as the quickest can't be the fastest: machines drift by a factor of two.
+const HOPELESS: u32 = 3;
+
+/// Nobody is given up sooner.
+const LEAST_PATIENCE: Duration = Duration::from_secs(5);
 
 pub struct Trial<'a> {
     pub stage: &'a Stage,
@@ -51,6 +57,8 @@ pub struct Runner<'a> {
     /// The slowest pass seen of candidates that do the same work in whatever batches, by [`Suite::answers_key`]: what a
     /// measurement's time-out must allow for.
     slowest_pass: HashMap<String, f64>,
+    /// The shortest time in which a stage was answered, by its name.
+    quickest_answers: HashMap<String, Duration>,
     /// What was judged already, by [`Suite::answers_key`].
     judged: HashMap<String, Judgement>,
 }
@@ -131,6 +139,7 @@ impl<'a> Runner<'a> {
             failed_loads: HashMap::new(),
             good_loads: HashSet::new(),
             slowest_pass: HashMap::new(),
+            quickest_answers: HashMap::new(),
             judged: HashMap::new(),
         }
     }
@@ -170,6 +179,14 @@ impl<'a> Runner<'a> {
             digest: recording.answers_digest.clone(),
             id: recording.judged_as.clone().unwrap_or_else(|| recording.id.clone()),
         });
+    }
+
+    /// How long another trial of a candidate may be expected to take; nothing for what was never seen.
+    pub fn expected(&self, stage: &Stage, candidate: &Candidate) -> Duration {
+        let slowest = self.slowest_pass.get(&self.suite.answers_key(stage, candidate, true));
+        let pass = Duration::try_from_secs_f64(slowest.copied().unwrap_or_default()).unwrap_or_default();
+        // One pass warms up.
+        (pass * (self.suite.effort.passes + 1)).max(self.suite.effort.time.min(pass * 1000))
     }
 
     /// How long a measurement may take: what the suite says, or else enough for warm-up and passes as slow as any seen.
@@ -435,10 +452,25 @@ impl<'a> Runner<'a> {
             corpus: judged.as_deref().filter(|_| knows_files).map(text),
             into: knows_files.then(|| text(&into)),
         };
-        let (timeout, interrupt) = (self.suite.timeouts.answer, self.interrupt.clone());
+        let interrupt = self.interrupt.clone();
+        let patience = self.patience(stage).filter(|_| place == Place::Target);
+        let timeout =
+            patience.map_or(self.suite.timeouts.answer, |most| most.min(self.suite.timeouts.answer));
         let worker = self.load(stage, candidate, place, corpus)?;
         let start = Instant::now();
-        let event = worker.process.ask(Ask::Answer(asked), timeout, &interrupt)?;
+        let event =
+            worker.process.ask(Ask::Answer(asked), timeout, &interrupt).map_err(|trouble| match trouble {
+                Trouble::Failure(failure)
+                    if failure.status == Status::TimedOut && patience == Some(timeout) =>
+                {
+                    Trouble::Failure(too_slow())
+                }
+                other => other,
+            })?;
+        if place == Place::Target {
+            let quickest = self.quickest_answers.entry(stage.name.clone()).or_insert(Duration::MAX);
+            *quickest = start.elapsed().min(*quickest);
+        }
         let What::Answered(answered) = event else { return Err(unexpected(&event, "answered")) };
         if place == Place::Target {
             // As long as a pass over as many documents as are timed.
@@ -446,6 +478,15 @@ impl<'a> Runner<'a> {
             self.saw_pass(stage, candidate, start.elapsed().as_secs_f64() * share);
         }
         given(answered, &into).map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))
+    }
+
+    /// How long answering may take before a candidate can't be the fastest any more: where the search looks for the fastest
+    /// within a time, waiting longer is a waste of it.
+    fn patience(&self, stage: &Stage) -> Option<Duration> {
+        let is_fastest = matches!(self.suite.objective, Figure::Throughput | Figure::Tokens | Figure::Cost);
+        let hurried = self.suite.search == SearchKind::Guided && matches!(self.suite.budget, Budget::Time(_));
+        let quickest = self.quickest_answers.get(&stage.name).filter(|_| is_fastest && hurried)?;
+        Some(quickest.saturating_mul(HOPELESS).max(LEAST_PATIENCE))
     }
 
     /// The worker that has `candidate` loaded: the one that is up, or a fresh one in its place.
@@ -609,6 +650,13 @@ impl<'a> Runner<'a> {
 
 /// The name of right answers' file, without its ending.
 pub const RIGHT: &str = "reference";
+
+fn too_slow() -> Failure {
+    let why = format!(
+        "answering takes more than {HOPELESS} times as long as with the fastest configuration so far"
+    );
+    Failure::new(Status::TimedOut, why)
+}
 
 /// The file that answers are in, which is made of an event's own.
 fn given(answered: Answered, into: &Path) -> Result<Given, String> {

@@ -1,10 +1,12 @@
 //! Which candidate next, and which again. Pure state machines over plain values: no file, no process, no clock.
 //!
-//! `sequence.rs` decides what is tried (grid and random; the guided search will stand beside it); `schedule.rs` decides in which order a round is measured.
+//! `sequence.rs` tries a space in an order of its own (grid and random). `plan.rs` is the guided search: it makes a `table.rs` of the
+//! space and asks `guided/` where the most is to be gained. `schedule.rs` decides in which order a round is measured.
 
 mod guided;
 mod observation;
 mod permutation;
+mod plan;
 mod schedule;
 mod sequence;
 mod table;
@@ -14,6 +16,7 @@ use crate::suite::{SearchKind, Space};
 
 pub use guided::{Guided, Prior, Why};
 pub use observation::{Observation, Score, Seen};
+pub use plan::Plan;
 pub use schedule::order;
 pub use sequence::Sequence;
 pub use table::{Column, Table};
@@ -47,6 +50,7 @@ pub trait Search {
 /// Starts a search of `space`, whose baseline is always tried.
 pub fn start(kind: SearchKind, space: &Space, seed: u64) -> Box<dyn Search + '_> {
     match kind {
+        SearchKind::Guided => Box::new(Plan::new(space, seed)),
         SearchKind::Grid => Box::new(Sequence::grid(space)),
         SearchKind::Random => Box::new(Sequence::random(space, seed)),
     }
@@ -81,8 +85,14 @@ pub(crate) mod tests {
     #[test]
     fn whoever_is_ruled_out_gets_no_further_round_but_the_baseline_while_it_works() {
         let space = space(1);
-        let observed =
-            |seen: Seen| Observation { candidate: space.baseline().clone(), seen, rounds: 1, seconds: 1.0 };
+        let observed = |seen: Seen| Observation {
+            candidate: space.baseline().clone(),
+            seen,
+            rounds: 1,
+            seconds: 1.0,
+            beside_best: None,
+            interval_beside_best: None,
+        };
         let score = |misses| Seen::Measured(Score { value: 1.0, interval: None, memory: None, misses });
         let mut search = Sequence::grid(&space);
         let missed = score(Some(("vram <= 8GiB".parse().unwrap(), None)));

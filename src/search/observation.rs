@@ -12,6 +12,10 @@ pub struct Observation {
     pub rounds: usize,
     /// What trying it has cost, loading included.
     pub seconds: f64,
+    /// How many times as good it is as the best so far, by the rounds that both were measured in.
+    pub beside_best: Option<f64>,
+    /// Between which values that lies; nothing after one round.
+    pub interval_beside_best: Option<(f64, f64)>,
 }
 
 /// What became of it.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn};
 use indexmap::IndexMap;
@@ -195,6 +196,15 @@ impl RunFolder {
 }
 
 impl Run {
+    /// What finding the reference answers has taken.
+    pub fn references_took(&self) -> Duration {
+        let seconds = self.entries.iter().map(|stamped| match &stamped.entry {
+            Entry::Reference { seconds, .. } => *seconds,
+            _ => 0.0,
+        });
+        Duration::try_from_secs_f64(seconds.sum()).unwrap_or_default()
+    }
+
     /// Reads the run in `path` as it stands, whoever may be writing it.
     pub fn read(path: &Path) -> Result<Run, StoreError> {
         let journal = path.join("journal.jsonl");

@@ -48,12 +48,14 @@ impl FromStr for Budget {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SearchKind {
+    Guided,
     Grid,
     Random,
 }
 
 impl SearchKind {
-    pub const ALL: [(&str, SearchKind); 2] = [("grid", SearchKind::Grid), ("random", SearchKind::Random)];
+    pub const ALL: [(&str, SearchKind); 3] =
+        [("guided", SearchKind::Guided), ("grid", SearchKind::Grid), ("random", SearchKind::Random)];
 }
 
 impl FromStr for SearchKind {

@@ -138,6 +138,8 @@ pub struct Overrides {
     pub objective: Option<String>,
     pub limits: Vec<String>,
     pub budget: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u32>,
     pub search: Option<String>,
     pub seed: Option<u64>,
     pub dialect: Option<String>,
@@ -255,9 +257,11 @@ impl Suite {
             let asks = unchecked.first().and_then(Limit::metric).or(Some(stage.metric));
             if let Some(metric) = asks.filter(|metric| metric.needs_labels() && own_corpus) {
                 let why = format!(
-                    "stage {:?} is judged by {}, which needs labels, and the corpus has none for its task",
+                    "stage {:?} is judged by {}, which needs labels, and the corpus has none for its task: \
+                     remove the limits on it, and set quality = {{ metric = {:?} }}",
                     stage.name,
-                    metric.name()
+                    metric.name(),
+                    stage.task.agreements()[0].name()
                 );
                 return Err(Problem::new(place, why));
             }

@@ -1,21 +1,34 @@
 //! How much of the budget a stage may spend, and when it's spent.
 
+use std::time::Duration;
+
 use crate::record::Recording;
 use crate::search::Observation;
-use crate::suite::{Budget, Stage, Suite};
+use crate::suite::{Budget, SearchKind, Stage, Suite};
 
 /// Candidates that a budget of time begins with.
 const FIRST_OF_A_TIME: usize = 8;
+
+/// The part of a time that a guided search may spend on candidates it hasn't seen; the rest is for those that can win.
+const LOOKING: f64 = 0.6;
+
+/// A trial that would exceed the time by more than this share isn't begun.
+const OVER: f64 = 1.05;
 
 pub struct StageBudget<'a> {
     stage: &'a Stage,
     rounds: u32,
     allowance: Budget,
+    search: SearchKind,
+    /// What earlier budgets have spent on this stage, where they finished what they began.
+    before: Duration,
 }
 
 impl<'a> StageBudget<'a> {
     /// The share of the stage at `place`: what earlier stages left, split evenly among it and those after it.
-    pub fn of(suite: &'a Suite, place: usize, recordings: &[Recording]) -> Self {
+    ///
+    /// `references` is what the reference answers have taken.
+    pub fn of(suite: &'a Suite, place: usize, recordings: &[Recording], references: Duration) -> Self {
         let stage = &suite.stages[place];
         let before = &suite.stages[..place];
         let earlier =
@@ -31,9 +44,37 @@ impl<'a> StageBudget<'a> {
                 // The remainder goes to the earlier stages, so that none of a small budget is lost.
                 Budget::Trials(left.div_ceil(stages as u32).max(left.saturating_sub(later)))
             }
-            Budget::Time(time) => Budget::Time(time.saturating_sub(spent(earlier())) / stages as u32),
+            Budget::Time(time) => {
+                let left = time.saturating_sub(spent(earlier())).saturating_sub(references);
+                Budget::Time(left / stages as u32)
+            }
         };
-        StageBudget { stage, rounds: suite.rounds, allowance }
+        // What can be measured whole needs no search.
+        let whole = match allowance {
+            Budget::Whole => true,
+            Budget::Trials(trials) => {
+                stage.space.len().saturating_mul(suite.rounds as usize) <= trials as usize
+            }
+            Budget::Time(_) => false,
+        };
+        let search =
+            if whole && suite.search == SearchKind::Guided { SearchKind::Grid } else { suite.search };
+        StageBudget { stage, rounds: suite.rounds, allowance, search, before: Duration::ZERO }
+    }
+
+    /// How the stage is searched.
+    pub fn search(&self) -> SearchKind {
+        self.search
+    }
+
+    /// A larger budget than that which was used up: what was finished has its rounds, and the rest of the time is divided anew.
+    pub fn going_on(mut self, recordings: &[Recording], seen: &[Observation]) -> Self {
+        let has_all = |seen: &&Observation| seen.rounds >= self.rounds as usize;
+        let mut able = seen.iter().filter(|seen| seen.may_win()).peekable();
+        if able.peek().is_some() && able.all(|seen| has_all(&seen)) {
+            self.before = spent(self.own(recordings));
+        }
+        self
     }
 
     /// The stage's own trials.
@@ -46,7 +87,13 @@ impl<'a> StageBudget<'a> {
     }
 
     /// How many candidates there is room for in all rounds: those tried, and as many as fit into what they leave.
-    pub fn room(&self, recordings: &[Recording], seen: &[Observation]) -> usize {
+    /// Whoever doesn't `stay` needs no more rounds.
+    pub fn room(
+        &self,
+        recordings: &[Recording],
+        seen: &[Observation],
+        mut stays: impl FnMut(&Observation) -> bool,
+    ) -> usize {
         let trials = match self.allowance {
             Budget::Whole => return usize::MAX,
             // Nobody knows how many fit into the time. So a few are tried first, from all over the space, and then as many
@@ -55,10 +102,9 @@ impl<'a> StageBudget<'a> {
             Budget::Time(_) => return seen.len().max(1),
             Budget::Trials(trials) => trials,
         };
-        // Who can't win needs no more rounds.
         let outstanding: usize = seen
             .iter()
-            .filter(|seen| seen.may_win())
+            .filter(|seen| stays(seen))
             .map(|seen| seen.candidate.id())
             .map(|id| {
                 (self.rounds as usize)
@@ -75,7 +121,36 @@ impl<'a> StageBudget<'a> {
         match self.allowance {
             Budget::Whole => true,
             Budget::Trials(trials) => self.own(recordings).count() < trials as usize,
-            Budget::Time(time) => spent(self.own(recordings)) < time * (round + 1) / self.rounds,
+            Budget::Time(time) => {
+                let spent = spent(self.own(recordings)).saturating_sub(self.before);
+                spent < time.saturating_sub(self.before).mul_f64(self.share(round))
+            }
+        }
+    }
+
+    /// The part of the time that is over when a round ends.
+    fn share(&self, round: u32) -> f64 {
+        match (self.search, self.rounds) {
+            (SearchKind::Guided, 2..) => {
+                (LOOKING + (1.0 - LOOKING) * f64::from(round) / f64::from(self.rounds - 1)).min(1.0)
+            }
+            _ => (f64::from(round + 1) / f64::from(self.rounds)).min(1.0),
+        }
+    }
+
+    /// Whether so long a trial ends within the time, or little beyond.
+    pub fn fits(&self, expected: Duration, recordings: &[Recording]) -> bool {
+        match self.allowance {
+            Budget::Time(time) => spent(self.own(recordings)) + expected <= time.mul_f64(OVER),
+            Budget::Whole | Budget::Trials(_) => true,
+        }
+    }
+
+    /// What is left of a time.
+    pub fn time_left(&self, recordings: &[Recording]) -> Option<Duration> {
+        match self.allowance {
+            Budget::Time(time) => Some(time.saturating_sub(spent(self.own(recordings)))),
+            Budget::Whole | Budget::Trials(_) => None,
         }
     }
 
@@ -89,7 +164,7 @@ impl<'a> StageBudget<'a> {
     }
 }
 
-fn spent<'r>(recordings: impl Iterator<Item = &'r Recording>) -> std::time::Duration {
+fn spent<'r>(recordings: impl Iterator<Item = &'r Recording>) -> Duration {
     let seconds: f64 = recordings.map(|recording| recording.wall_seconds).sum();
-    std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default()
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }

@@ -1,6 +1,7 @@
 //! A run that was begun: now, or before and taken up again.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -142,6 +143,7 @@ impl Job {
             progress,
             recordings,
             references,
+            references_took: self.before.as_ref().map_or(Duration::ZERO, Run::references_took),
             expected,
         };
         Ok(tuning.run()?)

@@ -1,6 +1,7 @@
 //! The loop: the search says what, the runner tries it, the store keeps it, until the budget is spent.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use super::budget::StageBudget;
 use super::reference;
@@ -13,7 +14,10 @@ use crate::record::Recording;
 use crate::runner::{Interrupt, Runner, Stopped, Trial};
 use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder};
-use crate::suite::{Stage, Suite};
+use crate::suite::{SearchKind, Stage, Suite};
+
+/// More rounds than this settle nothing that so many haven't.
+const MOST_ROUNDS: u32 = 12;
 
 pub struct Tuning<'a> {
     pub suite: &'a Suite,
@@ -24,6 +28,8 @@ pub struct Tuning<'a> {
     /// What earlier processes have done of this run.
     pub recordings: Vec<Recording>,
     pub references: References,
+    /// What finding them has taken.
+    pub references_took: Duration,
     /// Says how much memory of the card was to be expected, where candle is measured on one.
     pub expected: Option<Expected<'a>>,
 }
@@ -53,31 +59,55 @@ impl Tuning<'_> {
         if let Some(signal) = self.reference(stage)? {
             return Ok(Some(signal));
         }
-        let budget = StageBudget::of(self.suite, place, &self.recordings);
-        let mut search = search::start(self.suite.search, &stage.space, self.suite.seed);
+        let budget = StageBudget::of(self.suite, place, &self.recordings, self.references_took);
+        let budget =
+            budget.going_on(&self.recordings, &analysis::observe(self.suite, stage, &self.recordings));
+        let kind = budget.search();
+        let mut search = search::start(kind, &stage.space, self.suite.seed);
+        let guided = kind == SearchKind::Guided;
         loop {
+            let before = self.recordings.len();
             // A generation is screened in one round, and grows by what its failures leave of the budget.
             let mut generation = Vec::new();
             loop {
                 let seen = analysis::observe(self.suite, stage, &self.recordings);
-                let more = search.next(&seen, budget.room(&self.recordings, &seen));
+                let stays = |seen: &Observation| search.stays(seen, seen.candidate == stage.baseline);
+                let room = budget.room(&self.recordings, &seen, stays);
+                let more = search.next(&seen, room);
                 if more.is_empty() {
                     break;
                 }
+                let known = self.recordings.len();
                 if let Some(signal) = self.round(stage, &budget, &more, 0)? {
                     return Ok(Some(signal));
                 }
                 generation.extend(more);
+                // A search that goes by what was seen would ask for the same again.
+                if guided && self.recordings.len() == known {
+                    break;
+                }
             }
-            if generation.is_empty() {
-                self.keep_answers(stage, 1);
-                return Ok(None);
+            if guided {
+                // All that were seen race, those of earlier processes as well.
+                let seen = analysis::observe(self.suite, stage, &self.recordings);
+                generation = seen.into_iter().map(|seen| seen.candidate).collect();
             }
-            for round in 1..self.suite.rounds {
-                let racing = self.racing(&mut *search, stage, &generation);
+            for round in 1..if guided && budget.is_of_time() { MOST_ROUNDS } else { self.suite.rounds } {
+                let mut racing = self.racing(&mut *search, stage, &generation);
+                if guided {
+                    racing = self.finalists(stage, &budget, racing, round);
+                    // Beyond the suite's rounds there must be something left to tell apart.
+                    if round >= self.suite.rounds && racing.len() < 2 {
+                        break;
+                    }
+                }
                 if let Some(signal) = self.round(stage, &budget, &racing, round)? {
                     return Ok(Some(signal));
                 }
+            }
+            if self.recordings.len() == before {
+                self.keep_answers(stage, 1);
+                return Ok(None);
             }
         }
     }
@@ -104,6 +134,7 @@ impl Tuning<'_> {
                 self.folder.keep_reference(&reference)?;
                 let version = self.runner.version().unwrap_or_default().to_owned();
                 let seconds = start.elapsed().as_secs_f64();
+                self.references_took += start.elapsed();
                 self.folder.append(Entry::Reference {
                     stage: stage.name.clone(),
                     version,
@@ -136,7 +167,7 @@ impl Tuning<'_> {
         let done = self.done(stage, round);
         let todo: Vec<&Candidate> =
             candidates.iter().filter(|candidate| !done.contains(&candidate.id())).collect();
-        let later = (self.suite.rounds - round - 1) as usize * (todo.len() + done.len());
+        let later = self.suite.rounds.saturating_sub(round + 1) as usize * (todo.len() + done.len());
         let keys: Vec<String> = todo.iter().map(|candidate| self.suite.load_key(stage, candidate)).collect();
         let seed = self.suite.seed.wrapping_mul(1000).wrapping_add(u64::from(round));
         let mut order = search::order(&keys, self.runner.loaded_key(), seed);
@@ -156,7 +187,9 @@ impl Tuning<'_> {
             // engine one is tried whatever the time, so that none is left out without a row.
             let to_beat = round == 0 && *todo[index] == stage.baseline;
             let first = round == 0 && budget.is_of_time() && !self.was_tried(stage, &todo[index].backend);
-            if !budget.allows(round, &self.recordings) && !to_beat && !first {
+            let expected = self.runner.expected(stage, todo[index]);
+            let fits = budget.fits(expected, &self.recordings);
+            if !(budget.allows(round, &self.recordings) && fits) && !to_beat && !first {
                 continue;
             }
             let trial = Trial { stage, candidate: todo[index], round };
@@ -197,6 +230,37 @@ impl Tuning<'_> {
     fn expected_bytes(&mut self, stage: &Stage, candidate: &Candidate) -> Option<u64> {
         let Expected { forecast, capability } = self.expected.as_mut()?;
         forecast.memory(stage, candidate, *capability).map(|memory| memory.peak.value)
+    }
+
+    /// Of those that the search wants to see again, the best: as many as have time for the rounds to come, and the baseline.
+    fn finalists(
+        &self,
+        stage: &Stage,
+        budget: &StageBudget,
+        racing: Vec<Candidate>,
+        round: u32,
+    ) -> Vec<Candidate> {
+        let Some(mut left) = budget.time_left(&self.recordings) else { return racing };
+        let rounds = self.suite.rounds.saturating_sub(round).max(1);
+        let seen = analysis::observe(self.suite, stage, &self.recordings);
+        let value = |candidate: &Candidate| {
+            let own = seen.iter().find(|seen| seen.candidate == *candidate);
+            own.and_then(Observation::score).map_or(f64::NEG_INFINITY, |score| score.value)
+        };
+        let mut racing = racing;
+        let is_baseline = |candidate: &Candidate| *candidate == stage.baseline;
+        racing.sort_by(|left, right| {
+            is_baseline(right).cmp(&is_baseline(left)).then(value(right).total_cmp(&value(left)))
+        });
+        let mut place = 0;
+        racing.retain(|candidate| {
+            let cost = self.runner.expected(stage, candidate) * rounds;
+            // The baseline and the best are measured as far as the time goes.
+            let kept = place < 2 || cost <= left;
+            (place, left) = (place + 1, left.saturating_sub(cost));
+            kept
+        });
+        racing
     }
 
     /// Those of a generation that the search wants measured once more.

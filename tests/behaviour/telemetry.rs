@@ -64,6 +64,7 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
     let runner =
         Runner::new(&suite, &target, &source.folder, &material, paths, &supplies, Interrupt::default());
     let tuning = Tuning {
+        references_took: std::time::Duration::ZERO,
         suite: &suite,
         folder: &mut folder,
         runner: runner.watching(watch),

@@ -11,6 +11,7 @@ mod matrix;
 mod process;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand_pcg::Pcg64;
@@ -44,8 +45,8 @@ pub struct Prior {
     pub groups: Vec<Vec<usize>>,
 }
 
-pub struct Guided<'t> {
-    table: &'t Table,
+pub struct Guided {
+    table: Arc<Table>,
     /// The logarithms of what was expected, around their mean; zeros where nothing was.
     expected: Vec<f64>,
     /// Rows in the order of what is expected of them, the best first; empty without an expectation.
@@ -73,8 +74,8 @@ pub enum Why {
     Promising { neighbour: bool, improvement: f64 },
 }
 
-impl<'t> Guided<'t> {
-    pub fn new(table: &'t Table, prior: Prior, seed: u64) -> Self {
+impl Guided {
+    pub fn new(table: Arc<Table>, prior: Prior, seed: u64) -> Self {
         let known: Vec<f64> = prior.expected.iter().flatten().copied().collect();
         let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
         let least = known.iter().copied().fold(mean, f64::min);
@@ -85,13 +86,14 @@ impl<'t> Guided<'t> {
         order.sort_by(|left, right| expected[*right].total_cmp(&expected[*left]));
         let doomed = (0..expected.len()).filter(|row| prior.expected[*row].is_none()).collect();
         expected.resize(table.len(), 0.0);
+        let kernel = Kernel::new(table.columns().len());
         Guided {
             table,
             expected,
             order,
             doomed,
             groups: prior.groups,
-            kernel: Kernel::new(table.columns().len()),
+            kernel,
             fitted: 0,
             random: Pcg64::seed_from_u64(seed),
             why: Why::Far,
@@ -171,14 +173,14 @@ impl<'t> Guided<'t> {
         let scores = Scores { rows: &rows, values: &values, rounds: &rounds };
         if scores.rows.len() < 20 || scores.rows.len() >= self.fitted + 5 {
             self.fitted = scores.rows.len();
-            self.kernel.fit(self.table, &self.expected, &scores, 30, &mut self.random);
+            self.kernel.fit(&self.table, &self.expected, &scores, 30, &mut self.random);
         }
         let open = self.open(known);
         let asked = self.draw(&open, MOST_ROWS);
         let count = asked.len();
         // Behind the open rows those that were measured: which of them is best is a matter of belief, too.
         let all: Vec<usize> = asked.iter().chain(&rows).copied().collect();
-        let mut process = Process::new(self.table, &self.expected, self.kernel.clone(), all);
+        let mut process = Process::new(&self.table, &self.expected, self.kernel.clone(), all);
         for (row, rounds) in rows.iter().zip(&rounds) {
             process.see(*row, *rounds);
         }

@@ -71,11 +71,19 @@ impl Fields {
                 // Of several, as title and text, some may be missing, but not all.
                 None if names.len() > 1 => {}
                 None => {
-                    let hint = match record.iter().find(|(_, value)| value.is_string()) {
-                        Some((other, _)) => format!("; if the text is in {other:?}, write text = {other:?}"),
-                        None => String::new(),
+                    let why = absent(name);
+                    let fields = record
+                        .iter()
+                        .filter(|(other, value)| value.is_string() && !IDS.contains(&other.as_str()));
+                    let hint = match fields.map(|(other, _)| other).next() {
+                        Some(other) if !why.contains("did you mean") => {
+                            format!(
+                                "; if the text is in {other:?}, say so: --text {other}, or text = {other:?} in a suite"
+                            )
+                        }
+                        _ => String::new(),
                     };
-                    return Err(absent(name) + &hint);
+                    return Err(why + &hint);
                 }
             }
             used.push(name);

@@ -20,7 +20,7 @@ use toml::de::DeTable;
 use super::figure::Figure;
 use super::limit::Limit;
 use super::problem::{Problem, Text, unknown};
-use super::source::SuiteSource;
+use super::source::{Folder, SuiteSource};
 use super::wire::WireSuite;
 use super::{Budget, ChosenBackend, Effort, Overrides, SearchKind, Suite, Timeouts};
 use crate::knob::Candidate;
@@ -74,8 +74,11 @@ impl Builder<'_> {
             limits.push(limit.parse().map_err(flag("--limit"))?);
         }
         let budget = self.choose("--budget", &overrides.budget, &wire.budget, Budget::Whole)?;
-        let search = self.choose("--search", &overrides.search, &wire.search, SearchKind::Grid)?;
-        let rounds = self.within(wire.rounds.as_ref(), ROUNDS, 1..=MOST_ROUNDS, "rounds")?;
+        let search = self.choose("--search", &overrides.search, &wire.search, SearchKind::Guided)?;
+        let rounds = match overrides.rounds {
+            Some(rounds) => rounds,
+            None => self.within(wire.rounds.as_ref(), ROUNDS, 1..=MOST_ROUNDS, "rounds")?,
+        };
         let effort = Effort {
             time: self.duration(wire.measure.time.as_ref(), Duration::from_secs(1))?,
             passes: self.within(wire.measure.passes.as_ref(), 2, 1..=10_000, "passes")?,
@@ -95,7 +98,16 @@ impl Builder<'_> {
             (None, None) => dialects.first().copied().unwrap_or_default().to_owned(),
         };
         let price_per_hour = self.positive(wire.price_per_hour.as_ref(), "price_per_hour")?;
-        let stages = self.stages(&wire.stages, &limits)?;
+        let mut stages = self.stages(&wire.stages, &limits)?;
+        if let (None, Folder::Disk(folder)) = (&overrides.model, &source.folder) {
+            // Like every path in a suite, a model's starts at the folder of the suite's file.
+            for stage in &mut stages {
+                let beside = folder.join(&stage.model);
+                if beside.join("config.json").is_file() {
+                    stage.model = beside.display().to_string();
+                }
+            }
+        }
         let used = |backend: &&ChosenBackend| {
             stages.iter().any(|stage| {
                 stage.reference.backend == backend.name
