@@ -8,6 +8,16 @@ use crate::units::Bytes;
 #[serde(tag = "doubt", rename_all = "kebab-case")]
 pub enum Doubt {
     Simulated,
+    /// The winner answers worse than the reference, and no limit forbids it.
+    Loses {
+        metric: &'static str,
+        value: f64,
+        reference: f64,
+    },
+    /// A limit that nothing was held against.
+    Unchecked {
+        limit: String,
+    },
     Predicted {
         low: f64,
         high: f64,
@@ -103,6 +113,13 @@ impl Doubt {
             Doubt::PredictedTies { candidates } => {
                 format!("{} by a prediction alone: measure them", others(*candidates))
             }
+            Doubt::Loses { metric, value, reference } => format!(
+                "the winner has {metric} {value:.4} where the reference has {reference:.4}, and no limit forbids it: \
+                 to forbid it, add --limit \"{metric} >= reference - 0.5%\""
+            ),
+            Doubt::Unchecked { limit } => {
+                format!("the limit {limit} was not checked: the corpus has no labels")
+            }
             Doubt::FewRounds { rounds: 1 } => {
                 let why = "candidates were compared in only one round, which can't separate them";
                 format!("{why}: raise --rounds or --budget")
@@ -126,7 +143,7 @@ impl Doubt {
                 )
             }
             Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
-            Doubt::Ties { candidates } => format!("{}: raise `rounds`", others(*candidates)),
+            Doubt::Ties { candidates } => format!("{}: raise --rounds", others(*candidates)),
             Doubt::PickedFromMany { candidates, flattery } => format!(
                 "the winner was picked from {candidates} candidates that can't be distinguished, so about {:.1}% of \
                  the gain is chance. A new run of only the winner and the default (`--set`) avoids this",
@@ -139,8 +156,8 @@ impl Doubt {
                 let what = if *lost { "its difference from the reference" } else { "its value" };
                 format!(
                     "{units} labelled queries or documents are too few to decide whether the winner meets {limit}: \
-                     {what} is between {low:.4} and {high:.4}. Add labels, or set a budget of 10m, which uses all \
-                     labels of the corpus"
+                     {what} is between {low:.4} and {high:.4}. Add labels. A budget of 10m or more uses all \
+                     labels that the corpus has"
                 )
             }
             Doubt::OtherReference { reference, why } => format!(

@@ -33,6 +33,13 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     if let Some((reference, why)) = stage.reference_label().zip(instead).filter(|_| judged) {
         doubts.push(Doubt::OtherReference { reference, why });
     }
+    doubts.extend(loss(stage, suite));
+    let own = suite.stages.iter().find(|own| own.name == stage.name);
+    doubts.extend(
+        own.into_iter()
+            .flat_map(|own| &own.unchecked)
+            .map(|limit| Doubt::Unchecked { limit: limit.to_string() }),
+    );
     // More of them don't help where nobody runs.
     let nobody = stage.candidates.iter().all(|ranked| {
         let failure = ranked.summary.failure.as_ref();
@@ -75,6 +82,23 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     doubts.extend(picked_from_many(stage, ties + 1).filter(|_| !predicted));
     doubts.extend(edges(stage, suite));
     doubts
+}
+
+/// What the winner loses of the metric that judges it, where it's worth a word and no limit is on quality.
+fn loss(stage: &StageAnalysis, suite: &Suite) -> Option<Doubt> {
+    const WORTH_A_WORD: f64 = 0.01;
+    let own = suite.stages.iter().find(|own| own.name == stage.name)?;
+    if stage.replica || own.limits.iter().any(Limit::is_on_quality) {
+        return None;
+    }
+    let judged = stage.winner()?.summary.agreements.get(&stage.metric)?;
+    // Metrics of agreement hold the reference to be 1.
+    let reference = if stage.metric.needs_labels() { judged.reference? } else { 1.0 };
+    (judged.value < reference * (1.0 - WORTH_A_WORD)).then(|| Doubt::Loses {
+        metric: stage.metric.name(),
+        value: judged.value,
+        reference,
+    })
 }
 
 /// Of many figures with noise the highest is too high. By how much to expect it, as a share of the gain.

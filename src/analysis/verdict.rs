@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::ratio::by_round;
-use super::statistics::{Estimate, Rounds, estimate};
+use super::ratio::{by_round, ratios};
+use super::statistics::{Estimate, estimate};
 use super::summary::Summary;
 use crate::record::{Failure, SetAside};
 use crate::suite::{Bound, Figure, Known, Limit, Subject, least_batches};
@@ -113,14 +113,16 @@ pub fn never_predicted(subject: Subject) -> bool {
 pub struct Ranking {
     /// The winner first, those that can't win last.
     pub candidates: Vec<(Summary, Verdict)>,
-    /// In how many rounds all that may win were measured: by these they are compared, and by no others.
+    /// In how many rounds the winner was measured beside another one that may win: the most that any other has.
     pub rounds: usize,
 }
 
 /// Puts candidates in order.
 ///
-/// Rounds differ by what the machine did meanwhile. So only those rounds count in which every candidate was measured that
-/// may win: when the budget ends within a round, that round decides nothing.
+/// Rounds differ by what the machine did meanwhile, and not every candidate is in every round: the budget ends within one, and
+/// a search measures again only what can still win. So each is held against one that was measured most often, by the rounds
+/// that both were in. Who was measured in less than half as many rounds as that one stands behind those who were in more:
+/// of many that were seen once, the luckiest looks best.
 pub fn rank(summaries: Vec<Summary>, limits: &[Limit], metric: Metric, objective: Figure) -> Ranking {
     let mut able = Vec::new();
     let mut unable = Vec::new();
@@ -133,22 +135,28 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], metric: Metric, objective
             Err(verdict) => unable.push((summary, verdict)),
         }
     }
-    let common = common_rounds(&able);
-    let fewest = || able.iter().map(Summary::calm_rounds).min().unwrap_or(0);
-    let rounds = if common.is_empty() { fewest() } else { common.len() };
+    let most = able.iter().map(rounds_of).max().unwrap_or(0);
+    let anchor = able.iter().find(|summary| rounds_of(summary) == most).cloned();
     let turned = |value: f64| if objective.more_is_better() { -value } else { value };
     let mut able: Vec<Contender> =
-        able.into_iter().map(|summary| Contender::new(summary, &common, objective)).collect();
+        able.into_iter().map(|summary| Contender::new(summary, anchor.as_ref(), objective)).collect();
     // Of equal figures the smaller memory first, and then the id, so that every report says the same.
     let memory = |summary: &Summary| summary.memory().unwrap_or(f64::INFINITY);
     able.sort_by(|left, right| {
+        let seldom = |contender: &Contender| 2 * rounds_of(&contender.summary) < most;
         let by_score = turned(left.value).total_cmp(&turned(right.value));
-        by_score
+        (seldom(left).cmp(&seldom(right)))
+            .then(by_score)
             .then(memory(&left.summary).total_cmp(&memory(&right.summary)))
             .then(left.summary.id.cmp(&right.summary.id))
     });
     let verdicts: Vec<Verdict> =
         able.iter().map(|contender| contender.verdict(&able[0], objective)).collect();
+    let shared = |other: &Contender| ratios(&other.summary.samples, &able[0].summary.samples).count();
+    let rounds = match able.len() {
+        1 => most,
+        _ => able.iter().skip(1).map(shared).max().unwrap_or(0),
+    };
     let ranked = able.into_iter().map(|contender| contender.summary).zip(verdicts);
     // Those that can't win are in the order of their speed too: it shows what the limits cost.
     unable.sort_by(|(left, _), (right, _)| {
@@ -158,39 +166,32 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], metric: Metric, objective
     Ranking { candidates: ranked.chain(unable).collect(), rounds }
 }
 
-/// The rounds in which all were measured, where the objective is one that rounds sample.
-fn common_rounds(summaries: &[Summary]) -> Vec<usize> {
-    let measured = |summary: &Summary, round: usize| {
-        summary.samples.get(round).is_some_and(|samples| !samples.is_empty())
-    };
-    let most = summaries.iter().map(|summary| summary.samples.len()).max().unwrap_or(0);
-    (0..most).filter(|&round| summaries.iter().all(|summary| measured(summary, round))).collect()
+/// In how many rounds a candidate was measured.
+fn rounds_of(summary: &Summary) -> usize {
+    summary.samples.iter().filter(|samples| !samples.is_empty()).count()
 }
 
-/// A candidate that may win, by the rounds that count.
+/// A candidate that may win, with its figure as it would be in the rounds of the one that was measured most often.
 struct Contender {
     summary: Summary,
-    samples: Rounds,
     value: f64,
 }
 
 impl Contender {
-    fn new(summary: Summary, common: &[usize], objective: Figure) -> Self {
-        // Where no round had them all, each stands by its own rounds, and two are compared by those that both were in.
-        let samples: Rounds = match common {
-            [] => summary.samples.clone(),
-            common => common.iter().map(|&round| summary.samples[round].clone()).collect(),
-        };
-        let by_rounds = estimate(&samples).map(|estimate| estimate.value);
-        let value = by_rounds.or_else(|| summary.value(objective)).unwrap_or(f64::NAN);
-        Contender { summary, samples, value }
+    fn new(summary: Summary, anchor: Option<&Summary>, objective: Figure) -> Self {
+        let beside = anchor.and_then(|anchor| {
+            let ratio = by_round(&summary.samples, &anchor.samples)?;
+            Some(estimate(&anchor.samples)?.value * ratio.value)
+        });
+        let value = beside.or_else(|| summary.value(objective)).unwrap_or(f64::NAN);
+        Contender { summary, value }
     }
 
     fn verdict(&self, winner: &Contender, objective: Figure) -> Verdict {
         if self.summary.id == winner.summary.id {
             return Verdict::Won;
         }
-        let by_round = by_round(&self.samples, &winner.samples);
+        let by_round = by_round(&self.summary.samples, &winner.summary.samples);
         let ratio = self.summary.beside(&winner.summary, by_round, objective);
         let ratio = ratio.unwrap_or(Estimate::alone(f64::NAN));
         match ratio.interval {
@@ -206,6 +207,7 @@ mod tests {
     use indexmap::IndexMap;
 
     use super::*;
+    use crate::analysis::statistics::Rounds;
     use crate::knob::Candidate;
 
     fn summary(id: &str, samples: &[&[f64]]) -> Summary {
@@ -265,7 +267,20 @@ mod tests {
         let like = summary("like", &[&[99.0, 100.0], &[], &[101.0, 99.0]]);
         let (order, rounds) = order(vec![left, right, like]);
         assert_eq!(order.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>(), ["left", "like", "right"]);
-        assert_eq!((order[1].1, order[2].1, rounds), ("unproven", "unproven", 2));
+        assert_eq!((order[1].1, order[2].1, rounds), ("unproven", "unproven", 1));
+    }
+
+    #[test]
+    fn the_luckiest_of_those_that_were_seen_once_does_not_win() {
+        let often = summary("often", &[&[100.0], &[102.0], &[98.0], &[101.0]]);
+        let lucky = summary("lucky", &[&[104.0]]);
+        let also = summary("also", &[&[95.0], &[97.0], &[93.0], &[96.0]]);
+        let (order, rounds) = order(vec![lucky, also, often]);
+        assert_eq!(
+            order.iter().map(|(id, verdict)| (id.as_str(), *verdict)).collect::<Vec<_>>(),
+            [("often", "won"), ("also", "lost"), ("lucky", "unproven")]
+        );
+        assert_eq!(rounds, 4, "the two that were raced share four");
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub struct Changes {
     /// A limit in addition to the suite's, such as "vram<=8GiB"
     #[arg(long, value_name = "LIMIT")]
     limit: Vec<String>,
-    /// How much to measure, such as 10m or 40trials
+    /// How much to measure, such as 30s, 10m or 40trials; with --resume the total, what was measured before included
     #[arg(long, value_name = "BUDGET")]
     budget: Option<String>,
     /// How often to measure each candidate that can still win, in turn with the others

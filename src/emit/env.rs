@@ -100,7 +100,7 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
             analysis.target,
             analysis.suite
         ),
-        format!("command: {}", header.command_line.join(" ")),
+        format!("command: {}", header.command()),
     ];
     for stage in &analysis.stages {
         lines.push(String::new());

@@ -27,7 +27,7 @@ pub fn page(analysis: &Analysis, run: &Run, plots: &[Plot], env: &str) -> anyhow
         started => run.started.split('.').next().unwrap_or_default().replace('T', " "),
         version => header.version.as_str(),
         revision => header.revision.as_str(),
-        command => header.command_line.join(" "),
+        command => header.command(),
         machine => header.machine.cpu_line(),
         gpus => header.machine.gpu_line(),
         system => header.machine.system.as_str(),

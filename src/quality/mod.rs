@@ -51,6 +51,10 @@ impl Reference {
         Ok(Reference::new(AnswerFile::open(path)?))
     }
 
+    pub fn file(&self) -> &AnswerFile {
+        &self.file
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         self.file.path()

@@ -236,8 +236,25 @@ impl<'a> Runner<'a> {
             Err(Trouble::Stopped(stopped)) => return Err(stopped),
         };
         let reference = Reference::new(file);
-        let checked = reference.check(stage.metric, self.question(stage));
-        Ok(checked.map(|()| (reference, digest)).map_err(wrong))
+        if let Err(why) = reference.check(stage.metric, self.question(stage)) {
+            return Ok(Err(wrong(why)));
+        }
+        if place == Place::Target {
+            self.judge_itself(stage, candidate, &reference, &digest);
+        }
+        Ok(Ok((reference, digest)))
+    }
+
+    /// Whoever gives the same answers as the reference needn't be asked for them again.
+    fn judge_itself(&mut self, stage: &Stage, candidate: &Candidate, reference: &Reference, digest: &str) {
+        if !self.worker.as_ref().is_some_and(|worker| worker.loaded.independent_rows) {
+            return;
+        }
+        let key = self.suite.answers_key(stage, candidate, true);
+        if let Ok(agreements) = reference.judge(stage.metric, self.question(stage), reference.file()) {
+            let (digest, id) = (Some(digest.to_owned()), RIGHT.to_owned());
+            self.judged.insert(key, Judgement { agreements, digest, id });
+        }
     }
 
     /// What answers of a stage are answers to.

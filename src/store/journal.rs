@@ -66,6 +66,14 @@ pub struct RunHeader {
     pub machine: Machine,
 }
 
+impl RunHeader {
+    /// The command, as a shell takes it.
+    pub fn command(&self) -> String {
+        let words = self.command_line.iter().map(String::as_str);
+        shlex::try_join(words).unwrap_or_else(|_| self.command_line.join(" "))
+    }
+}
+
 /// An entry with its number, from 0, and its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stamped {

@@ -32,7 +32,7 @@ impl FromStr for Budget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("{text:?} is not a budget such as \"10m\" or \"40trials\"");
+        let wrong = || format!("{text:?} is not a budget such as \"30s\", \"10m\" or \"40trials\"");
         let budget = match text.trim().strip_suffix("trials") {
             Some(count) => Budget::Trials(count.trim().parse().map_err(|_| wrong())?),
             None => Budget::Time(parse_duration(text).map_err(|_| wrong())?),

@@ -112,7 +112,12 @@ impl<'a> StageBudget<'a> {
             })
             .sum();
         let left = (trials as usize).saturating_sub(self.own(recordings).count() + outstanding);
-        (seen.len() + left / self.rounds as usize).max(1)
+        // A search that goes by what it sees may see a last candidate in fewer rounds; a grid is measured evenly.
+        let more = match self.search {
+            SearchKind::Guided => left.div_ceil(self.rounds as usize),
+            SearchKind::Grid | SearchKind::Random => left / self.rounds as usize,
+        };
+        (seen.len() + more).max(1)
     }
 
     /// Whether a trial in this round may begin. Of a time budget each round has its share, so that what is measured at

@@ -174,7 +174,12 @@ impl Tuning<'_> {
         let baseline = order.iter().position(|&index| *todo[index] == stage.baseline);
         if let Some(place) = baseline.filter(|_| budget.is_of_time()) {
             // Time may run out within the round, and the one to beat must be in it. This costs one load more at most.
-            order = search::order(&keys, Some(&keys[order[place]]), seed);
+            order = if budget.search() == SearchKind::Guided && round == 0 {
+                // The search has put first what must be seen first.
+                (0..todo.len()).collect()
+            } else {
+                search::order(&keys, Some(&keys[order[place]]), seed)
+            };
             let own = order.iter().position(|&index| *todo[index] == stage.baseline).unwrap_or(0);
             order[..=own].rotate_right(1);
         }

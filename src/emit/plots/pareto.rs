@@ -11,7 +11,7 @@ use crate::units::Bytes;
 pub struct Pareto {
     points: Vec<Dot>,
     memory: &'static str,
-    quality: &'static str,
+    quality: String,
 }
 
 struct Dot {
@@ -66,10 +66,10 @@ impl Pareto {
         points.sort_by_key(|dot| dot.place);
         let vram = stage.candidates.iter().any(|ranked| ranked.summary.value(Figure::Vram).is_some());
         let memory = if vram { "Peak VRAM (MiB)" } else { "Peak RSS (MiB)" };
-        let quality = if stage.replica {
-            "Agreement with the reference (replica)"
-        } else {
-            "Agreement with the reference"
+        let replica = if stage.replica { " (replica)" } else { "" };
+        let quality = match stage.metric.needs_labels() {
+            true => format!("Quality ({}){replica}", stage.metric.name()),
+            false => format!("Agreement with the reference{replica}"),
         };
         (points.len() > 1).then_some(Pareto { points, memory, quality })
     }
@@ -85,7 +85,7 @@ impl Pareto {
                 .collect(),
         };
         let panels =
-            [panel(self.quality, true, |dot| dot.quality), panel(self.memory, false, |dot| dot.memory_mib)];
+            [panel(&self.quality, true, |dot| dot.quality), panel(self.memory, false, |dot| dot.memory_mib)];
         panels.into_iter().filter(|panel| !panel.points.is_empty()).collect()
     }
 }

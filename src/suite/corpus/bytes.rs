@@ -79,7 +79,11 @@ fn likely(bytes: &[u8]) -> String {
 
 fn decoded(name: &str, bytes: &[u8], wanted: &str) -> Result<String, String> {
     let unknown = || format!("unknown encoding {wanted:?}{}", did_you_mean(wanted, NAMES));
-    let encoding = Encoding::for_label(wanted.as_bytes()).ok_or_else(unknown)?;
+    // People also write latin-1.
+    let without_dash = wanted.replace('-', "");
+    let encoding =
+        Encoding::for_label(wanted.as_bytes()).or_else(|| Encoding::for_label(without_dash.as_bytes()));
+    let encoding = encoding.ok_or_else(unknown)?;
     if encoding == UTF_8 {
         return utf8(name, bytes.to_vec());
     }

@@ -37,18 +37,19 @@ impl Fields {
         Fields { text, ..self.clone() }
     }
 
+    /// Whether a record has every field that the text is made of.
+    pub fn all_there(&self, record: &Record) -> Result<(), String> {
+        let missing = self.text.iter().find(|name| !record.contains_key(*name));
+        missing.map_or(Ok(()), |name| Err(absent(record, name)))
+    }
+
     /// A record as a document; nothing where it's one of those that aren't wanted.
     pub fn document(
         &self,
         record: &Record,
         ignored: &mut IndexSet<String>,
     ) -> Result<Option<Document>, String> {
-        let absent = |name: &str| {
-            let known = record.keys().map(String::as_str);
-            let there: Vec<&str> = known.clone().collect();
-            let hint = did_you_mean(name, known);
-            format!("no field {name:?} among {}{hint}", there.join(", "))
-        };
+        let absent = |name: &str| absent(record, name);
         let mut used: Vec<&str> = Vec::new();
         for (name, wanted) in &self.only {
             let value = record.get(name).ok_or_else(|| absent(name))?;
@@ -168,6 +169,13 @@ fn spans(text: &str, start: usize, entities: &Value) -> Result<Vec<Span>, String
             _ => Err(format!("an entity from {start} to {end} in a text of {} characters", places.len() - 1)),
         })
         .collect()
+}
+
+fn absent(record: &Record, name: &str) -> String {
+    let known = record.keys().map(String::as_str);
+    let there: Vec<&str> = known.clone().collect();
+    let hint = did_you_mean(name, known);
+    format!("no field {name:?} among {}{hint}", there.join(", "))
 }
 
 #[cfg(test)]

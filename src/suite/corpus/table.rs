@@ -36,6 +36,8 @@ pub fn records(name: &str, text: &str) -> Result<Vec<(String, Record)>, String> 
 pub fn read(name: &str, text: &str, fields: &Fields) -> Result<Library, String> {
     let (mut library, mut ignored) = (Library::default(), IndexSet::new());
     for (place, record) in records(name, text)? {
+        // A table has the same columns in every row: one that is missing here is missing everywhere.
+        fields.all_there(&record).map_err(|why| format!("{place}: {why}"))?;
         let document = fields.document(&record, &mut ignored).map_err(|why| format!("{place}: {why}"))?;
         library.documents.extend(document);
     }
