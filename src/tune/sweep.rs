@@ -193,8 +193,8 @@ impl Tuning<'_> {
             let to_beat = round == 0 && *todo[index] == stage.baseline;
             let first = round == 0 && budget.is_of_time() && !self.was_tried(stage, &todo[index].backend);
             let expected = self.runner.expected(stage, todo[index]);
-            let fits = budget.fits(expected, &self.recordings);
-            if !(budget.allows(round, &self.recordings) && fits) && !to_beat && !first {
+            let has_time = budget.allows(round, &self.recordings) && budget.fits(expected, &self.recordings);
+            if !has_time && !to_beat && !first {
                 continue;
             }
             let trial = Trial { stage, candidate: todo[index], round };
