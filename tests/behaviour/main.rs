@@ -19,6 +19,7 @@ mod older;
 mod optimum;
 mod predictions;
 mod real_engines;
+mod replay;
 mod resume;
 mod shipped;
 mod simulated_card;
