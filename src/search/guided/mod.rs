@@ -10,7 +10,7 @@ mod kernel;
 mod matrix;
 mod process;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rand::SeedableRng;
@@ -48,12 +48,14 @@ pub struct Prior {
 pub struct Guided {
     table: Arc<Table>,
     /// The logarithms of what was expected, around their mean; zeros where nothing was.
-    expected: Vec<f64>,
+    expected: Arc<[f64]>,
     /// Rows in the order of what is expected of them, the best first; empty without an expectation.
     order: Vec<usize>,
     doomed: HashSet<usize>,
     groups: Vec<Vec<usize>>,
     kernel: Kernel,
+    /// What is thought of the rows, as long as the kernel stays as it is: the next score costs little then.
+    process: Option<Process>,
     /// With how many scores the kernel was fitted last.
     fitted: usize,
     random: Pcg64,
@@ -89,11 +91,12 @@ impl Guided {
         let kernel = Kernel::new(table.columns().len());
         Guided {
             table,
-            expected,
+            expected: expected.into(),
             order,
             doomed,
             groups: prior.groups,
             kernel,
+            process: None,
             fitted: 0,
             random: Pcg64::seed_from_u64(seed),
             why: Why::Far,
@@ -174,40 +177,56 @@ impl Guided {
         if scores.rows.len() < 20 || scores.rows.len() >= self.fitted + 5 {
             self.fitted = scores.rows.len();
             self.kernel.fit(&self.table, &self.expected, &scores, 30, &mut self.random);
+            self.process = None;
         }
         let open = self.open(known);
-        let asked = self.draw(&open, MOST_ROWS);
-        let count = asked.len();
-        // Behind the open rows those that were measured: which of them is best is a matter of belief, too.
-        let all: Vec<usize> = asked.iter().chain(&rows).copied().collect();
-        let mut process = Process::new(&self.table, &self.expected, self.kernel.clone(), all);
-        for (row, rounds) in rows.iter().zip(&rounds) {
-            process.see(*row, *rounds);
-        }
+        let process = self.thought(&rows, &rounds, &open);
         let beliefs = process.beliefs(&scores);
-        let (asked_beliefs, own) = beliefs.split_at(count);
-        let best = (0..own.len())
-            .reduce(|left, right| if own[right].mean > own[left].mean { right } else { left })?;
+        let place_of: HashMap<usize, usize> =
+            process.rows().iter().enumerate().map(|(place, row)| (*row, place)).collect();
+        let believed = |row: &usize| Some((*row, beliefs[*place_of.get(row)?]));
+        let asked: Vec<(usize, Belief)> = open.iter().filter_map(believed).collect();
+        // Which of those that were measured is best is a matter of belief, too.
+        let own = rows.iter().filter_map(believed);
+        let (best, highest) =
+            own.reduce(|left, right| if right.1.mean > left.1.mean { right } else { left })?;
+        self.process = Some(process);
         let failed: Vec<usize> =
             tried.iter().filter(|tried| tried.score.is_none()).map(|tried| tried.row).collect();
         let hedge = tried.len().is_multiple_of(HEDGE);
-        let near: HashSet<usize> =
-            if hedge { self.table.neighbours(rows[best]).collect() } else { HashSet::new() };
-        let mut candidates: Vec<usize> = (0..count).filter(|place| near.contains(&asked[*place])).collect();
-        let neighbour = !candidates.is_empty();
-        if !neighbour {
-            candidates = (0..count).collect();
-        }
-        let worth = |place: usize, belief: Belief| {
-            let feasible = self.feasible(asked[place], &failed);
-            belief.improvement(own[best].mean) * feasible
+        let near: HashSet<usize> = if hedge { self.table.neighbours(best).collect() } else { HashSet::new() };
+        let neighbour = asked.iter().any(|(row, _)| near.contains(row));
+        let candidates = asked.into_iter().filter(|(row, _)| !neighbour || near.contains(row));
+        let worth = |(row, belief): (usize, Belief)| {
+            (row, belief.improvement(highest.mean) * self.feasible(row, &failed))
         };
-        let (place, improvement) = candidates
-            .into_iter()
-            .map(|place| (place, worth(place, asked_beliefs[place])))
-            .reduce(|left, right| if right.1 > left.1 { right } else { left })?;
+        let (row, improvement) =
+            candidates.map(worth).reduce(|left, right| if right.1 > left.1 { right } else { left })?;
         self.why = Why::Promising { neighbour, improvement };
-        Some(asked[place])
+        Some(row)
+    }
+
+    /// What is thought of the rows: what was thought before with the last scores taken in, where that can be had; or all
+    /// anew.
+    fn thought(&mut self, rows: &[usize], rounds: &[f64], open: &[usize]) -> Process {
+        let seen: Vec<(usize, f64)> = rows.iter().copied().zip(rounds.iter().copied()).collect();
+        let goes_on = |process: &Process| {
+            let known = process.seen().len();
+            seen.get(..known) == Some(process.seen())
+                && seen[known..].iter().all(|(row, _)| process.rows().contains(row))
+        };
+        let before = self.process.take().filter(goes_on);
+        let mut process = before.unwrap_or_else(|| {
+            let asked = match self.table.len() {
+                few if few <= MOST_ROWS => (0..few).collect(),
+                _ => self.draw(open, MOST_ROWS).into_iter().chain(rows.iter().copied()).collect(),
+            };
+            Process::new(self.table.clone(), self.expected.clone(), self.kernel.clone(), asked)
+        });
+        for (row, rounds) in &seen[process.seen().len()..] {
+            process.see(*row, *rounds);
+        }
+        process
     }
 
     /// How much of a row's worth is left beside rows that failed.

@@ -1,19 +1,22 @@
 //! A Gaussian process over the rows of a table: what is thought of each row, given the scores of some.
 
+use std::sync::Arc;
+
 use super::kernel::{Kernel, Scores};
 use super::matrix::Cholesky;
 use crate::search::Table;
 
 /// What is thought of some rows.
-pub struct Process<'t> {
-    table: &'t Table,
+pub struct Process {
+    table: Arc<Table>,
     /// What was expected of each row of the table beforehand: logarithms around their mean, zeros where nothing was.
-    expected: &'t [f64],
+    expected: Arc<[f64]>,
     kernel: Kernel,
     /// The rows that are asked about.
     rows: Vec<usize>,
     factor: Cholesky,
-    seen: Vec<usize>,
+    /// With the number of their rounds.
+    seen: Vec<(usize, f64)>,
     /// For each observation: its share in each of the rows.
     shares: Vec<Vec<f32>>,
     /// What is left of each row's variance.
@@ -27,23 +30,33 @@ pub struct Belief {
     pub spread: f64,
 }
 
-impl<'t> Process<'t> {
+impl Process {
     /// About these rows, with nothing seen yet.
-    pub fn new(table: &'t Table, expected: &'t [f64], kernel: Kernel, rows: Vec<usize>) -> Self {
+    pub fn new(table: Arc<Table>, expected: Arc<[f64]>, kernel: Kernel, rows: Vec<usize>) -> Self {
         let variance = rows.iter().map(|row| kernel.variance(expected[*row])).collect();
         let (factor, seen, shares) = (Cholesky::new(), Vec::new(), Vec::new());
         Process { table, expected, kernel, rows, factor, seen, shares, variance }
     }
 
+    pub fn rows(&self) -> &[usize] {
+        &self.rows
+    }
+
+    /// The rows that were seen, with the number of their rounds.
+    pub fn seen(&self) -> &[(usize, f64)] {
+        &self.seen
+    }
+
     /// Takes in that a row was measured in so many rounds. What came out is told to [`Process::beliefs`].
     pub fn see(&mut self, row: usize, rounds: f64) {
-        let mut own = self.kernel.covariances(self.table, self.expected, row, &mut self.seen.iter().copied());
+        let seen = &mut self.seen.iter().map(|(row, _)| *row);
+        let mut own = self.kernel.covariances(&self.table, &self.expected, row, seen);
         own.push(self.kernel.variance(self.expected[row]) + self.kernel.noise() / rounds);
         self.factor.push(own);
         let known = self.factor.last();
         let (diagonal, known) = (known[known.len() - 1], &known[..known.len() - 1]);
         let covariances =
-            self.kernel.covariances(self.table, self.expected, row, &mut self.rows.iter().copied());
+            self.kernel.covariances(&self.table, &self.expected, row, &mut self.rows.iter().copied());
         let mut share: Vec<f32> = covariances.into_iter().map(|number| number as f32).collect();
         for (factor, earlier) in known.iter().zip(&self.shares) {
             let factor = *factor as f32;
@@ -57,13 +70,17 @@ impl<'t> Process<'t> {
             *variance -= f64::from(*number * *number);
         }
         self.shares.push(share);
-        self.seen.push(row);
+        self.seen.push((row, rounds));
     }
 
     /// What is thought of each of the rows, given the scores of what was seen, in the same order.
     pub fn beliefs(&self, scores: &Scores) -> Vec<Belief> {
-        let off: Vec<f64> =
-            self.seen.iter().zip(scores.values).map(|(row, value)| value - self.expected[*row]).collect();
+        let off: Vec<f64> = self
+            .seen
+            .iter()
+            .zip(scores.values)
+            .map(|((row, _), value)| value - self.expected[*row])
+            .collect();
         let solved = self.factor.solve(&off);
         let mut means: Vec<f32> = self.rows.iter().map(|row| self.expected[*row] as f32).collect();
         for (number, share) in solved.iter().zip(&self.shares) {
@@ -114,8 +131,8 @@ mod tests {
     #[test]
     fn what_was_measured_is_believed_and_what_lies_near_is_known_better() {
         let table = line(9);
-        let nothing = vec![0.0; 9];
-        let mut process = Process::new(&table, &nothing, Kernel::new(1), (0..9).collect());
+        let nothing = vec![0.0; 9].into();
+        let mut process = Process::new(table.into(), nothing, Kernel::new(1), (0..9).collect());
         process.see(0, 1.0);
         process.see(8, 1.0);
         let scores = Scores { rows: &[0, 8], values: &[-1.0, 1.0], rounds: &[1.0, 1.0] };
@@ -131,7 +148,8 @@ mod tests {
         let table = line(40);
         // The opposite of what will be measured.
         let expected: Vec<f64> = (0..40).map(|row| f64::from(row % 7) - 3.0).collect();
-        let mut process = Process::new(&table, &expected, Kernel::new(1), (0..40).collect());
+        let told = expected.clone().into();
+        let mut process = Process::new(table.into(), told, Kernel::new(1), (0..40).collect());
         let rows: Vec<usize> = (0..20).collect();
         let values: Vec<f64> = rows.iter().map(|row| -expected[*row]).collect();
         for row in &rows {
