@@ -20,8 +20,11 @@ use super::{Table, Tried};
 use kernel::{Kernel, Scores};
 use process::{Belief, Process};
 
-/// Rows that are thought about at once: of a larger table a drawn part, and the neighbours of the best.
+/// A table of at most so many rows is thought about whole.
 const MOST_ROWS: usize = 6144;
+
+/// Of a larger table so many are drawn.
+const DRAWN_ROWS: usize = 3072;
 
 /// Rows that are measured before anything is inferred.
 const FIRST: usize = 8;
@@ -219,7 +222,7 @@ impl Guided {
         let mut process = before.unwrap_or_else(|| {
             let asked = match self.table.len() {
                 few if few <= MOST_ROWS => (0..few).collect(),
-                _ => self.draw(open, MOST_ROWS).into_iter().chain(rows.iter().copied()).collect(),
+                _ => self.draw(open, DRAWN_ROWS).into_iter().chain(rows.iter().copied()).collect(),
             };
             Process::new(self.table.clone(), self.expected.clone(), self.kernel.clone(), asked)
         });
