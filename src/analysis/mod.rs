@@ -156,10 +156,8 @@ pub fn observe(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Ob
     let candidates: Vec<Vec<&Recording>> = by_candidate(stage, recordings).into_values().collect();
     let mut observed: Vec<Observation> =
         candidates.iter().filter_map(|recordings| observation(suite, stage, recordings)).collect();
-    let value =
-        |observation: &Observation| observation.score().map_or(f64::NEG_INFINITY, |score| score.value);
     let able = (0..observed.len()).filter(|place| observed[*place].may_win());
-    let Some(best) = able.max_by(|left, right| value(&observed[*left]).total_cmp(&value(&observed[*right])))
+    let Some(best) = able.max_by(|left, right| observed[*left].value().total_cmp(&observed[*right].value()))
     else {
         return observed;
     };

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::search::{Column, Table};
-use crate::units::did_you_mean;
+use crate::units::{did_you_mean, median};
 
 /// Names of columns that hold what is to be found the best of, and whether more of it is better.
 const OBJECTIVES: [(&str, bool); 12] = [
@@ -269,7 +269,8 @@ impl Lines {
             // A configuration with several lines was measured several times.
             samples[place].extend(&row.samples);
         }
-        let medians: Vec<Option<f64>> = samples.iter().map(|samples| median(samples)).collect();
+        let medians: Vec<Option<f64>> =
+            samples.iter().map(|samples| median(samples.iter().copied())).collect();
         if medians.iter().all(Option::is_none) {
             return Err("no configuration has a measurement".to_owned());
         }
@@ -324,17 +325,6 @@ fn levels<'w>(knob: &str, words: impl Iterator<Item = &'w str>) -> (Column, Vec<
             (Column::of_numbers(knob, &numbers), words)
         }
         _ => (Column::of_words(knob, words.len()), words),
-    }
-}
-
-fn median(samples: &[f64]) -> Option<f64> {
-    let mut sorted = samples.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let half = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        odd if odd % 2 == 1 => Some(sorted[half]),
-        _ => Some((sorted[half - 1] + sorted[half]) / 2.0),
     }
 }
 

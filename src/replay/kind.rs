@@ -81,16 +81,6 @@ pub enum Kind {
 impl Kind {
     pub const ALL: [Kind; 5] = [Kind::Guided, Kind::Climb, Kind::Parzen, Kind::Random, Kind::Order];
 
-    pub fn name(self) -> &'static str {
-        match self {
-            Kind::Guided => "guided",
-            Kind::Climb => "hill climb",
-            Kind::Parzen => "TPE",
-            Kind::Random => "random",
-            Kind::Order => "prior's order",
-        }
-    }
-
     /// As the command line names it.
     pub fn word(self) -> &'static str {
         match self {

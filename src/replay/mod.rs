@@ -102,9 +102,9 @@ mod tests {
         for kind in Kind::ALL {
             let games = games(&grid, kind, &Expectation::Nothing, 96, 4);
             let again = play(&grid, kind, &Expectation::Nothing, 96, 3);
-            assert_eq!(games[3], again, "{}", kind.name());
+            assert_eq!(games[3], again, "{}", kind.word());
             for game in &games {
-                assert!(*game.regrets.last().unwrap() < 0.011, "{}: {:?}", kind.name(), game.regrets.last());
+                assert!(*game.regrets.last().unwrap() < 0.011, "{}: {:?}", kind.word(), game.regrets.last());
             }
             let score = Score::of(kind, &games);
             let soon = score.near[0].trials_median.unwrap();

@@ -48,6 +48,11 @@ impl Observation {
         }
     }
 
+    /// The objective, turned so that more is better; less than any for what has none.
+    pub fn value(&self) -> f64 {
+        self.score().map_or(f64::NEG_INFINITY, |score| score.value)
+    }
+
     /// Whether nothing rules it out so far.
     pub fn may_win(&self) -> bool {
         self.score().is_some_and(|score| score.misses.is_none())

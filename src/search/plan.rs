@@ -32,7 +32,6 @@ pub struct Plan<'s> {
     candidates: Vec<Candidate>,
     /// The row of each candidate, by its id.
     rows: HashMap<String, usize>,
-    groups: Vec<Vec<usize>>,
     guided: Guided,
 }
 
@@ -42,9 +41,9 @@ impl<'s> Plan<'s> {
         let table = table(space, &candidates);
         let groups = groups(space, &candidates, &table);
         let rows = candidates.iter().enumerate().map(|(row, candidate)| (candidate.id(), row)).collect();
-        let prior = Prior { expected: Vec::new(), groups: groups.clone() };
+        let prior = Prior { expected: Vec::new(), groups };
         let guided = Guided::new(Arc::new(table), prior, seed);
-        Plan { space, candidates, rows, groups, guided }
+        Plan { space, candidates, rows, guided }
     }
 
     /// What was seen, as the table's rows. What misses a limit is as good as failed: it can't win, and nor can what is like it.
@@ -60,7 +59,7 @@ impl<'s> Plan<'s> {
         let tried: Vec<Tried> = seen.iter().filter_map(of).collect();
         let mut all = tried.clone();
         // An engine or a precision that doesn't load is asked once, and not for each of its candidates.
-        for group in self.groups.iter().filter(|group| is_out(group, seen, &self.rows)) {
+        for group in self.guided.groups().iter().filter(|group| is_out(group, seen, &self.rows)) {
             let fails = |row: &usize| Tried { row: *row, score: None, rounds: 0, seconds: 0.0 };
             let unknown = group.iter().filter(|row| !tried.iter().any(|tried| tried.row == **row));
             all.extend(unknown.map(fails));
@@ -81,9 +80,8 @@ fn is_out(group: &[usize], seen: &[Observation], rows: &HashMap<String, usize>) 
 impl Search for Plan<'_> {
     fn next(&mut self, seen: &[Observation], room: usize) -> Vec<Candidate> {
         let mut tried = self.tried(seen);
-        let known = |row: usize, tried: &[Tried]| tried.iter().any(|tried| tried.row == row);
         let mut next = Vec::new();
-        let together = if seen.is_empty() { self.groups.len().max(TOGETHER) } else { TOGETHER };
+        let together = if seen.is_empty() { self.guided.groups().len().max(TOGETHER) } else { TOGETHER };
         // The baseline is what the others are compared with.
         if seen.is_empty() {
             next.push(self.space.baseline().clone());
@@ -91,7 +89,6 @@ impl Search for Plan<'_> {
         }
         while next.len() < together && seen.len() + next.len() < room {
             let Some(row) = self.guided.choose(&tried) else { break };
-            debug_assert!(!known(row, &tried));
             if let Why::Promising { improvement, .. } = self.guided.why()
                 && improvement < WORTHLESS
                 && self.candidates.len() > SMALL

@@ -133,13 +133,13 @@ impl Tuning<'_> {
             Ok(Ok((reference, digest, origin))) => {
                 self.folder.keep_reference(&reference)?;
                 let version = self.runner.version().unwrap_or_default().to_owned();
-                let seconds = start.elapsed().as_secs_f64();
-                self.references_took += start.elapsed();
+                let took = start.elapsed();
+                self.references_took += took;
                 self.folder.append(Entry::Reference {
                     stage: stage.name.clone(),
                     version,
                     digest,
-                    seconds,
+                    seconds: took.as_secs_f64(),
                     origin: Some(origin),
                 })?;
                 self.references.insert(stage.name.clone(), reference);
@@ -220,8 +220,7 @@ impl Tuning<'_> {
     fn keep_answers(&self, stage: &Stage, most: usize) {
         let mut seen = analysis::observe(self.suite, stage, &self.recordings);
         seen.retain(Observation::may_win);
-        let value = |seen: &Observation| seen.score().map_or(f64::NEG_INFINITY, |score| score.value);
-        seen.sort_by(|left, right| value(right).total_cmp(&value(left)));
+        seen.sort_by(|left, right| right.value().total_cmp(&left.value()));
         let judged_as = |id: String| {
             let own =
                 self.recordings.iter().find(|recording| recording.stage == stage.name && recording.id == id);
@@ -250,7 +249,7 @@ impl Tuning<'_> {
         let seen = analysis::observe(self.suite, stage, &self.recordings);
         let value = |candidate: &Candidate| {
             let own = seen.iter().find(|seen| seen.candidate == *candidate);
-            own.and_then(Observation::score).map_or(f64::NEG_INFINITY, |score| score.value)
+            own.map_or(f64::NEG_INFINITY, Observation::value)
         };
         let mut racing = racing;
         let is_baseline = |candidate: &Candidate| *candidate == stage.baseline;

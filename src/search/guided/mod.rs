@@ -106,6 +106,11 @@ impl Guided {
         }
     }
 
+    /// Rows of which one each must be seen.
+    pub fn groups(&self) -> &[Vec<usize>] {
+        &self.groups
+    }
+
     /// Why the last row was chosen.
     pub fn why(&self) -> Why {
         self.why
@@ -151,7 +156,7 @@ impl Guided {
         let apart = |row: usize| {
             known.iter().map(|other| self.table.distance(row, *other)).fold(f32::INFINITY, f32::min)
         };
-        drawn.into_iter().map(|row| (row, apart(row))).reduce(further).map(|(row, _)| row)
+        drawn.into_iter().map(|row| (row, apart(row))).reduce(greater).map(|(row, _)| row)
     }
 
     /// Rows that weren't tried and aren't expected to fail; once there is none, all that weren't tried.
@@ -190,9 +195,8 @@ impl Guided {
         let believed = |row: &usize| Some((*row, beliefs[*place_of.get(row)?]));
         let asked: Vec<(usize, Belief)> = open.iter().filter_map(believed).collect();
         // Which of those that were measured is best is a matter of belief, too.
-        let own = rows.iter().filter_map(believed);
-        let (best, highest) =
-            own.reduce(|left, right| if right.1.mean > left.1.mean { right } else { left })?;
+        let own = rows.iter().filter_map(believed).map(|(row, belief)| (row, belief.mean));
+        let (best, highest) = own.reduce(greater)?;
         self.process = Some(process);
         let failed: Vec<usize> =
             tried.iter().filter(|tried| tried.score.is_none()).map(|tried| tried.row).collect();
@@ -200,11 +204,9 @@ impl Guided {
         let near: HashSet<usize> = if hedge { self.table.neighbours(best).collect() } else { HashSet::new() };
         let neighbour = asked.iter().any(|(row, _)| near.contains(row));
         let candidates = asked.into_iter().filter(|(row, _)| !neighbour || near.contains(row));
-        let worth = |(row, belief): (usize, Belief)| {
-            (row, belief.improvement(highest.mean) * self.feasible(row, &failed))
-        };
-        let (row, improvement) =
-            candidates.map(worth).reduce(|left, right| if right.1 > left.1 { right } else { left })?;
+        let worth =
+            |(row, belief): (usize, Belief)| (row, belief.improvement(highest) * self.feasible(row, &failed));
+        let (row, improvement) = candidates.map(worth).reduce(greater)?;
         self.why = Why::Promising { neighbour, improvement };
         Some(row)
     }
@@ -240,6 +242,7 @@ impl Guided {
     }
 }
 
-fn further(left: (usize, f32), right: (usize, f32)) -> (usize, f32) {
+/// Whichever has more beside it; of equals the first.
+fn greater<T, N: PartialOrd>(left: (T, N), right: (T, N)) -> (T, N) {
     if right.1 > left.1 { right } else { left }
 }
