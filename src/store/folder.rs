@@ -297,8 +297,9 @@ impl Run {
                 "a trial of a candidate that the suite doesn't have".to_owned()
             } else if recording.id != recording.candidate.id() {
                 "a trial whose id doesn't match its candidate".to_owned()
-            } else if recording.round >= suite.rounds {
-                format!("a trial of round {}, but the suite has {} rounds", recording.round, suite.rounds)
+            } else if recording.round >= suite.most_rounds() {
+                let most = suite.most_rounds();
+                format!("a trial of round {}, but the suite has {most} rounds", recording.round)
             } else if !seen.insert((&recording.stage, &recording.id, recording.round)) && !again {
                 "a trial that is recorded twice".to_owned()
             } else if let Some(why) = implausible {

@@ -151,6 +151,16 @@ impl Suite {
         self.backends.iter().find(|backend| backend.name == name)
     }
 
+    /// The most rounds in which a candidate may be measured: within a time, a guided search goes on as long as it lasts and there is
+    /// something left to tell apart, but no longer than that helps.
+    pub fn most_rounds(&self) -> u32 {
+        const HELPFUL: u32 = 12;
+        match self.search {
+            SearchKind::Guided => self.rounds.max(HELPFUL),
+            SearchKind::Grid | SearchKind::Random => self.rounds,
+        }
+    }
+
     /// Candidates with the same key can share a worker: they differ in knobs that apply at a run.
     pub fn load_key(&self, stage: &Stage, candidate: &Candidate) -> String {
         let at_load = self.knobs_of(candidate, Applies::Load);

@@ -16,9 +16,6 @@ use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder};
 use crate::suite::{SearchKind, Stage, Suite};
 
-/// More rounds than this settle nothing that so many haven't.
-const MOST_ROUNDS: u32 = 12;
-
 pub struct Tuning<'a> {
     pub suite: &'a Suite,
     pub folder: &'a mut RunFolder,
@@ -92,7 +89,8 @@ impl Tuning<'_> {
                 let seen = analysis::observe(self.suite, stage, &self.recordings);
                 generation = seen.into_iter().map(|seen| seen.candidate).collect();
             }
-            for round in 1..if guided && budget.is_of_time() { MOST_ROUNDS } else { self.suite.rounds } {
+            let rounds = if budget.is_of_time() { self.suite.most_rounds() } else { self.suite.rounds };
+            for round in 1..rounds {
                 let mut racing = self.racing(&mut *search, stage, &generation);
                 if guided {
                     racing = self.finalists(stage, &budget, racing, round);

@@ -70,6 +70,25 @@ fn a_finished_run_is_not_measured_again_unless_the_budget_grows() {
     assert_eq!(place.trials().len(), 12);
 }
 
+/// Within a time a guided search measures again what it can't tell apart, for more rounds than the suite asks for.
+#[test]
+fn a_run_of_more_rounds_than_the_suite_has_is_read_and_resumed() {
+    // All 24 documents are one batch of either size.
+    let stage = format!("{STAGE}\n[stages.knobs]\nbatch_size = [28, 30]\n");
+    let place = Place::with_suite(&suite(&stage, "batch_ms = 4\nnoise = 0.05\n"));
+    place.best(&["--budget", "100s", "--search", "guided"], 0);
+    let rounds = |place: &Place| place.trials().iter().map(|row| row["round"].parse::<u32>().unwrap()).max();
+    assert!(rounds(&place) >= Some(3), "{:?}", rounds(&place));
+    let trials = place.trials().len();
+    for arguments in
+        [vec!["report", "run"], vec!["--resume", "run"], vec!["--resume", "run", "--budget", "200s"]]
+    {
+        let output = autotune(&arguments).current_dir(place.path()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", text(&output));
+    }
+    assert!(place.trials().len() >= trials);
+}
+
 #[test]
 fn a_second_run_on_the_same_folder_is_refused() {
     let slow = Place::with_suite(&suite(STAGE, "time = \"real\"\nbatch_ms = 50\n"));
