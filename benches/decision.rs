@@ -58,12 +58,12 @@ fn table(candidates: usize) -> Table {
     let mut table = Table::new(columns.clone());
     for place in 0..candidates {
         let mut rest = place;
-        let levels: Vec<u16> = columns
+        let levels: Vec<u32> = columns
             .iter()
             .map(|column| {
                 let level = rest % column.levels();
                 rest /= column.levels();
-                level as u16
+                level as u32
             })
             .collect();
         table.add(&levels);
@@ -71,7 +71,7 @@ fn table(candidates: usize) -> Table {
     table
 }
 
-fn score(levels: &[u16]) -> f64 {
+fn score(levels: &[u32]) -> f64 {
     levels
         .iter()
         .enumerate()

@@ -12,7 +12,7 @@ use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
 use crate::pipeline::BATCH_SIZE;
 use crate::record::{Recording, Status};
-use crate::suite::{Bound, Figure, Limit, Suite};
+use crate::suite::{Bound, Figure, Limit, Stage, Suite};
 use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
 use crate::units::Bytes;
 
@@ -34,7 +34,7 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         doubts.push(Doubt::OtherReference { reference, why });
     }
     doubts.extend(loss(stage, suite));
-    let own = suite.stages.iter().find(|own| own.name == stage.name);
+    let own = stage_of(suite, stage);
     doubts.extend(
         own.into_iter()
             .flat_map(|own| &own.unchecked)
@@ -84,10 +84,15 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     doubts
 }
 
+/// The stage that was analysed.
+fn stage_of<'s>(suite: &'s Suite, analysed: &StageAnalysis) -> Option<&'s Stage> {
+    suite.stages.iter().find(|own| own.name == analysed.name)
+}
+
 /// What the winner loses of the metric that judges it, where it's worth a word and no limit is on quality.
 fn loss(stage: &StageAnalysis, suite: &Suite) -> Option<Doubt> {
     const WORTH_A_WORD: f64 = 0.01;
-    let own = suite.stages.iter().find(|own| own.name == stage.name)?;
+    let own = stage_of(suite, stage)?;
     if stage.replica || own.limits.iter().any(Limit::is_on_quality) {
         return None;
     }
@@ -148,7 +153,7 @@ fn edges(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
 
 /// The limits on metrics by labels that the winner meets, and may have missed by luck.
 fn few_labels(stage: &StageAnalysis, winner: &Summary, suite: &Suite) -> Vec<Doubt> {
-    let own = suite.stages.iter().find(|own| own.name == stage.name);
+    let own = stage_of(suite, stage);
     let limits = own.into_iter().flat_map(|own| &own.limits);
     let doubt = |limit: &Limit| {
         let metric = limit.metric().filter(|metric| metric.needs_labels())?;

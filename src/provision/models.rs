@@ -70,7 +70,7 @@ fn resolve_to(name: &str, replica: Replica, extent: Extent) -> Result<Home, Miss
 pub fn wrong_name(name: &str) -> Option<Missing> {
     match folder(name) {
         Some(found) => found.err(),
-        None if registry::find(name).is_some() || name.split('/').count() == 2 => None,
+        None if registry::find(name).is_some() || may_be_repository(name) => None,
         None => Sources::of_user().ok()?.resolve_unknown(name).err(),
     }
 }
@@ -80,6 +80,11 @@ pub fn at_hand() -> Vec<(&'static str, Home)> {
     let Ok(sources) = Sources::of_user() else { return Vec::new() };
     let here = |(name, model): (&'static String, _)| Some((name.as_str(), sources.find(name, model)?));
     registry::models().iter().filter_map(here).collect()
+}
+
+/// Whether a name has the form of Hugging Face's repositories.
+fn may_be_repository(name: &str) -> bool {
+    name.split('/').count() == 2
 }
 
 /// A name that is a folder is that folder, or nothing.
@@ -131,7 +136,7 @@ impl Sources {
     fn resolve_unknown(&self, name: &str) -> Result<Home, Missing> {
         let known = registry::models().iter().flat_map(|(name, model)| registry::names(name, model));
         let hint = did_you_mean(name, known);
-        if name.split('/').count() != 2 {
+        if !may_be_repository(name) {
             return Err(Missing {
                 why: format!("unknown model {name:?}{hint}"),
                 remedy: "name a folder, a repository of Hugging Face, or a model from `autotune list`".into(),

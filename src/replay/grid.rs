@@ -131,7 +131,7 @@ impl Grid {
             ));
         }
         // For each column, this grid's levels as the other's.
-        let levels: Vec<HashMap<usize, u16>> = self
+        let levels: Vec<HashMap<usize, u32>> = self
             .words
             .iter()
             .zip(&other.words)
@@ -139,14 +139,14 @@ impl Grid {
                 let place = |word| theirs.iter().position(|other| other == word);
                 own.iter()
                     .enumerate()
-                    .filter_map(|(level, word)| Some((level, place(word)? as u16)))
+                    .filter_map(|(level, word)| Some((level, place(word)? as u32)))
                     .collect()
             })
             .collect();
         let score = |row: usize| {
             let own = self.table.row(row).iter().zip(&levels);
-            let theirs: Option<Vec<u16>> =
-                own.map(|(level, of)| of.get(&usize::from(*level)).copied()).collect();
+            let theirs: Option<Vec<u32>> =
+                own.map(|(level, of)| of.get(&(*level as usize)).copied()).collect();
             other.median(other.table.place(&theirs?)?)
         };
         let seen: Vec<Option<f64>> = (0..self.len()).map(score).collect();
@@ -249,17 +249,17 @@ impl Lines {
             columns.push(column);
             words.push(levels);
         }
-        let places: Vec<HashMap<&str, u16>> = words
+        let places: Vec<HashMap<&str, u32>> = words
             .iter()
             .map(|levels| {
-                levels.iter().enumerate().map(|(place, word)| (word.as_str(), place as u16)).collect()
+                levels.iter().enumerate().map(|(place, word)| (word.as_str(), place as u32)).collect()
             })
             .collect();
         let mut table = Table::new(columns);
         let mut samples: Vec<Vec<f64>> = Vec::new();
         let mut seconds: Vec<f64> = Vec::new();
         for row in &self.rows {
-            let levels: Vec<u16> =
+            let levels: Vec<u32> =
                 row.words.iter().zip(&places).map(|(word, places)| places[word.as_str()]).collect();
             let place = table.add(&levels);
             if place == samples.len() {

@@ -26,7 +26,7 @@ pub struct Parzen<'t> {
 
 enum Knob {
     Number(IntParam),
-    Word(CategoricalParam<u16>),
+    Word(CategoricalParam<u32>),
     /// It has one level, and nothing to choose.
     Fixed,
 }
@@ -36,13 +36,13 @@ impl Knob {
         match column.levels() {
             0 | 1 => Knob::Fixed,
             levels if column.is_ordered() => Knob::Number(IntParam::new(0, levels as i64 - 1)),
-            levels => Knob::Word(CategoricalParam::new((0..levels as u16).collect())),
+            levels => Knob::Word(CategoricalParam::new((0..levels as u32).collect())),
         }
     }
 
-    fn suggest(&self, trial: &mut Trial) -> optimizer::Result<u16> {
+    fn suggest(&self, trial: &mut Trial) -> optimizer::Result<u32> {
         match self {
-            Knob::Number(number) => Ok(u16::try_from(number.suggest(trial)?).unwrap_or_default()),
+            Knob::Number(number) => Ok(u32::try_from(number.suggest(trial)?).unwrap_or_default()),
             Knob::Word(word) => word.suggest(trial),
             Knob::Fixed => Ok(0),
         }
@@ -70,7 +70,7 @@ impl Player for Parzen<'_> {
         let known: HashMap<usize, Option<f64>> = tried.iter().map(|tried| (tried.row, tried.score)).collect();
         for _ in 0..PATIENCE {
             let mut trial = self.study.ask();
-            let levels: optimizer::Result<Vec<u16>> =
+            let levels: optimizer::Result<Vec<u32>> =
                 self.knobs.iter().map(|knob| knob.suggest(&mut trial)).collect();
             match levels.ok().and_then(|levels| self.table.place(&levels)) {
                 Some(row) if !known.contains_key(&row) => {

@@ -154,9 +154,9 @@ fn table(space: &Space, candidates: &[Candidate]) -> Table {
         let level = |(name, words): (&str, &Vec<String>)| {
             let word = candidate.word(name);
             // Behind all levels: a backend that doesn't have the knob.
-            words.iter().position(|known| *known == word).unwrap_or(words.len()) as u16
+            words.iter().position(|known| *known == word).unwrap_or(words.len()) as u32
         };
-        let levels: Vec<u16> = names.zip(&words).map(level).collect();
+        let levels: Vec<u32> = names.zip(&words).map(level).collect();
         table.add(&levels);
     }
     table

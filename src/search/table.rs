@@ -7,15 +7,14 @@ use std::collections::HashMap;
 pub struct Column {
     pub name: String,
     levels: usize,
-    distances: Vec<f32>,
-    ordered: bool,
+    /// Where the levels that have an order lie, from 0 to 1. Any two others are as far apart as can be.
+    places: Vec<f64>,
 }
 
 impl Column {
     /// Words in no order: any two are equally far apart.
     pub fn of_words(name: &str, levels: usize) -> Column {
-        let distances = (0..levels * levels).map(|pair| f32::from(pair / levels != pair % levels)).collect();
-        Column { name: name.to_owned(), levels, distances, ordered: false }
+        Column { name: name.to_owned(), levels, places: Vec::new() }
     }
 
     /// Numbers in rising order, on a log scale where all are positive. An infinite one (a limit that isn't set) is one step
@@ -28,25 +27,16 @@ impl Column {
         let (first, last) = (finite.first().copied().unwrap_or(0.0), finite.last().copied().unwrap_or(0.0));
         let step = (last - first) / finite.len().saturating_sub(1).max(1) as f64;
         let beyond = if step > 0.0 { last + step } else { last + 1.0 };
-        let places: Vec<f64> =
-            numbers.iter().map(|number| if number.is_finite() { scaled(*number) } else { beyond }).collect();
-        let range = places.iter().fold(first, |most, place| place.max(most)) - first;
-        let range = if range > 0.0 { range } else { 1.0 };
-        let far = |left: &f64, right: &f64| ((left - right).abs() / range) as f32;
-        let distances = places.iter().flat_map(|left| places.iter().map(move |right| far(left, right)));
-        Column { name: name.to_owned(), levels: numbers.len(), distances: distances.collect(), ordered: true }
+        let end = if finite.len() < numbers.len() { beyond } else { last };
+        let range = if end > first { end - first } else { 1.0 };
+        let place =
+            |number: &f64| (if number.is_finite() { scaled(*number) } else { beyond } - first) / range;
+        Column { name: name.to_owned(), levels: numbers.len(), places: numbers.iter().map(place).collect() }
     }
 
     /// The same column with one more level, which stands for not having the knob at all.
     pub fn with_absence(self) -> Column {
-        let levels = self.levels + 1;
-        let distance = |pair: usize| match (pair / levels, pair % levels) {
-            (left, right) if left < self.levels && right < self.levels => {
-                self.distances[left * self.levels + right]
-            }
-            (left, right) => f32::from(left != right),
-        };
-        Column { levels, distances: (0..levels * levels).map(distance).collect(), ..self }
+        Column { levels: self.levels + 1, ..self }
     }
 
     pub fn levels(&self) -> usize {
@@ -55,11 +45,15 @@ impl Column {
 
     /// Whether its levels have an order in which "the next" means something.
     pub fn is_ordered(&self) -> bool {
-        self.ordered
+        !self.places.is_empty()
     }
 
-    pub fn distance(&self, left: u16, right: u16) -> f32 {
-        self.distances[usize::from(left) * self.levels + usize::from(right)]
+    pub fn distance(&self, left: u32, right: u32) -> f32 {
+        let place = |level: u32| self.places.get(level as usize);
+        match (place(left), place(right)) {
+            (Some(left), Some(right)) => (left - right).abs() as f32,
+            _ => f32::from(left != right),
+        }
     }
 }
 
@@ -68,8 +62,8 @@ impl Column {
 pub struct Table {
     columns: Vec<Column>,
     /// Row after row.
-    cells: Vec<u16>,
-    places: HashMap<Box<[u16]>, usize>,
+    cells: Vec<u32>,
+    places: HashMap<Box<[u32]>, usize>,
 }
 
 impl Table {
@@ -78,7 +72,7 @@ impl Table {
     }
 
     /// Adds a row; one that is there already is left as it is. Returns its number.
-    pub fn add(&mut self, levels: &[u16]) -> usize {
+    pub fn add(&mut self, levels: &[u32]) -> usize {
         debug_assert_eq!(levels.len(), self.columns.len());
         let next = self.len();
         let place = *self.places.entry(levels.into()).or_insert(next);
@@ -100,11 +94,11 @@ impl Table {
         &self.columns
     }
 
-    pub fn row(&self, row: usize) -> &[u16] {
+    pub fn row(&self, row: usize) -> &[u32] {
         &self.cells[row * self.columns.len()..][..self.columns.len()]
     }
 
-    pub fn place(&self, levels: &[u16]) -> Option<usize> {
+    pub fn place(&self, levels: &[u32]) -> Option<usize> {
         self.places.get(levels).copied()
     }
 
@@ -112,7 +106,7 @@ impl Table {
     pub fn neighbours(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
         let own = self.row(row);
         self.columns.iter().enumerate().flat_map(move |(place, column)| {
-            let others = (0..column.levels as u16).filter(move |level| *level != own[place]);
+            let others = (0..column.levels as u32).filter(move |level| *level != own[place]);
             others.filter_map(move |level| {
                 let mut levels = own.to_vec();
                 levels[place] = level;
@@ -125,7 +119,7 @@ impl Table {
     pub fn steps(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
         self.neighbours(row).filter(move |other| {
             let both = self.row(row).iter().zip(self.row(*other)).zip(&self.columns);
-            both.into_iter().all(|((left, right), column)| !column.ordered || left.abs_diff(*right) <= 1)
+            both.into_iter().all(|((left, right), column)| !column.is_ordered() || left.abs_diff(*right) <= 1)
         })
     }
 

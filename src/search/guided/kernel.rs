@@ -56,7 +56,7 @@ impl Kernel {
         others
             .map(|other| {
                 let levels = table.row(other);
-                let far: f32 = tables.iter().map(|(column, far)| far[usize::from(levels[*column])]).sum();
+                let far: f32 = tables.iter().map(|(column, far)| far[levels[*column] as usize]).sum();
                 f64::from((-far).exp())
             })
             .collect()
@@ -70,7 +70,7 @@ impl Kernel {
             .map(|(place, (column, length))| {
                 let own = table.row(row)[place];
                 let far = |level| column.distance(own, level) / *length as f32;
-                (place, (0..column.levels() as u16).map(far).collect())
+                (place, (0..column.levels() as u32).map(far).collect())
             })
             .collect()
     }

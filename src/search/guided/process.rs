@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::search::table::Column;
 
-    fn line(count: u16) -> Table {
+    fn line(count: u32) -> Table {
         let numbers: Vec<f64> = (1..=count).map(f64::from).collect();
         let mut table = Table::new(vec![Column::of_numbers("n", &numbers)]);
         for level in 0..count {
