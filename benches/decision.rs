@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use autotune::search::{Column, Guided, Prior, Table, Tried};
+use autotune::search::{Column, Foreknowledge, Guided, Table, Tried};
 
 const CHOICES: usize = 12;
 
@@ -24,17 +24,17 @@ fn main() {
 /// Milliseconds of each of some choices in a row, fits of the kernel included.
 fn times(candidates: usize, observed: usize) -> Vec<f64> {
     let table = Arc::new(table(candidates));
-    let mut search = Guided::new(table.clone(), Prior::default(), 1);
+    let mut search = Guided::new(table.clone(), Foreknowledge::default(), 1);
     // Spread over the table by a step that shares no factor with its size.
     let row = |place: usize| (place * 7919) % table.len();
     let tried = |row: usize| Tried { row, score: Some(score(table.row(row))), rounds: 1, seconds: 1.0 };
     let mut seen: Vec<Tried> = (0..observed).map(|place| tried(row(place))).collect();
     // The first choice fits the kernel for the first time.
-    search.choose(&seen);
+    search.choose(&seen, &|_| true);
     (0..CHOICES)
         .filter_map(|_| {
             let start = Instant::now();
-            let choice = search.choose(&seen)?;
+            let choice = search.choose(&seen, &|_| true)?;
             let milliseconds = start.elapsed().as_secs_f64() * 1e3;
             seen.push(tried(choice));
             Some(milliseconds)

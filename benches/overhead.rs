@@ -60,7 +60,12 @@ fn trial_of_one_second(criterion: &mut Criterion) {
                 let start = Instant::now();
                 let trial = Trial { stage, candidate: &stage.baseline, round };
                 folder
-                    .note(Entry::Began { stage: stage.name.clone(), id: trial.candidate.id(), round })
+                    .note(Entry::Began {
+                        stage: stage.name.clone(),
+                        id: trial.candidate.id(),
+                        round,
+                        why: None,
+                    })
                     .unwrap();
                 let recording = runner.trial(&trial, &References::new()).unwrap();
                 let measured = recording.measured().cloned().expect("a fake without faults");
@@ -94,6 +99,7 @@ fn trial_of_one_second(criterion: &mut Criterion) {
 fn header(source: SuiteSource, suite: &Suite, material: &Material) -> RunHeader {
     let (corpus_digest, judging_digests) = digests(material);
     RunHeader {
+        prior: None,
         version: String::new(),
         revision: String::new(),
         command_line: Vec::new(),

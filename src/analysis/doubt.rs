@@ -1,8 +1,10 @@
 //! What should make a reader careful, in words.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use crate::units::Bytes;
+use crate::units::{Bytes, print_duration};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "doubt", rename_all = "kebab-case")]
@@ -17,6 +19,11 @@ pub enum Doubt {
     /// A limit that nothing was held against.
     Unchecked {
         limit: String,
+    },
+    /// The reference answers and the default configuration alone have taken all of the time.
+    BudgetTooShort {
+        budget: Duration,
+        taken: Duration,
     },
     Predicted {
         low: f64,
@@ -37,6 +44,9 @@ pub enum Doubt {
     },
     NotReached {
         candidates: usize,
+        /// What any of them may be expected to gain at most, where the search stopped for that.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gain: Option<f64>,
     },
     BaselineFailed {
         why: String,
@@ -117,6 +127,11 @@ impl Doubt {
                 "the winner has {metric} {value:.4} where the reference has {reference:.4}, and no limit forbids it: \
                  to forbid it, add --limit \"{metric} >= reference - 0.5%\""
             ),
+            Doubt::BudgetTooShort { budget, taken } => format!(
+                "the reference answers and the default configuration alone took {} of a budget of {}: raise --budget",
+                print_duration(*taken),
+                print_duration(*budget)
+            ),
             Doubt::Unchecked { limit } => {
                 format!("the limit {limit} was not checked: the corpus has no labels")
             }
@@ -137,11 +152,16 @@ impl Doubt {
                     "the winner's {knob}={value} is at the edge of the tried values: try values beyond it"
                 )
             }
-            Doubt::NotReached { candidates } => {
+            Doubt::NotReached { candidates, gain: None } => {
                 format!(
                     "{candidates} candidates were not measured: continue with --resume and a larger --budget"
                 )
             }
+            Doubt::NotReached { candidates, gain: Some(gain) } => format!(
+                "{candidates} candidates were not measured: none is expected to gain more than {:.1}%. `--search grid` \
+                 measures all",
+                gain * 100.0
+            ),
             Doubt::BaselineFailed { why } => format!("the default configuration itself can't be used: {why}"),
             Doubt::Ties { candidates } => format!("{}: raise --rounds", others(*candidates)),
             Doubt::PickedFromMany { candidates, flattery } => format!(

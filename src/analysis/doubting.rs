@@ -1,5 +1,7 @@
 //! What should make a reader careful, worked out.
 
+use std::time::Duration;
+
 use statrs::distribution::{ContinuousCDF, Normal};
 
 use super::doubt::Doubt;
@@ -11,8 +13,9 @@ use super::summary::Summary;
 use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
 use crate::pipeline::BATCH_SIZE;
-use crate::record::{Recording, Status};
-use crate::suite::{Bound, Figure, Limit, Stage, Suite};
+use crate::record::{Recording, Status, Stop};
+use crate::store::Run;
+use crate::suite::{Bound, Budget, Figure, Limit, Stage, Suite};
 use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
 use crate::units::Bytes;
 
@@ -46,7 +49,11 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         failure.is_some_and(|failure| [Status::NotAvailable, Status::Refused].contains(&failure.status))
     });
     if stage.not_reached > 0 && !nobody {
-        doubts.push(Doubt::NotReached { candidates: stage.not_reached });
+        let gain = match stage.stopped {
+            Some(Stop::NotWorthIt { gain }) => Some(gain),
+            _ => None,
+        };
+        doubts.push(Doubt::NotReached { candidates: stage.not_reached, gain });
     }
     if let Some(baseline) = stage.baseline()
         && let Verdict::Excluded { why, .. } = &baseline.verdict
@@ -173,6 +180,21 @@ fn few_labels(stage: &StageAnalysis, winner: &Summary, suite: &Suite) -> Vec<Dou
         })
     };
     limits.filter_map(doubt).collect()
+}
+
+/// Whether a time was too short for anything but what is always measured.
+pub fn about_budget(suite: &Suite, run: &Run) -> Option<Doubt> {
+    let Budget::Time(budget) = suite.budget else { return None };
+    let of_baseline = |stage: &Stage| {
+        let id = stage.baseline.id();
+        run.recordings
+            .iter()
+            .find(|recording| recording.stage == stage.name && recording.id == id)
+            .map_or(0.0, |recording| recording.wall_seconds)
+    };
+    let baselines: f64 = suite.stages.iter().map(of_baseline).sum();
+    let taken = run.references_took() + Duration::try_from_secs_f64(baselines).unwrap_or_default();
+    (taken >= budget).then_some(Doubt::BudgetTooShort { budget, taken })
 }
 
 /// Whether the winners fit together where each fits alone.

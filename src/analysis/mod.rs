@@ -3,6 +3,7 @@
 //! Decides everything that `emit/` shows. Knows no file and no terminal.
 
 mod compare;
+mod decisions;
 mod doubt;
 mod doubting;
 mod figures;
@@ -18,6 +19,7 @@ mod verdict;
 use indexmap::IndexMap;
 
 pub use compare::{Comparison, StageComparison, compare};
+pub use decisions::{Decision, Decisions, Left, decisions};
 pub use doubt::Doubt;
 pub use footprint::{Kept, MemoryReport, MemoryRow, Taken, taken};
 pub use growth::{Growth, Leak, SETTLING};
@@ -55,6 +57,7 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
                     .map(|price_per_hour| Doubt::PriceFromTable { price_per_hour }),
             )
             .chain(doubting::about_card(&run.recordings))
+            .chain(doubting::about_budget(suite, run))
             .collect(),
         stages,
     }
@@ -107,6 +110,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         reference: run.origins.get(&stage.name).cloned(),
         front,
         not_reached: stage.space.len().saturating_sub(candidates.len()),
+        stopped: decisions::stopped(run, &stage.name),
         candidates,
         left_out: stage
             .exclusions

@@ -8,7 +8,7 @@ use super::summary::Summary;
 use super::verdict::Verdict;
 use crate::backend::DTYPE;
 use crate::knob::{BACKEND, Candidate};
-use crate::record::Origin;
+use crate::record::{Origin, Stop};
 use crate::suite::Figure;
 use crate::task::{Metric, Task};
 
@@ -72,6 +72,9 @@ pub struct StageAnalysis {
     /// Of those that may win, the candidates on the Pareto front of throughput, latency, memory and quality.
     pub front: Vec<String>,
     pub not_reached: usize,
+    /// Why the search tried no more; nothing in a run that was broken off, or doesn't say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stop>,
     /// What the suite left out, and why.
     pub left_out: Vec<LeftOut>,
     pub doubts: Vec<Doubt>,

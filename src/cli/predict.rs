@@ -40,6 +40,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         resume: None,
         measured: false,
         no_setup: false,
+        prior: None,
         predicted: true,
     })
 }

@@ -1,23 +1,36 @@
 //! `autotune replay GRID.csv`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::exit::BadUsage;
 use super::{output, present};
 use crate::emit;
-use crate::replay::{self, Expectation, Grid, Kind, Objective, Score, Shares};
+use crate::replay::{self, Expectation, Grid, GridError, Kind, Objective, Score, Shares};
+use crate::report;
+use crate::store::Run;
 
 #[derive(Args)]
 pub struct Arguments {
-    /// Recorded grids: CSV with a column for each knob, one for the objective, and optionally samples, errors and seconds
-    #[arg(value_name = "GRID", required = true)]
+    /// Recorded grids: CSV with a column for each knob, one for the objective, and optionally samples, errors and seconds; or folders
+    /// of runs
+    #[arg(value_name = "GRID", required_unless_present = "folder")]
     grids: Vec<PathBuf>,
+    /// Play on every CSV file of this folder as well; one that isn't there is skipped
+    #[arg(long = "grids", value_name = "DIR")]
+    folder: Option<PathBuf>,
     /// The column to be the best in; by default the first with a known name, such as time_ms or throughput
     #[arg(long, value_name = "COLUMN")]
     objective: Option<String>,
+    /// Of a run, the stage that is a grid [default: its first]
+    #[arg(long, value_name = "NAME")]
+    stage: Option<String>,
+    /// Write a run as a grid to this file, and play nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["prior", "out", "json"])]
+    save: Option<PathBuf>,
     /// More of the objective is better
     #[arg(long, conflicts_with = "less")]
     more: bool,
@@ -89,13 +102,19 @@ struct Document {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let more_is_better = (arguments.more || arguments.less).then_some(arguments.more);
-    let objective = Objective { column: arguments.objective.clone(), more_is_better };
-    let open = |path: &PathBuf| Grid::open(path, &objective).map_err(|error| BadUsage(error.to_string()));
-    let prior = arguments.prior.as_ref().map(open).transpose()?;
+    if let Some(file) = &arguments.save {
+        let [run] = arguments.grids.as_slice() else {
+            return Err(BadUsage("--save: name one run".to_owned()).into());
+        };
+        let (csv, _) = recorded(run, arguments.stage.as_deref())?;
+        std::fs::write(file, csv).with_context(|| format!("--save {}", file.display()))?;
+        return Ok(super::exit::DONE);
+    }
+    let prior = arguments.prior.as_ref().map(|path| open(path, arguments)).transpose()?;
     let mut documents = Vec::new();
-    for path in &arguments.grids {
-        let grid = open(path)?;
+    let of_folder = arguments.folder.as_deref().map(files).transpose()?.unwrap_or_default();
+    for path in arguments.grids.iter().chain(&of_folder) {
+        let grid = open(path, arguments)?;
         let (expectation, told) = expectation(arguments, &grid, prior.as_ref())?;
         let scores: Vec<Score> = kinds(arguments, &expectation)
             .into_iter()
@@ -127,6 +146,50 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         output::print_json(&documents)?;
     }
     Ok(super::exit::DONE)
+}
+
+/// The grids in a folder, by their names; none, and the reason said, where there is no such folder.
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            output::note(&format!("skipped: --grids {}: {error}", folder.display()));
+            return Ok(Vec::new());
+        }
+    };
+    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|path| path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("csv")));
+    files.sort();
+    if files.is_empty() {
+        output::note(&format!("skipped: --grids {}: it has no CSV file", folder.display()));
+    }
+    Ok(files)
+}
+
+/// A grid, of a file or of a run.
+fn open(path: &Path, arguments: &Arguments) -> anyhow::Result<Grid> {
+    let wrong = |error: GridError| BadUsage(error.to_string());
+    let more_is_better = (arguments.more || arguments.less).then_some(arguments.more);
+    let wanted = Objective { column: arguments.objective.clone(), more_is_better };
+    if !path.is_dir() {
+        return Ok(Grid::open(path, &wanted).map_err(wrong)?);
+    }
+    let (csv, own) = recorded(path, arguments.stage.as_deref())?;
+    let name = path.file_name().map_or_else(|| "run".into(), |name| name.to_string_lossy().into_owned());
+    let wanted = if wanted == Objective::default() { own } else { wanted };
+    Ok(Grid::read(&name, csv.as_slice(), &wanted).map_err(wrong)?)
+}
+
+/// A run's stage as a grid, and what it's to be the best in.
+fn recorded(folder: &Path, stage: Option<&str>) -> anyhow::Result<(Vec<u8>, Objective)> {
+    let run = Run::read(folder)?;
+    let suite = report::suite_of(&run)?;
+    let named = |name| suite.stages.iter().find(|own| own.name == name);
+    let Some(stage) = stage.map_or(suite.stages.first(), named) else {
+        let names: Vec<&str> = suite.stages.iter().map(|stage| stage.name.as_str()).collect();
+        return Err(BadUsage(format!("--stage: the run has the stages {}", names.join(", "))).into());
+    };
+    Ok((replay::recorded::csv(&suite, stage, &run)?, replay::recorded::objective(&suite)))
 }
 
 /// What the searches may expect of a grid, and how that is said.

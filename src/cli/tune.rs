@@ -26,11 +26,14 @@ pub struct Arguments {
     pub suite: Option<String>,
     #[command(flatten)]
     pub changes: Changes,
+    /// Start with what another run found, on another device or of another model
+    #[arg(long, value_name = "RUN")]
+    pub prior: Option<PathBuf>,
     /// The run's folder [default: results/runs/<time>-<suite>-<target>]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Continue the run in DIR; only --budget may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "corpus", "text", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "corpus", "text", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica", "prior"])]
     pub resume: Option<PathBuf>,
     /// Also write the settings to FILE
     #[arg(long, value_name = "FILE")]
@@ -136,6 +139,7 @@ impl Arguments {
             out: self.out.clone(),
             measured: self.measured,
             predicted: self.predicted,
+            prior: self.prior.clone(),
             command_line: command_line(),
         })
     }

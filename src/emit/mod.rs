@@ -4,6 +4,7 @@
 
 mod columns;
 pub mod comparison;
+pub mod decisions;
 pub mod env;
 pub mod gpus;
 mod html;

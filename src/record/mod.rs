@@ -1,9 +1,10 @@
 //! What was found out of a candidate: one type for each stage of a number's life, before anybody has judged it.
 //!
 //! A trial's [`Outcome`] is measured, predicted or failed; with what stands beside it, it's a [`Recording`], which is what the
-//! journal keeps and everybody later reads. What a model takes from round to round is a [`Footprint`]. Knows nobody who
-//! measures, keeps or judges.
+//! journal keeps and everybody later reads. What a model takes from round to round is a [`Footprint`]. Why a candidate was tried
+//! or left is a decision. Knows nobody who measures, keeps or judges.
 
+mod decision;
 mod failure;
 mod footprint;
 mod judged;
@@ -11,7 +12,9 @@ mod origin;
 mod outcome;
 mod predicted;
 mod recording;
+mod told;
 
+pub use decision::{Leaving, Stop, Why};
 pub use failure::{Failure, Status};
 pub use footprint::{Footprint, Levels, Round};
 pub use judged::Judged;
@@ -19,3 +22,4 @@ pub use origin::Origin;
 pub use outcome::{Failed, Outcome};
 pub use predicted::{Between, Predicted, PredictedBytes};
 pub use recording::{Recording, SetAside};
+pub use told::{Prior, Told};

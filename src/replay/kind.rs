@@ -8,11 +8,11 @@ use super::climb::Climb;
 use super::grid::Grid;
 use super::library::Parzen;
 use super::player::Player;
-use crate::search::{Guided, Prior, Tried};
+use crate::search::{Foreknowledge, Guided, Tried};
 
 impl Player for Guided {
     fn choose(&mut self, tried: &[Tried]) -> Option<usize> {
-        Guided::choose(self, tried)
+        Guided::choose(self, tried, &|_| true)
     }
 }
 
@@ -106,7 +106,7 @@ impl Kind {
                     Expectation::Nothing => Vec::new(),
                     Expectation::Scores(scores) => scores.clone(),
                 };
-                Box::new(Guided::new(table.clone(), Prior { expected, groups: Vec::new() }, seed))
+                Box::new(Guided::new(table.clone(), Foreknowledge { expected, groups: Vec::new() }, seed))
             }
             Kind::Climb => Box::new(Climb::new(table, order(expectation), seed)),
             Kind::Parzen => Box::new(Parzen::new(table, seed)),

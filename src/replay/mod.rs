@@ -1,13 +1,15 @@
 //! Plays searches on a grid of which every configuration has been measured before: how soon does each come near the best?
 //!
 //! A search sees draws from the recorded samples of a cell, and is scored by the cell's median. `grid.rs` reads a grid,
-//! `kind.rs` has the searches, `score.rs` adds up their games.
+//! `recorded.rs` makes
+//! one of a run, `kind.rs` has the searches, `score.rs` adds up their games.
 
 mod climb;
 mod grid;
 mod kind;
 mod library;
 mod player;
+pub mod recorded;
 mod score;
 
 use rand::{RngExt, SeedableRng};
@@ -28,6 +30,9 @@ pub struct Game {
     pub seconds: Vec<f64>,
 }
 
+/// Whoever takes the lead is measured until it has so many samples, as a tuning does it: one may be luck.
+const PROOF: usize = 2;
+
 /// Lets a search play once, for so many trials.
 pub fn play(grid: &Grid, kind: Kind, expectation: &Expectation, trials: usize, seed: u64) -> Game {
     let mut player = kind.player(grid, expectation, seed);
@@ -36,22 +41,42 @@ pub fn play(grid: &Grid, kind: Kind, expectation: &Expectation, trials: usize, s
     let best = grid.optimum();
     let mut game = Game::default();
     let mut tried: Vec<Tried> = Vec::new();
-    let (mut seconds, mut leader): (f64, Option<Tried>) = (0.0, None);
-    while tried.len() < trials {
-        let Some(row) = player.choose(&tried) else { break };
+    let mut seconds = 0.0;
+    while game.regrets.len() < trials {
+        let unproven = leader(&tried)
+            .filter(|place| tried[*place].rounds < PROOF.min(grid.samples(tried[*place].row).len()));
+        let place = match unproven {
+            Some(place) => place,
+            None => {
+                let Some(row) = player.choose(&tried) else { break };
+                tried.push(Tried { row, score: None, rounds: 0, seconds: 0.0 });
+                tried.len() - 1
+            }
+        };
+        let row = tried[place].row;
         let samples = grid.samples(row);
-        let score = (!samples.is_empty()).then(|| samples[random.random_range(0..samples.len())]);
-        let now = Tried { row, score, rounds: 1, seconds: grid.seconds(row) };
-        tried.push(now);
-        seconds += now.seconds;
-        if now.score.is_some() && leader.is_none_or(|leader| now.score > leader.score) {
-            leader = Some(now);
-        }
-        let truth = leader.and_then(|leader| grid.median(leader.row));
+        let sample = (!samples.is_empty()).then(|| samples[random.random_range(0..samples.len())]);
+        tried[place] = again(tried[place], sample, grid.seconds(row));
+        seconds += grid.seconds(row);
+        let truth = leader(&tried).and_then(|place| grid.median(tried[place].row));
         game.regrets.push(truth.map_or(f64::INFINITY, |truth| (best - truth).exp() - 1.0));
         game.seconds.push(seconds);
     }
     game
+}
+
+/// A row that was measured once more.
+fn again(tried: Tried, sample: Option<f64>, seconds: f64) -> Tried {
+    let Some(sample) = sample else { return Tried { rounds: 1, seconds, ..tried } };
+    let rounds = tried.rounds + 1;
+    let mean = tried.score.map_or(sample, |mean| mean + (sample - mean) / rounds as f64);
+    Tried { score: Some(mean), rounds, seconds: tried.seconds + seconds, ..tried }
+}
+
+/// Where the best of those that were tried stands.
+fn leader(tried: &[Tried]) -> Option<usize> {
+    let able = (0..tried.len()).filter(|place| tried[*place].score.is_some());
+    able.reduce(|best, place| if tried[place].score > tried[best].score { place } else { best })
 }
 
 /// The games of many seeds, on as many cores as there are.
@@ -100,8 +125,8 @@ mod tests {
         let grid = grid();
         assert_eq!(grid.len(), 96);
         for kind in Kind::ALL {
-            let games = games(&grid, kind, &Expectation::Nothing, 96, 4);
-            let again = play(&grid, kind, &Expectation::Nothing, 96, 3);
+            let games = games(&grid, kind, &Expectation::Nothing, 200, 4);
+            let again = play(&grid, kind, &Expectation::Nothing, 200, 3);
             assert_eq!(games[3], again, "{}", kind.word());
             for game in &games {
                 assert!(*game.regrets.last().unwrap() < 0.011, "{}: {:?}", kind.word(), game.regrets.last());

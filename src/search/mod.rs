@@ -1,9 +1,10 @@
 //! Which candidate next, and which again. Pure state machines over plain values: no file, no process, no clock.
 //!
 //! `sequence.rs` tries a space in an order of its own (grid and random). `plan.rs` is the guided search: it makes a `table.rs` of the
-//! space and asks `guided/` where the most is to be gained. `schedule.rs` decides in which order a round is measured.
+//! space and asks `guided/` where the most is to be gained; `memory.rs` says what may run out of it. `schedule.rs` decides in which order a round is measured.
 
 mod guided;
+mod memory;
 mod observation;
 mod permutation;
 mod plan;
@@ -12,11 +13,12 @@ mod sequence;
 mod table;
 
 use crate::knob::Candidate;
+use crate::record::{Leaving, Stop, Told, Why};
 use crate::suite::{SearchKind, Space};
 
-pub use guided::{Guided, Prior, Why};
+pub use guided::{Foreknowledge, Guided};
 pub use observation::{Observation, Score, Seen};
-pub use plan::Plan;
+pub use plan::{Plan, has};
 pub use schedule::order;
 pub use sequence::Sequence;
 pub use table::{Column, Table};
@@ -37,20 +39,31 @@ pub struct Tried {
 pub trait Search {
     /// The next candidates to be measured side by side, where the budget has room for so many in all, those given
     /// before included. None at all: the search has no more to ask for.
-    fn next(&mut self, seen: &[Observation], room: usize) -> Vec<Candidate>;
+    fn next(&mut self, seen: &[Observation], room: usize) -> Vec<Choice>;
 
-    /// Who of a generation is worth another round: asked before each round but its first, with all that was seen until then. A
+    /// Why it had no more to ask for.
+    fn stop(&self) -> Stop;
+
+    /// Why somebody isn't worth another round, if so: asked before each round but the first, with all that was seen until then. A
     /// search that races drops whoever can't catch up any more. This one drops whoever is ruled out, but for the baseline, which
     /// is what others are compared with as long as it works.
-    fn stays(&mut self, observation: &Observation, is_baseline: bool) -> bool {
-        observation.may_win() || (is_baseline && observation.score().is_some())
+    fn leaves(&self, observation: &Observation, is_baseline: bool) -> Option<Leaving> {
+        let stays = observation.may_win() || (is_baseline && observation.score().is_some());
+        (!stays).then_some(Leaving::RuledOut)
     }
 }
 
-/// Starts a search of `space`, whose baseline is always tried.
-pub fn start(kind: SearchKind, space: &Space, seed: u64) -> Box<dyn Search + '_> {
+/// A candidate that is to be tried.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Choice {
+    pub candidate: Candidate,
+    pub why: Why,
+}
+
+/// Starts a search of `space`, whose baseline is always tried, with what was told of its candidates.
+pub fn start<'s>(kind: SearchKind, space: &'s Space, told: &[Told], seed: u64) -> Box<dyn Search + 's> {
     match kind {
-        SearchKind::Guided => Box::new(Plan::new(space, seed)),
+        SearchKind::Guided => Box::new(Plan::new(space, told, seed)),
         SearchKind::Grid => Box::new(Sequence::grid(space)),
         SearchKind::Random => Box::new(Sequence::random(space, seed)),
     }
@@ -94,7 +107,7 @@ pub(crate) mod tests {
             interval_beside_best: None,
         };
         let score = |misses| Seen::Measured(Score { value: 1.0, interval: None, memory: None, misses });
-        let mut search = Sequence::grid(&space);
+        let search = Sequence::grid(&space);
         let missed = score(Some(("vram <= 8GiB".parse().unwrap(), None)));
         for (seen, stays, baseline_stays) in [
             (score(None), true, true),
@@ -103,10 +116,8 @@ pub(crate) mod tests {
             (Seen::Nothing, false, false),
         ] {
             let observed = observed(seen);
-            assert_eq!(
-                (search.stays(&observed, false), search.stays(&observed, true)),
-                (stays, baseline_stays)
-            );
+            let leaves = |is_baseline| search.leaves(&observed, is_baseline);
+            assert_eq!((leaves(false).is_none(), leaves(true).is_none()), (stays, baseline_stays));
         }
     }
 }

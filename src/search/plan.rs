@@ -6,10 +6,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use super::guided::{self, Foreknowledge, Guided};
+use super::memory::Memory;
 use super::permutation::Permutation;
-use super::{Column, Guided, Observation, Prior, Search, Seen, Table, Tried, Why};
+use super::{Choice, Column, Observation, Search, Seen, Table, Tried};
 use crate::backend::{DTYPE, coarseness};
 use crate::knob::{BACKEND, Candidate, NO_LIMIT, Value};
+use crate::record::{Leaving, Stop, Told, Why};
 use crate::suite::Space;
 
 /// More candidates than this are drawn from.
@@ -33,17 +36,23 @@ pub struct Plan<'s> {
     /// The row of each candidate, by its id.
     rows: HashMap<String, usize>,
     guided: Guided,
+    memory: Memory,
+    stop: Stop,
 }
 
 impl<'s> Plan<'s> {
-    pub fn new(space: &'s Space, seed: u64) -> Self {
+    pub fn new(space: &'s Space, told: &[Told], seed: u64) -> Self {
         let candidates = candidates(space, seed);
-        let table = table(space, &candidates);
+        let levels = Levels::of(space);
+        let table = Arc::new(levels.table(&candidates));
         let groups = groups(space, &candidates, &table);
         let rows = candidates.iter().enumerate().map(|(row, candidate)| (candidate.id(), row)).collect();
-        let prior = Prior { expected: Vec::new(), groups };
-        let guided = Guided::new(Arc::new(table), prior, seed);
-        Plan { space, candidates, rows, guided }
+        let heard = |told: &Told| Some((table.place(&levels.known(&told.candidate)?)?, scaled(told.value)?));
+        let heard: Vec<(usize, f64)> = told.iter().filter_map(heard).collect();
+        let foreknowledge = Foreknowledge { expected: guided::of_all(&table, &heard, seed), groups };
+        let guided = Guided::new(table, foreknowledge, seed);
+        let memory = Memory::new(space, &candidates);
+        Plan { space, candidates, rows, guided, memory, stop: Stop::Spent }
     }
 
     /// What was seen, as the table's rows. What misses a limit is as good as failed: it can't win, and nor can what is like it.
@@ -51,9 +60,7 @@ impl<'s> Plan<'s> {
         let of = |observation: &Observation| {
             let row = *self.rows.get(&observation.candidate.id())?;
             let score = observation.score().filter(|score| score.misses.is_none());
-            // Turned so that more is better, costs are negative.
-            let score = score.map(|score| score.value).filter(|value| *value != 0.0);
-            let score = score.map(|value| if value > 0.0 { value.ln() } else { -(-value).ln() });
+            let score = score.and_then(|score| scaled(score.value));
             Some(Tried { row, score, rounds: observation.rounds, seconds: observation.seconds })
         };
         let tried: Vec<Tried> = seen.iter().filter_map(of).collect();
@@ -68,6 +75,17 @@ impl<'s> Plan<'s> {
     }
 }
 
+/// Whether a candidate, perhaps of another space, is like one of this: in the backend, and in all knobs that differ here.
+pub fn has(space: &Space, candidate: &Candidate) -> bool {
+    Levels::of(space).known(candidate).is_some()
+}
+
+/// The logarithm of an objective. Turned so that more is better, costs are negative.
+fn scaled(value: f64) -> Option<f64> {
+    let scaled = if value > 0.0 { value.ln() } else { -(-value).ln() };
+    scaled.is_finite().then_some(scaled)
+}
+
 /// Whether all of a group that were tried failed for a reason that the others share.
 fn is_out(group: &[usize], seen: &[Observation], rows: &HashMap<String, usize>) -> bool {
     let own = |observation: &&Observation| {
@@ -78,39 +96,57 @@ fn is_out(group: &[usize], seen: &[Observation], rows: &HashMap<String, usize>) 
 }
 
 impl Search for Plan<'_> {
-    fn next(&mut self, seen: &[Observation], room: usize) -> Vec<Candidate> {
+    fn next(&mut self, seen: &[Observation], room: usize) -> Vec<Choice> {
         let mut tried = self.tried(seen);
+        let row = |seen: &Observation| self.rows.get(&seen.candidate.id()).copied();
+        self.memory.learn(seen.iter().filter_map(|seen| Some((row(seen)?, seen))));
         let mut next = Vec::new();
         let together = if seen.is_empty() { self.guided.groups().len().max(TOGETHER) } else { TOGETHER };
         // The baseline is what the others are compared with.
         if seen.is_empty() {
-            next.push(self.space.baseline().clone());
-            tried.extend(self.rows.get(&self.space.baseline().id()).map(|row| untold(*row, &tried)));
+            next.push(Choice { candidate: self.space.baseline().clone(), why: Why::Baseline });
+            if let Some(row) = self.rows.get(&self.space.baseline().id()) {
+                tried.push(untold(*row, &tried));
+                self.memory.trust(*row);
+            }
         }
         while next.len() < together && seen.len() + next.len() < room {
-            let Some(row) = self.guided.choose(&tried) else { break };
-            if let Why::Promising { improvement, .. } = self.guided.why()
-                && improvement < WORTHLESS
+            let Some(row) = self.guided.choose(&tried, &|row| self.memory.allows(row)) else {
+                self.stop = Stop::AllTried;
+                return next;
+            };
+            if let Some(gain) = self.guided.most_to_gain()
+                && gain < WORTHLESS
                 && self.candidates.len() > SMALL
             {
-                break;
+                self.stop = Stop::NotWorthIt { gain };
+                return next;
             }
-            next.push(self.candidates[row].clone());
+            next.push(Choice { candidate: self.candidates[row].clone(), why: self.guided.why() });
             tried.push(untold(row, &tried));
+            self.memory.suspect(row);
         }
+        self.stop = Stop::Spent;
         next
     }
 
-    fn stays(&mut self, observation: &Observation, is_baseline: bool) -> bool {
-        let works = observation.score().is_some();
-        (is_baseline && works) || (observation.may_win() && !is_behind(observation))
+    fn stop(&self) -> Stop {
+        self.stop
     }
-}
 
-/// Whether a candidate can't be the best any more.
-fn is_behind(observation: &Observation) -> bool {
-    observation.beside_best.is_some_and(|ratio| ratio < FAR_BEHIND)
-        || observation.interval_beside_best.is_some_and(|(_, high)| high < 1.0)
+    fn leaves(&self, observation: &Observation, is_baseline: bool) -> Option<Leaving> {
+        let works = observation.score().is_some();
+        if is_baseline && works {
+            return None;
+        }
+        if !observation.may_win() {
+            return Some(Leaving::RuledOut);
+        }
+        let far = observation.beside_best.filter(|ratio| *ratio < FAR_BEHIND);
+        let at_best = observation.interval_beside_best.map(|(_, high)| high).filter(|high| *high < 1.0);
+        far.map(|beside_best| Leaving::FarBehind { beside_best })
+            .or(at_best.map(|at_best| Leaving::Slower { at_best }))
+    }
 }
 
 /// A candidate that is to be tried with others: until it's known, as good as the middle of what was seen.
@@ -131,35 +167,57 @@ fn candidates(space: &Space, seed: u64) -> Vec<Candidate> {
     std::iter::once(space.baseline().clone()).chain(drawn).take(MOST_CANDIDATES).collect()
 }
 
-/// A column for the backend and for each knob that has several values.
-fn table(space: &Space, candidates: &[Candidate]) -> Table {
-    let knobs: Vec<&str> = space.knobs().into_iter().filter(|knob| space.values(knob).len() > 1).collect();
-    let backends: BTreeSet<&str> = space.backends();
-    let mut columns = vec![Column::of_words(BACKEND, backends.len())];
-    let mut words: Vec<Vec<String>> = vec![backends.iter().map(|backend| (*backend).to_owned()).collect()];
-    for knob in &knobs {
-        let values = space.values(knob);
-        let column = match values.iter().map(Value::number).collect::<Option<Vec<f64>>>() {
-            Some(numbers) if numbers.iter().any(|number| number.is_finite()) => {
-                Column::of_numbers(knob, &numbers)
-            }
-            _ => Column::of_words(knob, values.len()),
-        };
-        columns.push(column.with_absence());
-        words.push(values.iter().map(ToString::to_string).collect());
+/// What differs between the candidates of a space: the backend, and each knob that has several values, with their words.
+struct Levels {
+    columns: Vec<Column>,
+    words: Vec<Vec<String>>,
+}
+
+impl Levels {
+    fn of(space: &Space) -> Levels {
+        let backends: BTreeSet<&str> = space.backends();
+        let mut columns = vec![Column::of_words(BACKEND, backends.len())];
+        let mut words: Vec<Vec<String>> =
+            vec![backends.iter().map(|backend| (*backend).to_owned()).collect()];
+        for knob in space.knobs().into_iter().filter(|knob| space.values(knob).len() > 1) {
+            let values = space.values(knob);
+            let column = match values.iter().map(Value::number).collect::<Option<Vec<f64>>>() {
+                Some(numbers) if numbers.iter().any(|number| number.is_finite()) => {
+                    Column::of_numbers(knob, &numbers)
+                }
+                _ => Column::of_words(knob, values.len()),
+            };
+            columns.push(column.with_absence());
+            words.push(values.iter().map(ToString::to_string).collect());
+        }
+        Levels { columns, words }
     }
-    let mut table = Table::new(columns);
-    for candidate in candidates {
-        let names = std::iter::once(BACKEND).chain(knobs.iter().copied());
-        let level = |(name, words): (&str, &Vec<String>)| {
-            let word = candidate.word(name);
+
+    fn table(&self, candidates: &[Candidate]) -> Table {
+        let mut table = Table::new(self.columns.clone());
+        for candidate in candidates {
             // Behind all levels: a backend that doesn't have the knob.
-            words.iter().position(|known| *known == word).unwrap_or(words.len()) as u32
-        };
-        let levels: Vec<u32> = names.zip(&words).map(level).collect();
-        table.add(&levels);
+            let levels = self.levels(candidate).map(|(level, words)| level.unwrap_or(words));
+            table.add(&levels.map(|level| level as u32).collect::<Vec<_>>());
+        }
+        table
     }
-    table
+
+    /// The levels of a candidate that may be of another space; nothing where it has a value that this one hasn't.
+    fn known(&self, candidate: &Candidate) -> Option<Vec<u32>> {
+        let has = |name: &str| name == BACKEND || candidate.knobs.contains_key(name);
+        let names = self.columns.iter().map(|column| has(&column.name));
+        let known = self.levels(candidate).zip(names);
+        known.map(|((level, words), has)| Some(level.or((!has).then_some(words))? as u32)).collect()
+    }
+
+    /// For each column the place of a candidate's word, and how many words there are.
+    fn levels(&self, candidate: &Candidate) -> impl Iterator<Item = (Option<usize>, usize)> {
+        self.columns.iter().zip(&self.words).map(|(column, words)| {
+            let word = candidate.word(&column.name);
+            (words.iter().position(|known| *known == word), words.len())
+        })
+    }
 }
 
 /// The rows of each engine and precision, those nearest to the baseline first; groups that cost no quality come first.
@@ -225,27 +283,28 @@ mod tests {
     #[test]
     fn every_engine_and_precision_is_seen_first_and_once() {
         let space = space(&[8, 16, 32, 64, 128]);
-        let mut plan = Plan::new(&space, 1);
+        let mut plan = Plan::new(&space, &[], 1);
         let first = plan.next(&[], usize::MAX);
-        assert_eq!(first[0], *space.baseline());
-        let seen: BTreeSet<String> =
-            first.iter().map(|one| format!("{} {}", one.backend, one.word("dtype"))).collect();
+        assert_eq!((&first[0].candidate, first[0].why), (space.baseline(), Why::Baseline));
+        let group = |one: &Choice| format!("{} {}", one.candidate.backend, one.candidate.word("dtype"));
+        let seen: BTreeSet<String> = first.iter().map(group).collect();
         assert_eq!((first.len(), seen.len()), (7, 7), "{seen:?}");
+        assert!(first[1..].iter().all(|one| one.why == Why::Unseen));
         // Full precision comes before what costs quality.
-        assert_eq!(first[1].word("dtype"), "fp32");
+        assert_eq!(first[1].candidate.word("dtype"), "fp32");
     }
 
     #[test]
     fn a_load_that_fails_is_asked_once() {
         let space = space(&[8, 16, 32, 64, 128]);
-        let mut plan = Plan::new(&space, 1);
+        let mut plan = Plan::new(&space, &[], 1);
         let mut seen: Vec<Observation> = Vec::new();
         loop {
             let next = plan.next(&seen, usize::MAX);
             if next.is_empty() {
                 break;
             }
-            for candidate in next {
+            for Choice { candidate, .. } in next {
                 let mut observation = observed(&candidate, 1.0);
                 if candidate.backend == "ort" {
                     observation.seen = Seen::Failed(crate::record::Status::NotAvailable);
@@ -268,15 +327,16 @@ mod tests {
             let order = if candidate.word("order") == "length" { 1.3 } else { 1.0 };
             100.0 * engine * order * (1.0 - 0.5 * off)
         };
-        let mut plan = Plan::new(&space, 3);
+        let mut plan = Plan::new(&space, &[], 3);
         let mut seen: Vec<Observation> = Vec::new();
         loop {
             let next = plan.next(&seen, 80);
             if next.is_empty() {
                 break;
             }
-            seen.extend(next.iter().map(|candidate| observed(candidate, truth(candidate))));
+            seen.extend(next.iter().map(|one| observed(&one.candidate, truth(&one.candidate))));
         }
+        assert!(matches!(plan.stop(), Stop::NotWorthIt { .. } | Stop::Spent), "{:?}", plan.stop());
         let best = space.iter().map(|candidate| truth(&candidate)).fold(0.0, f64::max);
         let found = seen.iter().map(|seen| truth(&seen.candidate)).fold(0.0, f64::max);
         assert!(found > 0.97 * best, "{found} of {best} in {} trials", seen.len());
@@ -284,20 +344,104 @@ mod tests {
     }
 
     #[test]
+    fn memory_runs_out_once_at_most_for_each_way_of_loading() {
+        let batches: Vec<i64> = (0..11).map(|step| 1 << step).collect();
+        let space = space(&batches);
+        // Larger batches are faster, and 4 GiB are full at 200 texts.
+        let batch = |candidate: &Candidate| candidate.word("batch_size").parse::<f64>().unwrap();
+        let take = |candidate: &Candidate| 1.0 + 0.015 * batch(candidate);
+        let mut plan = Plan::new(&space, &[], 2);
+        let mut seen: Vec<Observation> = Vec::new();
+        loop {
+            let next = plan.next(&seen, 90);
+            if next.is_empty() {
+                break;
+            }
+            seen.extend(next.iter().map(|one| {
+                let mut observation = observed(&one.candidate, 100.0 * batch(&one.candidate).powf(0.3));
+                match take(&one.candidate) {
+                    gib if gib > 4.0 => observation.seen = Seen::OutOfMemory,
+                    gib => {
+                        let Seen::Measured(score) = &mut observation.seen else { unreachable!() };
+                        score.memory = Some(gib);
+                    }
+                }
+                observation
+            }));
+        }
+        let mut failures: HashMap<(String, String), usize> = HashMap::new();
+        for one in seen.iter().filter(|one| one.seen == Seen::OutOfMemory) {
+            let cell = (one.candidate.backend.clone(), one.candidate.word("dtype"));
+            *failures.entry(cell).or_default() += 1;
+        }
+        assert!(failures.values().all(|count| *count <= 1), "{failures:?}");
+        let largest = seen.iter().filter(|one| one.score().is_some()).map(|one| batch(&one.candidate));
+        assert_eq!(largest.fold(0.0, f64::max), 128.0, "the largest that fits is found");
+    }
+
+    #[test]
     fn who_is_behind_beyond_doubt_is_left_behind() {
         let space = space(&[8]);
-        let mut plan = Plan::new(&space, 1);
+        let plan = Plan::new(&space, &[], 1);
         let mut one = observed(space.baseline(), 1.0);
-        for (ratio, interval, stays) in [
-            (Some(0.9), Some((0.8, 0.99)), false),
-            (Some(0.9), Some((0.8, 1.1)), true),
-            (Some(0.3), None, false),
-            (Some(0.5), None, true),
-            (None, None, true),
+        for (ratio, interval, leaves) in [
+            (Some(0.9), Some((0.8, 0.99)), Some(Leaving::Slower { at_best: 0.99 })),
+            (Some(0.9), Some((0.8, 1.1)), None),
+            (Some(0.3), None, Some(Leaving::FarBehind { beside_best: 0.3 })),
+            (Some(0.5), None, None),
+            (None, None, None),
         ] {
             (one.beside_best, one.interval_beside_best) = (ratio, interval);
-            assert_eq!(plan.stays(&one, false), stays, "{ratio:?} {interval:?}");
-            assert!(plan.stays(&one, true), "the baseline is what others are compared with");
+            assert_eq!(plan.leaves(&one, false), leaves, "{ratio:?} {interval:?}");
+            assert_eq!(plan.leaves(&one, true), None, "the baseline is what others are compared with");
         }
+    }
+
+    #[test]
+    fn what_another_run_found_best_is_tried_first_and_what_it_does_not_know_is_inferred() {
+        let space = space(&[8, 16, 32, 64, 128]);
+        let truth = |candidate: &Candidate| {
+            let batch: f64 = candidate.word("batch_size").parse().unwrap();
+            let engine = if candidate.backend == "ort" { 2.0 } else { 1.0 };
+            engine * (100.0 + batch)
+        };
+        // Another run has measured every third one, at twice the speed.
+        let told: Vec<Told> = space
+            .iter()
+            .step_by(3)
+            .map(|candidate| Told { value: 2.0 * truth(&candidate), candidate })
+            .collect();
+        let mut plan = Plan::new(&space, &told, 1);
+        let first = plan.next(&[], usize::MAX);
+        let mut seen: Vec<Observation> =
+            first.iter().map(|one| observed(&one.candidate, truth(&one.candidate))).collect();
+        let next = plan.next(&seen, usize::MAX);
+        let best = |one: &Choice| one.candidate.backend == "ort" && one.candidate.word("batch_size") == "128";
+        assert!(next.iter().any(best), "{next:?}");
+        seen.extend(next.iter().map(|one| observed(&one.candidate, truth(&one.candidate))));
+        let found = seen.iter().map(|seen| truth(&seen.candidate)).fold(0.0, f64::max);
+        assert_eq!((found, seen.len()), (456.0, 11), "the best is found as soon as there is a choice");
+    }
+
+    #[test]
+    fn a_dear_trial_must_promise_more_than_a_cheap_one() {
+        let space = space(&[8, 16, 32, 64, 128, 256]);
+        let truth = |candidate: &Candidate| candidate.word("batch_size").parse::<f64>().unwrap();
+        let tried = |dear: &str| {
+            let mut plan = Plan::new(&space, &[], 5);
+            let mut seen: Vec<Observation> = Vec::new();
+            while seen.len() < 30 {
+                let next = plan.next(&seen, 30);
+                if next.is_empty() {
+                    break;
+                }
+                seen.extend(next.iter().map(|one| {
+                    let seconds = if one.candidate.backend == dear { 20.0 } else { 1.0 };
+                    Observation { seconds, ..observed(&one.candidate, truth(&one.candidate)) }
+                }));
+            }
+            seen.iter().filter(|seen| seen.candidate.backend == "ort").count()
+        };
+        assert!(tried("ort") < tried("candle"), "{} and {}", tried("ort"), tried("candle"));
     }
 }

@@ -4,8 +4,9 @@
 //! made as they are asked for, however many there are.
 
 use super::permutation::Permutation;
-use super::{Observation, Search};
+use super::{Choice, Observation, Search};
 use crate::knob::Candidate;
+use crate::record::{Stop, Why};
 use crate::suite::Space;
 
 pub struct Sequence<'s> {
@@ -15,6 +16,7 @@ pub struct Sequence<'s> {
     given: usize,
     /// How far the order has been gone through.
     step: u64,
+    ended: bool,
 }
 
 enum Order {
@@ -29,13 +31,13 @@ impl<'s> Sequence<'s> {
     /// The whole grid, in an order whose every beginning is spread evenly over it.
     pub fn grid(space: &'s Space) -> Self {
         let bits = (space.places() as u64).next_power_of_two().trailing_zeros();
-        Sequence { space, order: Order::Turned { bits }, given: 0, step: 0 }
+        Sequence { space, order: Order::Turned { bits }, given: 0, step: 0, ended: false }
     }
 
     /// Draws without replacement; the same seed draws the same.
     pub fn random(space: &'s Space, seed: u64) -> Self {
         let order = Order::Drawn(Permutation::new(space.places() as u64, seed));
-        Sequence { space, order, given: 0, step: 0 }
+        Sequence { space, order, given: 0, step: 0, ended: false }
     }
 
     fn one(&mut self) -> Option<Candidate> {
@@ -65,14 +67,22 @@ impl Order {
 }
 
 impl Search for Sequence<'_> {
-    fn next(&mut self, _: &[Observation], room: usize) -> Vec<Candidate> {
+    fn next(&mut self, _: &[Observation], room: usize) -> Vec<Choice> {
         let mut next = Vec::new();
         while self.given < room {
-            let Some(candidate) = self.one() else { break };
+            let Some(candidate) = self.one() else {
+                self.ended = true;
+                break;
+            };
+            let why = if self.given == 0 { Why::Baseline } else { Why::InTurn };
             self.given += 1;
-            next.push(candidate);
+            next.push(Choice { candidate, why });
         }
         next
+    }
+
+    fn stop(&self) -> Stop {
+        if self.ended { Stop::AllTried } else { Stop::Spent }
     }
 }
 
@@ -81,8 +91,8 @@ mod tests {
     use super::*;
     use crate::search::tests::{number, space};
 
-    fn numbers(candidates: Vec<Candidate>) -> Vec<i64> {
-        candidates.iter().map(number).collect()
+    fn numbers(choices: Vec<Choice>) -> Vec<i64> {
+        choices.iter().map(|choice| number(&choice.candidate)).collect()
     }
 
     #[test]
@@ -91,10 +101,12 @@ mod tests {
         let mut grid = Sequence::grid(&ten);
         assert_eq!(numbers(grid.next(&[], 4)), [0, 8, 4, 2]);
         assert_eq!(numbers(grid.next(&[], 4)), Vec::<i64>::new());
+        assert_eq!(grid.stop(), Stop::Spent);
         let mut rest = numbers(grid.next(&[], usize::MAX));
         rest.sort_unstable();
         assert_eq!(rest, [1, 3, 5, 6, 7, 9]);
         assert!(grid.next(&[], usize::MAX).is_empty());
+        assert_eq!(grid.stop(), Stop::AllTried);
         assert_eq!(numbers(Sequence::grid(&space(1)).next(&[], 9)), [0]);
         // Without an axis there is the baseline all the same.
         assert_eq!(numbers(Sequence::grid(&space(0)).next(&[], 9)), [0]);

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::hardware::{Machine, Target};
-use crate::record::{Origin, Recording};
+use crate::record::{Leaving, Origin, Prior, Recording, Stop, Why};
 use crate::suite::{Overrides, SuiteSource};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,21 @@ pub enum Entry {
         stage: String,
         id: String,
         round: u32,
+        /// Why the search chose it: in the first round, and of runs that say so.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<Why>,
+    },
+    /// A candidate isn't measured from this round on.
+    Left {
+        stage: String,
+        id: String,
+        round: u32,
+        why: Leaving,
+    },
+    /// The search of a stage has nothing more to try.
+    Stopped {
+        stage: String,
+        why: Stop,
     },
     Trial(Box<Recording>),
     /// A later process took the run up again.
@@ -64,6 +79,9 @@ pub struct RunHeader {
     pub judging_digests: IndexMap<String, String>,
     pub target: Target,
     pub machine: Machine,
+    /// What another run told of this one's candidates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prior: Option<Prior>,
 }
 
 impl RunHeader {
@@ -207,6 +225,7 @@ pub fn test_header() -> RunHeader {
         judging_digests: IndexMap::new(),
         target: Target { name: "cpu".into(), description: "t".into(), ..Target::default() },
         machine: Machine::default(),
+        prior: None,
     }
 }
 

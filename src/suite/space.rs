@@ -166,6 +166,12 @@ impl Space {
         all.flat_map(|candidate| candidate.knobs.keys().map(String::as_str)).collect()
     }
 
+    /// The varied knobs that are set when a model is loaded.
+    pub fn load_knobs(&self) -> BTreeSet<&str> {
+        let axes = self.parts.iter().flat_map(|part| &part.axes);
+        axes.filter(|axis| axis.applies == Applies::Load).map(|axis| axis.axis.knob.as_str()).collect()
+    }
+
     /// The axes of a backend with how their values lie.
     pub fn axes_of(&self, backend: &str) -> impl Iterator<Item = (&Axis, AxisKind)> + '_ {
         let backend = backend.to_owned();

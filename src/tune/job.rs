@@ -9,11 +9,11 @@ use super::sweep::{Expected, Tuning};
 use super::{Ending, Progress, predicted};
 use crate::addon::Setup;
 use crate::emit::env;
-use crate::hardware::{Card, Machine, Provenance, Target};
+use crate::hardware::{Machine, Provenance, Target};
 use crate::predict::Forecast;
 use crate::provision;
 use crate::quality::References;
-use crate::record::Recording;
+use crate::record::{Prior, Recording};
 use crate::report::{self, Report};
 use crate::runner::{Interrupt, Runner};
 use crate::store::{Entry, Run, RunFolder, StoreError};
@@ -28,6 +28,7 @@ pub struct Job {
     pub(super) material: Material,
     pub(super) source_folder: Folder,
     pub(super) folder: RunFolder,
+    pub(super) prior: Option<Prior>,
     /// What earlier processes left of it.
     pub(super) before: Option<Run>,
 }
@@ -59,7 +60,8 @@ impl Job {
             folder.append(Entry::Resumed { revision, budget })?;
         }
         let (target, source_folder) = (header.target.clone(), header.source.folder.clone());
-        Ok(Job { suite, target, machine, material, source_folder, folder, before: Some(run) })
+        let prior = header.prior.clone();
+        Ok(Job { suite, target, machine, material, source_folder, folder, prior, before: Some(run) })
     }
 
     /// The line of the journal at which an earlier process was cut short, if it was.
@@ -133,7 +135,7 @@ impl Job {
         let on_card = device.is_some_and(|device| device.starts_with("cuda"));
         let expected = on_card.then(|| Expected {
             forecast: Forecast::new(&self.suite, &self.material.documents, supplies.folders.clone()),
-            capability: self.target.card().and_then(Card::capability),
+            card: self.target.card(),
         });
         let tuning = Tuning {
             suite: &self.suite,
@@ -145,6 +147,7 @@ impl Job {
             references,
             references_took: self.before.as_ref().map_or(Duration::ZERO, Run::references_took),
             expected,
+            prior: self.prior.as_ref(),
         };
         Ok(tuning.run()?)
     }

@@ -7,6 +7,7 @@ mod budget;
 mod job;
 mod order;
 mod predicted;
+mod prior;
 mod reference;
 mod sweep;
 

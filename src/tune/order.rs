@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::job::Job;
+use super::prior;
 use crate::addon::Tell;
 use crate::backend::fake;
 use crate::emit::env;
@@ -30,6 +31,8 @@ pub struct Order {
     pub measured: bool,
     /// Predict, even if the target is in this machine.
     pub predicted: bool,
+    /// The folder of a run that tells what may be expected.
+    pub prior: Option<PathBuf>,
     /// The command as a person would type it again.
     pub command_line: Vec<String>,
 }
@@ -58,6 +61,11 @@ impl Order {
         if suite.lacks_price() {
             target.price_per_hour = target.card().and_then(|card| card.price_per_hour);
         }
+        let prior = self.prior.as_deref().map(|folder| prior::of_run(folder, &suite)).transpose()?;
+        if let Some(prior) = &prior {
+            let told: usize = prior.told.values().map(Vec::len).sum();
+            tell.say(&format!("prior: {told} configurations of {}", prior.run));
+        }
         let started = jiff::Timestamp::now();
         let folder = self.out.unwrap_or_else(|| {
             let time = started.strftime("%Y%m%d-%H%M%S");
@@ -84,10 +92,11 @@ impl Order {
             overrides: self.overrides,
             target,
             machine: machine.clone(),
+            prior: prior.clone(),
         };
         let (source_folder, target) = (header.source.folder.clone(), header.target.clone());
         let folder = RunFolder::create(&folder, header, &material)?;
-        Ok(Job { suite, target, machine, material, source_folder, folder, before: None })
+        Ok(Job { suite, target, machine, material, source_folder, folder, prior, before: None })
     }
 
     /// A suite that measures nothing real needs no GPU, and gets no name of a real one but as a label.

@@ -1,16 +1,18 @@
 //! The loop: the search says what, the runner tries it, the store keeps it, until the budget is spent.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use super::budget::StageBudget;
+use super::prior;
 use super::reference;
 use super::{Ending, Progress, TuneError};
 use crate::analysis;
+use crate::hardware::Card;
 use crate::knob::Candidate;
 use crate::predict::Forecast;
 use crate::quality::References;
-use crate::record::Recording;
+use crate::record::{Leaving, Prior, Recording, Told, Why};
 use crate::runner::{Interrupt, Runner, Stopped, Trial};
 use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder};
@@ -29,13 +31,27 @@ pub struct Tuning<'a> {
     pub references_took: Duration,
     /// Says how much memory of the card was to be expected, where candle is measured on one.
     pub expected: Option<Expected<'a>>,
+    /// What a recorded run has told.
+    pub prior: Option<&'a Prior>,
 }
 
-/// A forecast of memory for the card that is measured.
+/// What was decided about a stage's candidates, by their ids, as the journal is to say it.
+#[derive(Default)]
+struct Decided {
+    tried: HashMap<String, Why>,
+    /// Those that are measured no further.
+    left: HashSet<String>,
+}
+
+/// A forecast for the card that is measured.
 pub struct Expected<'a> {
     pub forecast: Forecast<'a>,
-    pub capability: Option<(u32, u32)>,
+    /// The card, as far as the table of GPUs has it.
+    pub card: Option<&'a Card>,
 }
+
+/// Of a space so many candidates are predicted before a search, and the others inferred from these.
+const PREDICTED: usize = 200;
 
 impl Tuning<'_> {
     /// Measures until the search has no more questions or the budget is spent.
@@ -60,7 +76,9 @@ impl Tuning<'_> {
         let budget =
             budget.going_on(&self.recordings, &analysis::observe(self.suite, stage, &self.recordings));
         let kind = budget.search();
-        let mut search = search::start(kind, &stage.space, self.suite.seed);
+        let mut decided = Decided::default();
+        let told = if kind == SearchKind::Guided { self.told(stage) } else { Vec::new() };
+        let mut search = search::start(kind, &stage.space, &told, self.suite.seed);
         let guided = kind == SearchKind::Guided;
         loop {
             let before = self.recordings.len();
@@ -68,14 +86,17 @@ impl Tuning<'_> {
             let mut generation = Vec::new();
             loop {
                 let seen = analysis::observe(self.suite, stage, &self.recordings);
-                let stays = |seen: &Observation| search.stays(seen, seen.candidate == stage.baseline);
+                let stays =
+                    |seen: &Observation| search.leaves(seen, seen.candidate == stage.baseline).is_none();
                 let room = budget.room(&self.recordings, &seen, stays);
                 let more = search.next(&seen, room);
                 if more.is_empty() {
                     break;
                 }
                 let known = self.recordings.len();
-                if let Some(signal) = self.round(stage, &budget, &more, 0)? {
+                decided.tried.extend(more.iter().map(|choice| (choice.candidate.id(), choice.why)));
+                let more: Vec<Candidate> = more.into_iter().map(|choice| choice.candidate).collect();
+                if let Some(signal) = self.round(stage, &budget, &more, 0, &decided)? {
                     return Ok(Some(signal));
                 }
                 generation.extend(more);
@@ -91,19 +112,17 @@ impl Tuning<'_> {
             }
             let rounds = if budget.is_of_time() { self.suite.most_rounds() } else { self.suite.rounds };
             for round in 1..rounds {
-                let mut racing = self.racing(&mut *search, stage, &generation);
-                if guided {
-                    racing = self.finalists(stage, &budget, racing, round);
-                    // Beyond the suite's rounds there must be something left to tell apart.
-                    if round >= self.suite.rounds && racing.len() < 2 {
-                        break;
-                    }
+                let racing = self.racing(&*search, stage, &budget, &generation, round, &mut decided)?;
+                // Beyond the suite's rounds there must be something left to tell apart.
+                if guided && round >= self.suite.rounds && racing.len() < 2 {
+                    break;
                 }
-                if let Some(signal) = self.round(stage, &budget, &racing, round)? {
+                if let Some(signal) = self.round(stage, &budget, &racing, round, &decided)? {
                     return Ok(Some(signal));
                 }
             }
             if self.recordings.len() == before {
+                self.folder.note(Entry::Stopped { stage: stage.name.clone(), why: search.stop() })?;
                 self.keep_answers(stage, 1);
                 return Ok(None);
             }
@@ -161,6 +180,7 @@ impl Tuning<'_> {
         budget: &StageBudget,
         candidates: &[Candidate],
         round: u32,
+        decided: &Decided,
     ) -> Result<Option<u8>, TuneError> {
         let done = self.done(stage, round);
         let todo: Vec<&Candidate> =
@@ -198,7 +218,9 @@ impl Tuning<'_> {
             let trial = Trial { stage, candidate: todo[index], round };
             self.progress
                 .began(&trial.candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob)));
-            self.folder.note(Entry::Began { stage: stage.name.clone(), id: trial.candidate.id(), round })?;
+            let id = trial.candidate.id();
+            let why = decided.tried.get(&id).copied().filter(|_| round == 0);
+            self.folder.note(Entry::Began { stage: stage.name.clone(), id, round, why })?;
             let mut recording = match self.runner.trial(&trial, &self.references) {
                 Ok(recording) => recording,
                 Err(stopped) => return self.stopped(stopped).map(Some),
@@ -230,47 +252,87 @@ impl Tuning<'_> {
 
     /// Worked out between trials, so that nothing measured shares the processor with it.
     fn expected_bytes(&mut self, stage: &Stage, candidate: &Candidate) -> Option<u64> {
-        let Expected { forecast, capability } = self.expected.as_mut()?;
-        forecast.memory(stage, candidate, *capability).map(|memory| memory.peak.value)
+        let Expected { forecast, card } = self.expected.as_mut()?;
+        forecast.memory(stage, candidate, card.and_then(Card::capability)).map(|memory| memory.peak.value)
     }
 
-    /// Of those that the search wants to see again, the best: as many as have time for the rounds to come, and the baseline.
-    fn finalists(
+    /// What is known of a stage's candidates before any is measured: of another run, or else what is predicted for the card.
+    fn told(&mut self, stage: &Stage) -> Vec<Told> {
+        if let Some(told) = self.prior.and_then(|prior| prior.told.get(&stage.name)) {
+            return told.clone();
+        }
+        let Some(Expected { forecast, card: Some(card) }) = &mut self.expected else { return Vec::new() };
+        // Every beginning of a grid is spread evenly over the space.
+        let spread = search::start(SearchKind::Grid, &stage.space, &[], 0).next(&[], PREDICTED);
+        let predicted: Vec<Recording> =
+            spread.iter().map(|choice| forecast.recording(stage, &choice.candidate, card)).collect();
+        prior::of_recordings(self.suite, stage, &predicted)
+    }
+
+    /// Those of a generation that are measured once more: whom the search wants to see again and, where it's guided and the time
+    /// is short, the best of these. Why the others aren't is kept.
+    fn racing(
+        &mut self,
+        search: &dyn Search,
+        stage: &Stage,
+        budget: &StageBudget,
+        generation: &[Candidate],
+        round: u32,
+        decided: &mut Decided,
+    ) -> Result<Vec<Candidate>, TuneError> {
+        let seen = analysis::observe(self.suite, stage, &self.recordings);
+        let mut racing: Vec<&Observation> = Vec::new();
+        let mut leaving: Vec<(String, Leaving)> = Vec::new();
+        let of = |candidate: &Candidate| seen.iter().find(|seen| seen.candidate == *candidate);
+        for own in generation.iter().filter_map(of) {
+            match search.leaves(own, own.candidate == stage.baseline) {
+                None => racing.push(own),
+                Some(why) => leaving.push((own.candidate.id(), why)),
+            }
+        }
+        if budget.search() == SearchKind::Guided {
+            let late = self.without_time(stage, budget, &mut racing, round);
+            leaving.extend(late.into_iter().map(|id| (id, Leaving::NoTime)));
+        }
+        for own in &racing {
+            decided.left.remove(&own.candidate.id());
+        }
+        // Of an earlier generation a candidate may have been in this round already.
+        let done = self.done(stage, round);
+        for (id, why) in leaving.into_iter().filter(|(id, _)| !done.contains(id)) {
+            if decided.left.insert(id.clone()) {
+                self.folder.note(Entry::Left { stage: stage.name.clone(), id, round, why })?;
+            }
+        }
+        Ok(racing.into_iter().map(|own| own.candidate.clone()).collect())
+    }
+
+    /// Takes away whom there is no time for in the rounds to come, the worst first, and returns who they are.
+    fn without_time(
         &self,
         stage: &Stage,
         budget: &StageBudget,
-        racing: Vec<Candidate>,
+        racing: &mut Vec<&Observation>,
         round: u32,
-    ) -> Vec<Candidate> {
-        let Some(mut left) = budget.time_left(&self.recordings) else { return racing };
+    ) -> Vec<String> {
+        let Some(mut left) = budget.time_left(&self.recordings) else { return Vec::new() };
         let rounds = self.suite.rounds.saturating_sub(round).max(1);
-        let seen = analysis::observe(self.suite, stage, &self.recordings);
-        let value = |candidate: &Candidate| {
-            let own = seen.iter().find(|seen| seen.candidate == *candidate);
-            own.map_or(f64::NEG_INFINITY, Observation::value)
-        };
-        let mut racing = racing;
-        let is_baseline = |candidate: &Candidate| *candidate == stage.baseline;
+        let is_baseline = |seen: &Observation| seen.candidate == stage.baseline;
         racing.sort_by(|left, right| {
-            is_baseline(right).cmp(&is_baseline(left)).then(value(right).total_cmp(&value(left)))
+            is_baseline(right).cmp(&is_baseline(left)).then(right.value().total_cmp(&left.value()))
         });
-        let mut place = 0;
-        racing.retain(|candidate| {
-            let cost = self.runner.expected(stage, candidate) * rounds;
+        let (mut place, mut late) = (0, Vec::new());
+        racing.retain(|seen| {
+            let cost = self.runner.expected(stage, &seen.candidate) * rounds;
             // The baseline and the best are measured as far as the time goes.
             let kept = place < 2 || cost <= left;
             (place, left) = (place + 1, left.saturating_sub(cost));
+            if !kept {
+                late.push(seen.candidate.id());
+            }
             kept
         });
-        racing
-    }
-
-    /// Those of a generation that the search wants measured once more.
-    fn racing(&self, search: &mut dyn Search, stage: &Stage, generation: &[Candidate]) -> Vec<Candidate> {
-        let seen = analysis::observe(self.suite, stage, &self.recordings);
-        let stays = |seen: &&Observation| search.stays(seen, seen.candidate == stage.baseline);
-        let racing: HashSet<String> = seen.iter().filter(stays).map(|seen| seen.candidate.id()).collect();
-        generation.iter().filter(|candidate| racing.contains(&candidate.id())).cloned().collect()
+        late
     }
 
     fn was_tried(&self, stage: &Stage, backend: &str) -> bool {

@@ -3,6 +3,7 @@
 mod circles;
 mod command_line;
 mod corpora;
+mod decisions;
 mod documents;
 mod drivers;
 mod faults;

@@ -67,6 +67,19 @@ fn fixture(folder: &Path, task: Task, outputs: &Json, expected: &Json) -> Fixtur
     }
 }
 
+/// All of a fixture's texts; of those that take a simulated card seconds each, every third.
+fn affordable(mut fixture: Fixture) -> Fixture {
+    fn thin<T>(list: &mut Vec<T>, every: usize) {
+        let mut place = 0..;
+        list.retain(|_| place.next().is_some_and(|place| place % every == 0));
+    }
+    let every = if std::env::var_os("SIMULATED_CUDA_STATE").is_some() { 3 } else { 1 };
+    thin(&mut fixture.documents, every);
+    thin(&mut fixture.ids, every);
+    thin(&mut fixture.outputs, every);
+    fixture
+}
+
 /// All numbers of nested lists, or of one number.
 fn numbers(json: &Json) -> Vec<f32> {
     match json {
@@ -189,8 +202,9 @@ fn check_sparse(engine: &engines::Engine, fixture: Fixture) {
 fn lower_precisions_are_as_near_as_promised() {
     for engine in engines::all() {
         for (dtype, least) in engine.precisions() {
-            for fixture in fixtures().iter().filter(|fixture| fixture.task == Task::Embed) {
-                let mut session = session(&engine, fixture, &[("dtype", dtype)]);
+            let fixtures = fixtures().into_iter().filter(|fixture| fixture.task == Task::Embed);
+            for fixture in fixtures.map(affordable) {
+                let mut session = session(&engine, &fixture, &[("dtype", dtype)]);
                 let encodings = encode(&mut *session, &fixture.documents);
                 for (given, wanted) in run(&mut *session, &encodings, false).iter().zip(&fixture.outputs) {
                     let cosine = cosine(given, wanted);
@@ -209,6 +223,7 @@ fn the_real_minilm_is_as_near_as_promised_in_every_precision() {
     let expected: Json = serde_json::from_str(&text).unwrap();
     let fixture = fixture(&folder, Task::Embed, &expected["outputs"], &expected);
     assert_eq!(fixture.outputs.len(), 20);
+    let fixture = affordable(fixture);
     for engine in engines::all() {
         for (dtype, least) in std::iter::once(("fp32", 1.0 - 1e-5)).chain(engine.precisions()) {
             let mut session = session(&engine, &fixture, &[("dtype", dtype)]);

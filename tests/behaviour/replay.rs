@@ -82,3 +82,25 @@ fn what_cannot_be_played_is_bad_usage_with_its_reason() {
         assert!(text(&output).contains(why), "{arguments:?}: {}", text(&output));
     }
 }
+
+#[test]
+fn a_folder_of_grids_is_played_whole_and_one_that_is_not_there_is_skipped() {
+    let place = tempfile::tempdir().unwrap();
+    std::fs::create_dir(place.path().join("grids")).unwrap();
+    for name in ["b.csv", "a.CSV"] {
+        std::fs::write(place.path().join("grids").join(name), grid()).unwrap();
+    }
+    std::fs::write(place.path().join("grids/read.me"), "no grid").unwrap();
+    let play = |folder: &str| {
+        let arguments =
+            ["replay", "--grids", folder, "--seeds", "2", "--trials", "5", "--json", "--search", "random"];
+        autotune(&arguments).current_dir(place.path()).output().unwrap()
+    };
+    let document: Json = serde_json::from_slice(&play("grids").stdout).unwrap();
+    let names: Vec<&str> =
+        document.as_array().unwrap().iter().map(|one| one["grid"].as_str().unwrap()).collect();
+    assert_eq!(names, ["a", "b"]);
+    let output = play("nowhere");
+    assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(0), b"[]\n".as_slice()));
+    assert!(text(&output).contains("skipped: --grids nowhere: "), "{}", text(&output));
+}

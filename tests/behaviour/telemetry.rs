@@ -43,6 +43,7 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
     let (corpus_digest, judging_digests) = digests(&material);
     let target = Target { device: Some("cuda:0".into()), ..Target::simulated(None, "scripted") };
     let header = RunHeader {
+        prior: None,
         version: String::new(),
         revision: String::new(),
         command_line: Vec::new(),
@@ -64,6 +65,7 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
     let runner =
         Runner::new(&suite, &target, &source.folder, &material, paths, &supplies, Interrupt::default());
     let tuning = Tuning {
+        prior: None,
         references_took: std::time::Duration::ZERO,
         suite: &suite,
         folder: &mut folder,

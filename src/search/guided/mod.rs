@@ -6,6 +6,7 @@
 //!
 //! A plain state machine: the same table, the same seed and the same scores give the same choices.
 
+mod expectation;
 mod kernel;
 mod matrix;
 mod process;
@@ -17,6 +18,9 @@ use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
 use super::{Table, Tried};
+use crate::record::Why;
+use crate::units::median;
+pub use expectation::of_all;
 use kernel::{Kernel, Scores};
 use process::{Belief, Process};
 
@@ -35,12 +39,15 @@ const DRAWN: usize = 200;
 /// Every so many choices one is made among the neighbours of the best.
 const HEDGE: usize = 5;
 
+/// A trial counts as this many times as dear as another at most: what trials cost is known from a few.
+const DEAREST: f64 = 4.0;
+
 /// A row that is as near to a failed one as can be keeps this share of its worth.
 const NEAR_FAILURE: f64 = 0.1;
 
 /// What is known of a space before anything is measured.
 #[derive(Debug, Clone, Default)]
-pub struct Prior {
+pub struct Foreknowledge {
     /// The logarithm of the expected score of each row; nothing where it's expected to fail. Empty: nothing is expected.
     pub expected: Vec<Option<f64>>,
     /// Rows of which one each must be seen, such as all of an engine and a precision: groups by number, the rows in the order in
@@ -56,6 +63,8 @@ pub struct Guided {
     order: Vec<usize>,
     doomed: HashSet<usize>,
     groups: Vec<Vec<usize>>,
+    /// The group of each row that is in one.
+    group_of: HashMap<usize, usize>,
     kernel: Kernel,
     /// What is thought of the rows, as long as the kernel stays as it is: the next score costs little then.
     process: Option<Process>,
@@ -64,45 +73,38 @@ pub struct Guided {
     random: Pcg64,
     /// Why the last choice was made.
     why: Why,
-}
-
-/// Why a row was chosen.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Why {
-    /// Of its group, none has been measured.
-    Group,
-    /// It's the best of what was expected.
-    Expected,
-    /// It's far from all that was measured.
-    Far,
-    /// Of all rows, or of the neighbours of the best, it's the most promising: by this much, as a share.
-    Promising { neighbour: bool, improvement: f64 },
+    /// What the most promising of all rows may be expected to gain over the best, once that can be said.
+    most_to_gain: Option<f64>,
 }
 
 impl Guided {
-    pub fn new(table: Arc<Table>, prior: Prior, seed: u64) -> Self {
-        let known: Vec<f64> = prior.expected.iter().flatten().copied().collect();
+    pub fn new(table: Arc<Table>, foreknowledge: Foreknowledge, seed: u64) -> Self {
+        let Foreknowledge { expected: told, groups } = foreknowledge;
+        let known: Vec<f64> = told.iter().flatten().copied().collect();
         let mean = known.iter().sum::<f64>() / known.len().max(1) as f64;
         let least = known.iter().copied().fold(mean, f64::min);
         let of = |expected: &Option<f64>| expected.unwrap_or(least) - mean;
-        let mut expected: Vec<f64> = prior.expected.iter().map(of).collect();
-        let mut order: Vec<usize> =
-            (0..expected.len()).filter(|row| prior.expected[*row].is_some()).collect();
+        let mut expected: Vec<f64> = told.iter().map(of).collect();
+        let mut order: Vec<usize> = (0..expected.len()).filter(|row| told[*row].is_some()).collect();
         order.sort_by(|left, right| expected[*right].total_cmp(&expected[*left]));
-        let doomed = (0..expected.len()).filter(|row| prior.expected[*row].is_none()).collect();
+        let doomed = (0..expected.len()).filter(|row| told[*row].is_none()).collect();
         expected.resize(table.len(), 0.0);
         let kernel = Kernel::new(table.columns().len());
+        let places = groups.iter().enumerate();
+        let group_of = places.flat_map(|(place, rows)| rows.iter().map(move |row| (*row, place))).collect();
         Guided {
             table,
             expected: expected.into(),
             order,
             doomed,
-            groups: prior.groups,
+            groups,
+            group_of,
             kernel,
             process: None,
             fitted: 0,
             random: Pcg64::seed_from_u64(seed),
             why: Why::Far,
+            most_to_gain: None,
         }
     }
 
@@ -116,33 +118,40 @@ impl Guided {
         self.why
     }
 
-    /// The row to measure next; nothing once every row was tried.
-    pub fn choose(&mut self, tried: &[Tried]) -> Option<usize> {
+    /// What the most promising row may be expected to gain over the best one, as a share, when the last was chosen.
+    pub fn most_to_gain(&self) -> Option<f64> {
+        self.most_to_gain
+    }
+
+    /// The row to measure next, of those that may be tried at all; nothing once there is none.
+    pub fn choose(&mut self, tried: &[Tried], may: &dyn Fn(usize) -> bool) -> Option<usize> {
         let known: HashSet<usize> = tried.iter().map(|tried| tried.row).collect();
+        self.most_to_gain = None;
         if known.len() >= self.table.len() {
             return None;
         }
         let scored: Vec<&Tried> = tried.iter().filter(|tried| tried.score.is_some()).collect();
-        if let Some(row) = self.of_group(&known) {
-            self.why = Why::Group;
+        if let Some(row) = self.of_group(&known, may) {
+            self.why = Why::Unseen;
             return Some(row);
         }
         if scored.len() < FIRST.min(self.table.len()) {
-            return self.first(&known, tried.len());
+            return self.first(&known, may, tried.len());
         }
-        self.promising(tried, &scored, &known)
+        self.promising(tried, &scored, &known, may)
     }
 
     /// A row of a group of which none was tried.
-    fn of_group(&self, known: &HashSet<usize>) -> Option<usize> {
-        let unseen = self.groups.iter().find(|group| !group.iter().any(|row| known.contains(row)));
-        unseen.and_then(|group| group.first().copied())
+    fn of_group(&self, known: &HashSet<usize>, may: &dyn Fn(usize) -> bool) -> Option<usize> {
+        let unseen = self.groups.iter().filter(|group| !group.iter().any(|row| known.contains(row)));
+        unseen.filter_map(|group| group.iter().copied().find(|row| may(*row))).next()
     }
 
     /// One of those that are measured before anything is inferred.
-    fn first(&mut self, known: &HashSet<usize>, turn: usize) -> Option<usize> {
+    fn first(&mut self, known: &HashSet<usize>, may: &dyn Fn(usize) -> bool, turn: usize) -> Option<usize> {
+        let is_open = |row: &usize| !known.contains(row) && may(*row);
         if turn.is_multiple_of(2)
-            && let Some(row) = self.order.iter().copied().find(|row| !known.contains(row))
+            && let Some(row) = self.order.iter().copied().find(is_open)
         {
             self.why = Why::Expected;
             return Some(row);
@@ -150,8 +159,8 @@ impl Guided {
         self.why = Why::Far;
         // Of those that may be good: an upper part of what was expected, or anything.
         let upper = self.order[..self.order.len() / 4].iter().copied();
-        let from: Vec<usize> = upper.filter(|row| !known.contains(row)).collect();
-        let from = if from.is_empty() { self.open(known) } else { from };
+        let from: Vec<usize> = upper.filter(is_open).collect();
+        let from = if from.is_empty() { self.open(known, may) } else { from };
         let drawn = self.draw(&from, DRAWN);
         let apart = |row: usize| {
             known.iter().map(|other| self.table.distance(row, *other)).fold(f32::INFINITY, f32::min)
@@ -160,8 +169,8 @@ impl Guided {
     }
 
     /// Rows that weren't tried and aren't expected to fail; once there is none, all that weren't tried.
-    fn open(&self, known: &HashSet<usize>) -> Vec<usize> {
-        let untried = || (0..self.table.len()).filter(|row| !known.contains(row));
+    fn open(&self, known: &HashSet<usize>, may: &dyn Fn(usize) -> bool) -> Vec<usize> {
+        let untried = || (0..self.table.len()).filter(|row| !known.contains(row) && may(*row));
         let open: Vec<usize> = untried().filter(|row| !self.doomed.contains(row)).collect();
         if open.is_empty() { untried().collect() } else { open }
     }
@@ -175,7 +184,13 @@ impl Guided {
         places.into_iter().map(|place| from[place]).collect()
     }
 
-    fn promising(&mut self, tried: &[Tried], scored: &[&Tried], known: &HashSet<usize>) -> Option<usize> {
+    fn promising(
+        &mut self,
+        tried: &[Tried],
+        scored: &[&Tried],
+        known: &HashSet<usize>,
+        may: &dyn Fn(usize) -> bool,
+    ) -> Option<usize> {
         let rows: Vec<usize> = scored.iter().map(|tried| tried.row).collect();
         let rounds: Vec<f64> = scored.iter().map(|tried| tried.rounds.max(1) as f64).collect();
         let values: Vec<f64> = scored.iter().filter_map(|tried| tried.score).collect();
@@ -187,7 +202,7 @@ impl Guided {
             self.kernel.fit(&self.table, &self.expected, &scores, 30, &mut self.random);
             self.process = None;
         }
-        let open = self.open(known);
+        let open = self.open(known, may);
         let process = self.thought(&rows, &rounds, &open);
         let beliefs = process.beliefs(&scores);
         let place_of: HashMap<usize, usize> =
@@ -203,12 +218,38 @@ impl Guided {
         let hedge = tried.len().is_multiple_of(HEDGE);
         let near: HashSet<usize> = if hedge { self.table.neighbours(best).collect() } else { HashSet::new() };
         let neighbour = asked.iter().any(|(row, _)| near.contains(row));
-        let candidates = asked.into_iter().filter(|(row, _)| !neighbour || near.contains(row));
-        let worth =
-            |(row, belief): (usize, Belief)| (row, belief.improvement(highest) * self.feasible(row, &failed));
-        let (row, improvement) = candidates.map(worth).reduce(greater)?;
-        self.why = Why::Promising { neighbour, improvement };
+        let costs = self.costs(tried);
+        let (mut chosen, mut most) = (None, 0.0_f64);
+        for (row, belief) in asked {
+            let gain = belief.improvement(highest) * self.feasible(row, &failed);
+            most = most.max(gain);
+            let cost = self.group_of.get(&row).and_then(|group| costs.get(group)).unwrap_or(&1.0);
+            let worth = gain / cost;
+            if (!neighbour || near.contains(&row)) && chosen.is_none_or(|(_, _, best)| worth > best) {
+                chosen = Some((row, gain, worth));
+            }
+        }
+        let (row, gain, _) = chosen?;
+        self.why = if neighbour { Why::Neighbour { gain } } else { Why::Promising { gain } };
+        self.most_to_gain = Some(most);
         Some(row)
+    }
+
+    /// How dear a trial of each group is, beside one of any.
+    fn costs(&self, tried: &[Tried]) -> HashMap<usize, f64> {
+        let mut all = Vec::new();
+        let mut by_group: HashMap<usize, Vec<f64>> = HashMap::new();
+        for tried in tried.iter().filter(|tried| tried.seconds > 0.0) {
+            let seconds = tried.seconds / tried.rounds.max(1) as f64;
+            all.push(seconds);
+            if let Some(group) = self.group_of.get(&tried.row) {
+                by_group.entry(*group).or_default().push(seconds);
+            }
+        }
+        let Some(usual) = median(all) else { return HashMap::new() };
+        let beside =
+            |own: &Vec<f64>| Some((median(own.iter().copied())? / usual).clamp(1.0 / DEAREST, DEAREST));
+        by_group.iter().filter_map(|(group, own)| Some((*group, beside(own)?))).collect()
     }
 
     /// What is thought of the rows: what was thought before with the last scores taken in, where that can be had; or all

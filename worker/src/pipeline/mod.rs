@@ -24,7 +24,7 @@ use lap::Lap;
 use prepare::{Prepared, Preparer};
 
 pub use pass::{Pass, Split};
-pub use settings::{BATCH_SIZE, MAX_TOKENS, Order, Settings, knobs, overlap_knobs};
+pub use settings::{BATCH_SIZE, BATCH_TOKENS, MAX_CHARS, MAX_TOKENS, Order, Settings, knobs, overlap_knobs};
 
 /// Batches that are prepared ahead of the one that computes: enough that neither side waits for the other's hiccups.
 const BATCHES_AHEAD: usize = 2;
