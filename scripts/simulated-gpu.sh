@@ -11,6 +11,14 @@ kernels=worker/src/backend/candle/cuda/kernels
 # The simulated device's. What cargo compiles is shared by the program, the worker, and their tests.
 capability=9.0 compiled=$PWD/target
 
+# What is built here is for the simulator alone, so that the worker has a cache of its own; what is fetched is everybody's.
+fetched=${AUTOTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/autotune}
+export AUTOTUNE_CACHE=$PWD/target/simulated-cache
+for part in libraries models toolkits; do
+    mkdir -p "$fetched/$part" "$AUTOTUNE_CACHE"
+    ln -sfn "$fetched/$part" "$AUTOTUNE_CACHE/$part"
+done
+
 # on_card COMMAND…: what a machine with the card has: a driver, and nothing of CUDA besides.
 on_card() { LD_LIBRARY_PATH=$PWD/$simulator SIMULATED_CUDA_STATE=$(mktemp) "$@"; }
 # on_device COMMAND…: for tests that are linked with CUDA themselves, the toolkit's libraries stand behind the simulator's.

@@ -47,10 +47,15 @@ pub struct Left {
 
 /// Why the search of a stage tried no more, if the journal says so.
 pub fn stopped(run: &Run, stage: &str) -> Option<Stop> {
-    run.entries.iter().rev().find_map(|stamped| match &stamped.entry {
-        Entry::Stopped { stage: own, why } if own == stage => Some(*why),
-        _ => None,
-    })
+    let mut stopped = None;
+    for stamped in &run.entries {
+        match &stamped.entry {
+            Entry::Stopped { stage: own, why } if own == stage => stopped = Some(*why),
+            Entry::Resumed { .. } => stopped = None,
+            _ => {}
+        }
+    }
+    stopped
 }
 
 /// The decisions about a stage.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::record::Stop;
 use crate::units::{Bytes, print_duration};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -44,9 +45,9 @@ pub enum Doubt {
     },
     NotReached {
         candidates: usize,
-        /// What any of them may be expected to gain at most, where the search stopped for that.
+        /// Why the search tried no more, if that is known.
         #[serde(skip_serializing_if = "Option::is_none")]
-        gain: Option<f64>,
+        stopped: Option<Stop>,
     },
     BaselineFailed {
         why: String,
@@ -152,12 +153,15 @@ impl Doubt {
                     "the winner's {knob}={value} is at the edge of the tried values: try values beyond it"
                 )
             }
-            Doubt::NotReached { candidates, gain: None } => {
+            Doubt::NotReached { candidates, stopped: None | Some(Stop::Spent) } => {
                 format!(
                     "{candidates} candidates were not measured: continue with --resume and a larger --budget"
                 )
             }
-            Doubt::NotReached { candidates, gain: Some(gain) } => format!(
+            Doubt::NotReached { candidates, stopped: Some(Stop::AllTried) } => format!(
+                "{candidates} candidates were not measured: they would run out of memory, or fail as those like them did"
+            ),
+            Doubt::NotReached { candidates, stopped: Some(Stop::NotWorthIt { gain }) } => format!(
                 "{candidates} candidates were not measured: none is expected to gain more than {:.1}%. `--search grid` \
                  measures all",
                 gain * 100.0

@@ -13,7 +13,7 @@ use super::summary::Summary;
 use super::verdict::Verdict;
 use crate::knob::{Kind, Value};
 use crate::pipeline::BATCH_SIZE;
-use crate::record::{Recording, Status, Stop};
+use crate::record::{Recording, Status};
 use crate::store::Run;
 use crate::suite::{Bound, Budget, Figure, Limit, Stage, Suite};
 use crate::telemetry::{DISTURBING_SHARE, Quantity, Telemetry};
@@ -49,11 +49,7 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         failure.is_some_and(|failure| [Status::NotAvailable, Status::Refused].contains(&failure.status))
     });
     if stage.not_reached > 0 && !nobody {
-        let gain = match stage.stopped {
-            Some(Stop::NotWorthIt { gain }) => Some(gain),
-            _ => None,
-        };
-        doubts.push(Doubt::NotReached { candidates: stage.not_reached, gain });
+        doubts.push(Doubt::NotReached { candidates: stage.not_reached, stopped: stage.stopped });
     }
     if let Some(baseline) = stage.baseline()
         && let Verdict::Excluded { why, .. } = &baseline.verdict

@@ -68,7 +68,7 @@ enum Adversary {
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Search {
-    /// The search that tunes by default
+    /// The choices of the search that tunes by default
     Guided,
     /// To the first better neighbour, again and again
     Climb,

@@ -10,6 +10,12 @@ use crate::record::{Leaving, Stop, Why};
 pub fn render(analysis: &Analysis, decisions: &[Decisions], style: Style) -> String {
     let mut text = String::new();
     for stage in decisions {
+        if stage.candidates.is_empty() {
+            text.push_str(
+                &style.paragraph(&format!("{} · nothing was searched: nothing was measured", stage.stage)),
+            );
+            continue;
+        }
         let title = format!(
             "{} · {} candidates, in the order in which they were tried",
             stage.stage,

@@ -9,8 +9,8 @@ use crate::knob::Candidate;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Told {
     pub candidate: Candidate,
-    /// Its objective, turned so that more is better. Only the ratios of these count.
-    pub value: f64,
+    /// Its objective, turned so that more is better: only the ratios of these count. Nothing where it's expected to fail.
+    pub value: Option<f64>,
 }
 
 /// What a recorded run says of the candidates of another, stage by stage.

@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::backend::MEMORY_FRACTION;
 use crate::search::{Column, Table};
 use crate::units::{did_you_mean, median};
 
@@ -205,9 +206,11 @@ impl Roles {
             |word: &str| names.iter().position(|name| name == word || name.starts_with(&format!("{word}_")));
         let (samples, error) = (starts("samples"), place("error").or_else(|| place("status")));
         let seconds = place("trial_seconds").or_else(|| place("wall_seconds"));
+        // A share of the memory is a knob.
         let is_outcome = |name: &str| {
             known(name).is_some()
-                || ["memory", "vram", "rss", "peak", "quality"].iter().any(|word| name.starts_with(word))
+                || (["memory", "vram", "rss", "peak", "quality"].iter().any(|word| name.starts_with(word))
+                    && name != MEMORY_FRACTION.name)
         };
         let knobs: Vec<usize> = (0..names.len())
             .filter(|column| ![Some(objective), samples, error, seconds].contains(&Some(*column)))
@@ -309,15 +312,18 @@ impl Roles {
     }
 }
 
-/// The levels of a knob: numbers in order, with "none" behind them, if all are numbers; words otherwise.
+/// The levels of a knob: numbers in order, with "none" behind them, if all are numbers; words otherwise. An empty one stands last:
+/// the configuration doesn't have the knob.
 fn levels<'w>(knob: &str, words: impl Iterator<Item = &'w str>) -> (Column, Vec<String>) {
     let mut words: Vec<String> = words.collect::<BTreeSet<_>>().into_iter().map(str::to_owned).collect();
     let number = |word: &str| match word {
         crate::knob::NO_LIMIT => Some(f64::INFINITY),
         word => word.parse::<f64>().ok().filter(|number| number.is_finite()),
     };
+    let lacking = words.first().is_some_and(String::is_empty);
+    words.retain(|word| !word.is_empty());
     let numbers: Option<Vec<f64>> = words.iter().map(|word| number(word)).collect();
-    match numbers {
+    let (column, mut words) = match numbers {
         Some(mut numbers) if numbers.iter().any(|number| number.is_finite()) => {
             let of = |word: &String| number(word).unwrap_or_default();
             words.sort_by(|left, right| of(left).total_cmp(&of(right)));
@@ -325,7 +331,11 @@ fn levels<'w>(knob: &str, words: impl Iterator<Item = &'w str>) -> (Column, Vec<
             (Column::of_numbers(knob, &numbers), words)
         }
         _ => (Column::of_words(knob, words.len()), words),
+    };
+    if lacking {
+        words.push(String::new());
     }
+    (if lacking { column.with_absence() } else { column }, words)
 }
 
 #[cfg(test)]
@@ -350,6 +360,16 @@ mod tests {
         assert_eq!((grid.within(0.0), grid.within(1.0)), (1, 2));
         // "none" comes behind all numbers.
         assert_eq!((grid.table().row(0)[1], grid.table().row(1)[1]), (1, 0));
+    }
+
+    #[test]
+    fn a_knob_that_only_some_have_keeps_its_order() {
+        let grid =
+            read("backend,threads,memory_fraction,time_ms\na,8,1,4\na,2,1,4\nb,,1,2\na,16,0.5,8\n").unwrap();
+        let threads = &grid.table().columns()[1];
+        assert!(threads.is_ordered() && threads.levels() == 4);
+        assert!(threads.distance(0, 1) > threads.distance(1, 2));
+        assert_eq!((grid.table().row(2)[1], grid.table().columns().len()), (3, 3));
     }
 
     #[test]

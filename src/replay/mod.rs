@@ -12,6 +12,8 @@ mod player;
 pub mod recorded;
 mod score;
 
+use std::collections::HashMap;
+
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -30,7 +32,7 @@ pub struct Game {
     pub seconds: Vec<f64>,
 }
 
-/// Whoever takes the lead is measured until it has so many samples, as a tuning does it: one may be luck.
+/// Whoever takes the lead is measured until it has so many samples: one may be luck.
 const PROOF: usize = 2;
 
 /// Lets a search play once, for so many trials.
@@ -41,6 +43,7 @@ pub fn play(grid: &Grid, kind: Kind, expectation: &Expectation, trials: usize, s
     let best = grid.optimum();
     let mut game = Game::default();
     let mut tried: Vec<Tried> = Vec::new();
+    let mut begun: HashMap<usize, usize> = HashMap::new();
     let mut seconds = 0.0;
     while game.regrets.len() < trials {
         let unproven = leader(&tried)
@@ -55,7 +58,9 @@ pub fn play(grid: &Grid, kind: Kind, expectation: &Expectation, trials: usize, s
         };
         let row = tried[place].row;
         let samples = grid.samples(row);
-        let sample = (!samples.is_empty()).then(|| samples[random.random_range(0..samples.len())]);
+        // Another sample each time, as long as there are others.
+        let start = *begun.entry(row).or_insert_with(|| random.random_range(0..samples.len().max(1)));
+        let sample = samples.get((start + tried[place].rounds) % samples.len().max(1)).copied();
         tried[place] = again(tried[place], sample, grid.seconds(row));
         seconds += grid.seconds(row);
         let truth = leader(&tried).and_then(|place| grid.median(tried[place].row));

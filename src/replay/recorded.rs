@@ -1,10 +1,12 @@
 //! A run as a recorded grid: each configuration of a stage with what its rounds gave.
 
+use std::collections::BTreeSet;
+
 use indexmap::IndexMap;
 
 use super::grid::Objective;
 use crate::analysis::figure_of_trial;
-use crate::knob::BACKEND;
+use crate::knob::{BACKEND, Candidate};
 use crate::record::Recording;
 use crate::store::Run;
 use crate::suite::{Figure, Stage, Suite};
@@ -22,9 +24,7 @@ pub fn csv(suite: &Suite, stage: &Stage, run: &Run) -> Result<Vec<u8>, csv::Erro
     for recording in run.recordings.iter().filter(|recording| recording.stage == stage.name) {
         configurations.entry(&recording.id).or_default().push(recording);
     }
-    let knobs: Vec<&str> = std::iter::once(BACKEND)
-        .chain(stage.swept.iter().map(String::as_str).filter(|knob| *knob != BACKEND))
-        .collect();
+    let knobs = differing(configurations.values().map(|recordings| &recordings[0].candidate));
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(knobs.iter().chain(&[
         suite.objective.name(),
@@ -41,6 +41,17 @@ pub fn csv(suite: &Suite, stage: &Stage, run: &Run) -> Result<Vec<u8>, csv::Erro
     Ok(table.into_inner().map_err(|error| error.into_error())?)
 }
 
+/// The backend, and the knobs in which candidates differ.
+fn differing<'r>(candidates: impl Iterator<Item = &'r Candidate> + Clone) -> Vec<&'r str> {
+    let all: BTreeSet<&str> =
+        candidates.clone().flat_map(|candidate| candidate.knobs.keys().map(String::as_str)).collect();
+    let differs = |knob: &&str| {
+        let words: BTreeSet<String> = candidates.clone().map(|candidate| candidate.word(knob)).collect();
+        words.len() > 1
+    };
+    std::iter::once(BACKEND).chain(all.into_iter().filter(differs)).collect()
+}
+
 /// The objective, its samples, the error, the memory and the seconds of a configuration.
 fn measured(suite: &Suite, recordings: &[&Recording]) -> [String; 5] {
     let of = |figure: Figure| {
@@ -48,15 +59,20 @@ fn measured(suite: &Suite, recordings: &[&Recording]) -> [String; 5] {
     };
     let samples: Vec<f64> = of(suite.objective).collect();
     let failed = recordings.iter().find_map(|one| one.failure());
-    let error = failed.map_or("", |failure| failure.status.name()).to_owned();
-    let print = |number: f64| format!("{number:.5}");
     let objective = median(samples.iter().copied()).filter(|_| failed.is_none());
+    let error = match (failed, objective) {
+        (Some(failure), _) => failure.status.name(),
+        (None, None) => "no figure",
+        (None, Some(_)) => "",
+    };
+    // Six digits, however small the unit.
+    let print = |number: f64| format!("{number:.5e}").parse::<f64>().unwrap_or(number).to_string();
     let memory = median(of(Figure::Vram)).or_else(|| median(of(Figure::Rss)));
     let seconds = median(recordings.iter().map(|one| one.wall_seconds));
     [
         objective.map(print).unwrap_or_default(),
         samples.iter().copied().map(print).collect::<Vec<_>>().join(";"),
-        error,
+        error.to_owned(),
         memory.map(|bytes| format!("{:.0}", bytes / f64::from(1 << 20))).unwrap_or_default(),
         seconds.map(|seconds| format!("{seconds:.3}")).unwrap_or_default(),
     ]

@@ -28,6 +28,8 @@ pub struct Memory {
 /// What is known of all candidates that are loaded alike: the same engine, precision, arena.
 #[derive(Debug, Clone, Default)]
 struct Cell {
+    /// The sizes of batches that its candidates have, each once.
+    batches: Vec<f64>,
     /// What has fitted, and what it took.
     fitted: Vec<(Sizes, Option<f64>)>,
     ran_out: Vec<Sizes>,
@@ -56,6 +58,14 @@ impl Sizes {
         self.limits.iter().zip(&other.limits).all(|(own, other)| own >= other)
     }
 
+    /// Whether it takes much less than another: no more of anything, and of something a quarter.
+    fn are_far_below(&self, other: &Sizes) -> bool {
+        let limits = || self.limits.iter().zip(&other.limits);
+        let quarter = |own: f64, other: f64| own.is_finite() && own * STEP <= other;
+        other.are_at_least(self)
+            && (quarter(self.batch, other.batch) || limits().any(|(own, other)| quarter(*own, *other)))
+    }
+
     /// Whether it takes at least as much as another.
     fn are_at_least(&self, other: &Sizes) -> bool {
         self.batch >= other.batch && self.are_as_long_as(other)
@@ -66,19 +76,36 @@ impl Memory {
     pub fn new(space: &Space, candidates: &[Candidate]) -> Memory {
         let knobs = space.load_knobs();
         let mut cells: HashMap<Vec<String>, usize> = HashMap::new();
-        let mut rows = Vec::with_capacity(candidates.len());
+        let mut memory =
+            Memory { rows: Vec::with_capacity(candidates.len()), cells: Vec::new(), proved: 0.0 };
         for candidate in candidates {
             let words = std::iter::once(BACKEND).chain(knobs.iter().copied());
             let key = words.map(|knob| candidate.word(knob)).collect();
-            let next = cells.len();
-            rows.push((*cells.entry(key).or_insert(next), Sizes::of(candidate)));
+            let cell = *cells.entry(key).or_insert(memory.cells.len());
+            if cell == memory.cells.len() {
+                memory.cells.push(Cell::default());
+            }
+            let sizes = Sizes::of(candidate);
+            if !memory.cells[cell].batches.contains(&sizes.batch) {
+                memory.cells[cell].batches.push(sizes.batch);
+            }
+            memory.rows.push((cell, sizes));
         }
-        Memory { rows, cells: vec![Cell::default(); cells.len()], proved: 0.0 }
+        memory
+    }
+
+    /// Whether a row is loaded like another, and takes at least as much.
+    pub fn takes_at_least(&self, row: usize, other: usize) -> bool {
+        let ((cell, sizes), (other_cell, other)) = (&self.rows[row], &self.rows[other]);
+        cell == other_cell && sizes.are_at_least(other)
     }
 
     /// Learns from all that was seen, anew.
     pub fn learn<'o>(&mut self, seen: impl Iterator<Item = (usize, &'o Observation)>) {
-        self.cells.fill(Cell::default());
+        for cell in &mut self.cells {
+            cell.fitted.clear();
+            cell.ran_out.clear();
+        }
         self.proved = 0.0;
         for (row, observation) in seen {
             let (cell, sizes) = self.rows[row];
@@ -121,25 +148,24 @@ impl Cell {
         if self.ran_out.iter().any(|larger| sizes.are_at_least(larger)) {
             return false;
         }
-        if self.fits(sizes) {
+        if self.fits(sizes) || (self.ran_out.is_empty() && self.fitted.is_empty()) {
             return true;
         }
         if !self.ran_out.is_empty() {
-            return match self.fitted.is_empty() {
-                // Somewhere below it must begin to fit.
-                true => self.ran_out.iter().all(|larger| sizes.batch * STEP <= larger.batch),
-                false => self.estimate(sizes).is_some_and(|bytes| bytes <= proved),
-            };
+            // Somewhere below it must begin to fit, and a quarter is far below.
+            return self.ran_out.iter().any(|larger| sizes.are_far_below(larger))
+                || self.estimate(sizes).is_some_and(|bytes| bytes <= proved);
         }
         let longest = |(other, _): &&(Sizes, Option<f64>)| other.are_as_long_as(sizes);
         let beside = self.fitted.iter().filter(longest).map(|(other, _)| other.batch).reduce(f64::max);
         match beside {
             Some(batch) => {
+                let is_next = !self.batches.iter().any(|other| *other > batch && *other < sizes.batch);
                 let little = |bytes: f64| bytes <= LITTLE * proved;
-                sizes.batch <= STEP * batch || self.estimate(sizes).is_some_and(little)
+                sizes.batch <= STEP * batch || is_next || self.estimate(sizes).is_some_and(little)
             }
             // Longer texts than any before: no more of them at once.
-            None => self.fitted.is_empty() || self.fitted.iter().any(|(other, _)| sizes.batch <= other.batch),
+            None => self.fitted.iter().any(|(other, _)| sizes.batch <= other.batch),
         }
     }
 
@@ -173,6 +199,7 @@ mod tests {
 
     fn cell(fitted: &[(f64, f64, f64)], ran_out: &[(f64, f64)]) -> Cell {
         Cell {
+            batches: vec![8.0, 16.0, 32.0, 64.0, 128.0, 129.0, 256.0, 4096.0],
             fitted: fitted.iter().map(|(batch, tokens, gib)| (sizes(*batch, *tokens), Some(*gib))).collect(),
             ran_out: ran_out.iter().map(|(batch, tokens)| sizes(*batch, *tokens)).collect(),
         }
@@ -194,10 +221,14 @@ mod tests {
         ] {
             assert_eq!(one.allows(&sizes(batch, tokens), 2.0), allowed, "{batch} of {tokens}");
         }
+        // However far away: the next size that there is.
+        let apart = Cell { batches: vec![32.0, 256.0, 512.0], ..one };
+        assert!(apart.allows(&sizes(256.0, 128.0), 2.0) && !apart.allows(&sizes(512.0, 128.0), 2.0));
     }
 
     #[test]
     fn where_memory_ran_out_only_what_fits_is_tried() {
+        let none = f64::INFINITY;
         let seen = cell(&[(16.0, 128.0, 2.0), (32.0, 128.0, 3.0)], &[(128.0, 128.0)]);
         for (batch, tokens, proved, allowed) in [
             (128.0, 128.0, 9.0, false),
@@ -217,6 +248,9 @@ mod tests {
         }
         let alone = cell(&[], &[(64.0, 128.0)]);
         assert!(alone.allows(&sizes(16.0, 128.0), 0.0) && !alone.allows(&sizes(17.0, 128.0), 0.0));
+        // Where the longest texts don't fit, short ones may.
+        let long = cell(&[], &[(32.0, none)]);
+        assert!(long.allows(&sizes(32.0, 128.0), 0.0) && !long.allows(&sizes(32.0, none), 0.0));
         let single = cell(&[(16.0, 128.0, 2.0)], &[(128.0, 128.0)]);
         assert!(single.allows(&sizes(32.0, 128.0), 4.0) && !single.allows(&sizes(33.0, 128.0), 4.0));
     }

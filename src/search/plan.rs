@@ -3,7 +3,7 @@
 //! It looks once at every engine and precision, then where [`Guided`] expects most, a few candidates at a time. Those that can
 //! still win are measured round after round; a candidate that is behind beyond doubt isn't.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::guided::{self, Foreknowledge, Guided};
@@ -14,6 +14,7 @@ use crate::backend::{DTYPE, coarseness};
 use crate::knob::{BACKEND, Candidate, NO_LIMIT, Value};
 use crate::record::{Leaving, Stop, Told, Why};
 use crate::suite::Space;
+use crate::units::median;
 
 /// More candidates than this are drawn from.
 const MOST_CANDIDATES: usize = 20_000;
@@ -42,16 +43,16 @@ pub struct Plan<'s> {
 
 impl<'s> Plan<'s> {
     pub fn new(space: &'s Space, told: &[Told], seed: u64) -> Self {
-        let candidates = candidates(space, seed);
+        let candidates = candidates(space, told, seed);
         let levels = Levels::of(space);
         let table = Arc::new(levels.table(&candidates));
         let groups = groups(space, &candidates, &table);
         let rows = candidates.iter().enumerate().map(|(row, candidate)| (candidate.id(), row)).collect();
-        let heard = |told: &Told| Some((table.place(&levels.known(&told.candidate)?)?, scaled(told.value)?));
-        let heard: Vec<(usize, f64)> = told.iter().filter_map(heard).collect();
-        let foreknowledge = Foreknowledge { expected: guided::of_all(&table, &heard, seed), groups };
-        let guided = Guided::new(table, foreknowledge, seed);
         let memory = Memory::new(space, &candidates);
+        let heard =
+            told.iter().filter_map(|told| Some((table.place(&levels.known(&told.candidate)?)?, told.value)));
+        let expected = expected(&table, &heard.collect::<Vec<_>>(), &memory, seed);
+        let guided = Guided::new(table, Foreknowledge { expected, groups }, seed);
         Plan { space, candidates, rows, guided, memory, stop: Stop::Spent }
     }
 
@@ -73,6 +74,37 @@ impl<'s> Plan<'s> {
         }
         all
     }
+}
+
+/// What is expected of each row, given what was told of some: the logarithm of a score, or nothing for what is to fail. Empty where
+/// nothing useful was told.
+fn expected(
+    table: &Arc<Table>,
+    told: &[(usize, Option<f64>)],
+    memory: &Memory,
+    seed: u64,
+) -> Vec<Option<f64>> {
+    // Configurations that differ elsewhere only are one row here.
+    let mut by_row: BTreeMap<usize, Vec<f64>> = BTreeMap::new();
+    for (row, value) in told {
+        by_row.entry(*row).or_default().extend(value.and_then(scaled));
+    }
+    let heard: Vec<(usize, f64)> =
+        by_row.iter().filter_map(|(row, values)| Some((*row, median(values.iter().copied())?))).collect();
+    // One alone is no better than another, and nor are equals.
+    if heard.iter().all(|(_, value)| *value == heard[0].1) {
+        return Vec::new();
+    }
+    let mut expected = guided::of_all(table, &heard, seed);
+    // What takes at least as much as what is to fail is to fail, too.
+    let failing: Vec<usize> =
+        by_row.iter().filter(|(_, values)| values.is_empty()).map(|(row, _)| *row).collect();
+    for (row, expected) in expected.iter_mut().enumerate() {
+        if failing.iter().any(|other| memory.takes_at_least(row, *other)) {
+            *expected = None;
+        }
+    }
+    expected
 }
 
 /// Whether a candidate, perhaps of another space, is like one of this: in the backend, and in all knobs that differ here.
@@ -157,14 +189,17 @@ fn untold(row: usize, tried: &[Tried]) -> Tried {
     Tried { row, score: Some(middle), rounds: 1, seconds: 0.0 }
 }
 
-/// All candidates, or as many as there is room for, the baseline first.
-fn candidates(space: &Space, seed: u64) -> Vec<Candidate> {
+/// All candidates, or as many as there is room for: the baseline first, then those of which something was told.
+fn candidates(space: &Space, told: &[Told], seed: u64) -> Vec<Candidate> {
     if space.places() <= MOST_CANDIDATES {
         return space.iter().collect();
     }
     let permutation = Permutation::new(space.places() as u64, seed);
     let drawn = (0..space.places() as u64).filter_map(|step| space.at(permutation.at(step) as usize));
-    std::iter::once(space.baseline().clone()).chain(drawn).take(MOST_CANDIDATES).collect()
+    let known = told.iter().map(|told| &told.candidate).filter(|candidate| space.contains(candidate));
+    let first = std::iter::once(space.baseline()).chain(known).cloned();
+    let mut seen = HashSet::new();
+    first.chain(drawn).filter(|candidate| seen.insert(candidate.id())).take(MOST_CANDIDATES).collect()
 }
 
 /// What differs between the candidates of a space: the backend, and each knob that has several values, with their words.
@@ -409,7 +444,7 @@ mod tests {
         let told: Vec<Told> = space
             .iter()
             .step_by(3)
-            .map(|candidate| Told { value: 2.0 * truth(&candidate), candidate })
+            .map(|candidate| Told { value: Some(2.0 * truth(&candidate)), candidate })
             .collect();
         let mut plan = Plan::new(&space, &told, 1);
         let first = plan.next(&[], usize::MAX);
@@ -421,6 +456,41 @@ mod tests {
         seen.extend(next.iter().map(|one| observed(&one.candidate, truth(&one.candidate))));
         let found = seen.iter().map(|seen| truth(&seen.candidate)).fold(0.0, f64::max);
         assert_eq!((found, seen.len()), (456.0, 11), "the best is found as soon as there is a choice");
+    }
+
+    #[test]
+    fn what_is_told_of_configurations_that_are_one_here_makes_the_others_no_worse() {
+        let space = space(&[8, 16, 32, 64, 128]);
+        // The other run had four more of each, which differ in nothing that differs here, and two batch sizes.
+        let of = |candidate: Candidate| {
+            (1..5).map(move |times| Told { value: Some(f64::from(times)), candidate: candidate.clone() })
+        };
+        let small = |candidate: &Candidate| ["8", "16"].contains(&candidate.word("batch_size").as_str());
+        let mut told: Vec<Told> = space.iter().filter(small).flat_map(of).collect();
+        assert!(told.len() > space.len());
+        let mut plan = Plan::new(&space, &told, 1);
+        assert!(!plan.next(&[], usize::MAX).is_empty());
+        let levels = Levels::of(&space);
+        let candidates = candidates(&space, &[], 1);
+        let table = Arc::new(levels.table(&candidates));
+        let memory = Memory::new(&space, &candidates);
+        let mut rows: Vec<(usize, Option<f64>)> = Vec::new();
+        let mut hear = |told: &[Told]| {
+            let place = |told: &Told| table.place(&levels.known(&told.candidate).unwrap()).unwrap();
+            rows = told.iter().map(|told| (place(told), told.value)).collect();
+            expected(&table, &rows, &memory, 1)
+        };
+        assert!(hear(&told).is_empty(), "all are equal");
+        for told in told.iter_mut().filter(|told| told.candidate.word("batch_size") == "16") {
+            told.value = told.value.map(|value| 3.0 * value);
+        }
+        assert!(hear(&told).iter().all(Option::is_some));
+        // What is to fail is so for larger batches as well.
+        let large =
+            |candidate: &Candidate| candidate.word("batch_size") == "64" && candidate.backend == "ort";
+        told.extend(space.iter().filter(large).map(|candidate| Told { candidate, value: None }));
+        let doomed = hear(&told).iter().filter(|expected| expected.is_none()).count();
+        assert_eq!(doomed, 4 * 2 * 2, "ort's four precisions, two orders, batches of 64 and 128");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::backend::fake;
 use crate::emit::env;
 use crate::hardware::{Machine, Provenance, Target, TargetError};
 use crate::store::{RunFolder, RunHeader, digests};
-use crate::suite::{self, Engine, Overrides, Problem, Suite, SuiteSource};
+use crate::suite::{self, Engine, Overrides, Problem, SearchKind, Suite, SuiteSource};
 
 /// The suite that is tuned when none is named, on the processor…
 const DEFAULT_SUITE: &str = "minilm";
@@ -50,6 +50,11 @@ impl Order {
         let material = suite.material(&source.folder)?;
         suite.without_labels(|stage| material.judging.contains_key(stage))?;
         material.notes.iter().for_each(|note| tell.say(note));
+        if self.prior.is_some() && suite.search != SearchKind::Guided {
+            let why =
+                "only the guided search begins with what another run found: use it with --search guided";
+            return Err(Problem::new("--prior", why).into());
+        }
         let mut target = self.target(&suite, &machine)?;
         if let Some(device) = &target.device {
             let choice = match self.gpu.as_str() {
@@ -60,11 +65,6 @@ impl Order {
         }
         if suite.lacks_price() {
             target.price_per_hour = target.card().and_then(|card| card.price_per_hour);
-        }
-        let prior = self.prior.as_deref().map(|folder| prior::of_run(folder, &suite)).transpose()?;
-        if let Some(prior) = &prior {
-            let told: usize = prior.told.values().map(Vec::len).sum();
-            tell.say(&format!("prior: {told} configurations of {}", prior.run));
         }
         let started = jiff::Timestamp::now();
         let folder = self.out.unwrap_or_else(|| {
@@ -81,6 +81,11 @@ impl Order {
         let (corpus_digest, judging_digests) = digests(&material);
         suite.take_price(target.price_per_hour);
         suite.check_price(&source.file)?;
+        let prior = self.prior.as_deref().map(|folder| prior::of_run(folder, &suite)).transpose()?;
+        if let Some(prior) = &prior {
+            let told: usize = prior.told.values().map(Vec::len).sum();
+            tell.say(&format!("prior: {told} configurations of {}", prior.run));
+        }
         let header = RunHeader {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: env!("AUTOTUNE_REVISION").to_owned(),

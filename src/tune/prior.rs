@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use crate::analysis;
 use crate::record::{Prior, Recording, Told};
 use crate::report;
-use crate::search;
+use crate::search::{self, Observation};
 use crate::store::Run;
 use crate::suite::{Problem, Stage, Suite};
 
@@ -22,9 +22,11 @@ pub fn of_run(folder: &Path, suite: &Suite) -> anyhow::Result<Prior> {
         let own = run.recordings.iter().filter(|recording| recording.stage == their.name);
         let recordings: Vec<Recording> =
             own.map(|recording| Recording { stage: stage.name.clone(), ..recording.clone() }).collect();
-        let known = of_recordings(suite, stage, &recordings);
-        let known: Vec<Told> =
-            known.into_iter().filter(|told| search::has(&stage.space, &told.candidate)).collect();
+        // What has failed elsewhere may work here.
+        let known: Vec<Told> = of_recordings(suite, stage, &recordings)
+            .into_iter()
+            .filter(|told| told.value.is_some() && search::has(&stage.space, &told.candidate))
+            .collect();
         // One alone can't be better than another.
         if known.len() > 1 {
             told.insert(stage.name.clone(), known);
@@ -41,14 +43,12 @@ pub fn of_run(folder: &Path, suite: &Suite) -> anyhow::Result<Prior> {
     Ok(Prior { run: format!("{}, {}", run.path.display(), run.header.target.description), told })
 }
 
-/// What recordings say of a stage's candidates, whether these miss limits or not.
+/// What recordings say of a stage's candidates.
 pub fn of_recordings(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Told> {
     let seen = analysis::observe(suite, stage, recordings);
-    let told = seen.into_iter().filter_map(|seen| {
-        let value = seen.score()?.value;
-        Some(Told { candidate: seen.candidate, value })
-    });
-    told.collect()
+    let value =
+        |seen: &Observation| seen.score().filter(|score| score.misses.is_none()).map(|score| score.value);
+    seen.into_iter().map(|seen| Told { value: value(&seen), candidate: seen.candidate }).collect()
 }
 
 /// The stage of another suite that is most like one: of the same name, or the first with the same task.

@@ -12,7 +12,7 @@ use crate::hardware::Card;
 use crate::knob::Candidate;
 use crate::predict::Forecast;
 use crate::quality::References;
-use crate::record::{Leaving, Prior, Recording, Told, Why};
+use crate::record::{Leaving, Prior, Recording, Stop, Told, Why};
 use crate::runner::{Interrupt, Runner, Stopped, Trial};
 use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder};
@@ -41,6 +41,8 @@ struct Decided {
     tried: HashMap<String, Why>,
     /// Those that are measured no further.
     left: HashSet<String>,
+    /// Whether there was no time for some that were chosen.
+    late: bool,
 }
 
 /// A forecast for the card that is measured.
@@ -96,7 +98,7 @@ impl Tuning<'_> {
                 let known = self.recordings.len();
                 decided.tried.extend(more.iter().map(|choice| (choice.candidate.id(), choice.why)));
                 let more: Vec<Candidate> = more.into_iter().map(|choice| choice.candidate).collect();
-                if let Some(signal) = self.round(stage, &budget, &more, 0, &decided)? {
+                if let Some(signal) = self.round(stage, &budget, &more, 0, &mut decided)? {
                     return Ok(Some(signal));
                 }
                 generation.extend(more);
@@ -117,12 +119,18 @@ impl Tuning<'_> {
                 if guided && round >= self.suite.rounds && racing.len() < 2 {
                     break;
                 }
-                if let Some(signal) = self.round(stage, &budget, &racing, round, &decided)? {
+                if let Some(signal) = self.round(stage, &budget, &racing, round, &mut decided)? {
                     return Ok(Some(signal));
                 }
             }
             if self.recordings.len() == before {
-                self.folder.note(Entry::Stopped { stage: stage.name.clone(), why: search.stop() })?;
+                let tried = analysis::observe(self.suite, stage, &self.recordings).len();
+                let why = match search.stop() {
+                    _ if tried >= stage.space.len() => Stop::AllTried,
+                    Stop::AllTried if decided.late => Stop::Spent,
+                    why => why,
+                };
+                self.folder.note(Entry::Stopped { stage: stage.name.clone(), why })?;
                 self.keep_answers(stage, 1);
                 return Ok(None);
             }
@@ -180,7 +188,7 @@ impl Tuning<'_> {
         budget: &StageBudget,
         candidates: &[Candidate],
         round: u32,
-        decided: &Decided,
+        decided: &mut Decided,
     ) -> Result<Option<u8>, TuneError> {
         let done = self.done(stage, round);
         let todo: Vec<&Candidate> =
@@ -213,6 +221,7 @@ impl Tuning<'_> {
             let expected = self.runner.expected(stage, todo[index]);
             let has_time = budget.allows(round, &self.recordings) && budget.fits(expected, &self.recordings);
             if !has_time && !to_beat && !first {
+                decided.late |= round == 0;
                 continue;
             }
             let trial = Trial { stage, candidate: todo[index], round };
@@ -283,8 +292,9 @@ impl Tuning<'_> {
         let seen = analysis::observe(self.suite, stage, &self.recordings);
         let mut racing: Vec<&Observation> = Vec::new();
         let mut leaving: Vec<(String, Leaving)> = Vec::new();
-        let of = |candidate: &Candidate| seen.iter().find(|seen| seen.candidate == *candidate);
-        for own in generation.iter().filter_map(of) {
+        let by_id: HashMap<String, &Observation> =
+            seen.iter().map(|seen| (seen.candidate.id(), seen)).collect();
+        for own in generation.iter().filter_map(|candidate| by_id.get(&candidate.id()).copied()) {
             match search.leaves(own, own.candidate == stage.baseline) {
                 None => racing.push(own),
                 Some(why) => leaving.push((own.candidate.id(), why)),

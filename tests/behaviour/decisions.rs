@@ -74,10 +74,8 @@ fn a_search_begins_with_what_another_run_has_found() {
     let output = place.tune(&["--prior", "before", "--budget", "12trials"]);
     let said = text(&output);
     assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(
-        said.contains("prior: 91 configurations of ") || said.contains("prior: 90 configurations of "),
-        "{said}"
-    );
+    // Those of 32 tokens miss the limit on quality, here as there.
+    assert!(said.contains("prior: 61 configurations of before"), "{said}");
     let told = decisions(&place, &[]);
     let candidates = told[0]["candidates"].as_array().unwrap();
     let expected =
@@ -136,7 +134,7 @@ fn a_run_is_a_grid_that_searches_can_play_on() {
     let saved = std::fs::read_to_string(place.path().join("own.csv")).unwrap();
     assert!(
         saved.starts_with(
-            "backend,batch_size,order,max_tokens,throughput,samples,error,memory_mib,trial_seconds\n"
+            "backend,batch_size,max_tokens,order,throughput,samples,error,memory_mib,trial_seconds\n"
         ),
         "{saved}"
     );

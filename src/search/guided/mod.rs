@@ -221,7 +221,8 @@ impl Guided {
         let costs = self.costs(tried);
         let (mut chosen, mut most) = (None, 0.0_f64);
         for (row, belief) in asked {
-            let gain = belief.improvement(highest) * self.feasible(row, &failed);
+            // Of logarithms: as a share it's this.
+            let gain = belief.improvement(highest).exp_m1() * self.feasible(row, &failed);
             most = most.max(gain);
             let cost = self.group_of.get(&row).and_then(|group| costs.get(group)).unwrap_or(&1.0);
             let worth = gain / cost;

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::BLOCK;
+use super::block::BLOCK;
 use super::panels::{Form, Tile};
 
 pub struct Avx2;

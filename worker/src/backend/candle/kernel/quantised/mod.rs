@@ -7,6 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+mod block;
 #[cfg(target_arch = "x86_64")]
 mod panels;
 #[cfg(target_arch = "x86_64")]
@@ -15,16 +16,12 @@ mod vnni;
 use candle_core::quantized::{GgmlDType, QMatMul, QTensor};
 use candle_core::{Device, Module, Result, Tensor};
 
+pub use block::BLOCK;
+
 use super::Crew;
 use super::product::Finish;
 #[cfg(target_arch = "x86_64")]
 use {avx2::Avx2, panels::Panels, vnni::Vnni};
-
-/// Numbers of 8 bits that share a scale.
-pub const BLOCK: usize = 32;
-
-/// Bytes of a block as candle keeps it: a scale in half precision, then the numbers.
-const BLOCK_BYTES: usize = 2 + BLOCK;
 
 pub enum Quantised {
     #[cfg(target_arch = "x86_64")]

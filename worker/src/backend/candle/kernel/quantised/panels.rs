@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use bytemuck::Zeroable;
 
-use super::{BLOCK, BLOCK_BYTES};
+use super::block::{BLOCK, BLOCK_BYTES};
 use crate::backend::candle::kernel::own::Own;
 use crate::backend::candle::kernel::product::{Finish, Task, tasks};
 use crate::backend::candle::kernel::{Crew, Shared, stretches};
