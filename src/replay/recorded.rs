@@ -41,12 +41,13 @@ pub fn csv(suite: &Suite, stage: &Stage, run: &Run) -> Result<Vec<u8>, csv::Erro
     Ok(table.into_inner().map_err(|error| error.into_error())?)
 }
 
-/// The backend, and the knobs in which candidates differ.
+/// The backend, and the knobs in which candidates differ that have them.
 fn differing<'r>(candidates: impl Iterator<Item = &'r Candidate> + Clone) -> Vec<&'r str> {
     let all: BTreeSet<&str> =
         candidates.clone().flat_map(|candidate| candidate.knobs.keys().map(String::as_str)).collect();
     let differs = |knob: &&str| {
-        let words: BTreeSet<String> = candidates.clone().map(|candidate| candidate.word(knob)).collect();
+        let words = candidates.clone().map(|candidate| candidate.word(knob)).filter(|word| !word.is_empty());
+        let words: BTreeSet<String> = words.collect();
         words.len() > 1
     };
     std::iter::once(BACKEND).chain(all.into_iter().filter(differs)).collect()
