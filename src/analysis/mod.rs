@@ -147,7 +147,7 @@ fn summaries(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Summ
 }
 
 /// A stage's recordings, by candidate, in the order in which candidates were first tried.
-fn by_candidate<'r>(stage: &Stage, recordings: &'r [Recording]) -> IndexMap<&'r str, Vec<&'r Recording>> {
+pub fn by_candidate<'r>(stage: &Stage, recordings: &'r [Recording]) -> IndexMap<&'r str, Vec<&'r Recording>> {
     let mut candidates: IndexMap<&str, Vec<&Recording>> = IndexMap::new();
     for recording in recordings.iter().filter(|recording| recording.stage == stage.name) {
         candidates.entry(&recording.id).or_default().push(recording);

@@ -112,7 +112,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let prior = arguments.prior.as_ref().map(|path| open(path, arguments)).transpose()?;
     let mut documents = Vec::new();
-    let of_folder = arguments.folder.as_deref().map(files).transpose()?.unwrap_or_default();
+    let of_folder = arguments.folder.as_deref().map(files).unwrap_or_default();
     for path in arguments.grids.iter().chain(&of_folder) {
         let grid = open(path, arguments)?;
         let (expectation, told) = expectation(arguments, &grid, prior.as_ref())?;
@@ -149,12 +149,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 /// The grids in a folder, by their names; none, and the reason said, where there is no such folder.
-fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {
             output::note(&format!("skipped: --grids {}: {error}", folder.display()));
-            return Ok(Vec::new());
+            return Vec::new();
         }
     };
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -163,7 +163,7 @@ fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if files.is_empty() {
         output::note(&format!("skipped: --grids {}: it has no CSV file", folder.display()));
     }
-    Ok(files)
+    files
 }
 
 /// A grid, of a file or of a run.

@@ -2,10 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use indexmap::IndexMap;
-
 use super::grid::Objective;
-use crate::analysis::figure_of_trial;
+use crate::analysis::{by_candidate, figure_of_trial};
 use crate::knob::{BACKEND, Candidate};
 use crate::record::Recording;
 use crate::store::Run;
@@ -20,10 +18,7 @@ pub fn objective(suite: &Suite) -> Objective {
 
 /// The configurations of a stage that were measured: the knobs that differ, the objective, its samples, and what a trial cost.
 pub fn csv(suite: &Suite, stage: &Stage, run: &Run) -> Result<Vec<u8>, csv::Error> {
-    let mut configurations: IndexMap<&str, Vec<&Recording>> = IndexMap::new();
-    for recording in run.recordings.iter().filter(|recording| recording.stage == stage.name) {
-        configurations.entry(&recording.id).or_default().push(recording);
-    }
+    let configurations = by_candidate(stage, &run.recordings);
     let knobs = differing(configurations.values().map(|recordings| &recordings[0].candidate));
     let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record(knobs.iter().chain(&[

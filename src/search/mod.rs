@@ -18,7 +18,7 @@ use crate::suite::{SearchKind, Space};
 
 pub use guided::{Foreknowledge, Guided};
 pub use observation::{Observation, Score, Seen};
-pub use plan::{Plan, has};
+pub use plan::{Plan, of_space};
 pub use schedule::order;
 pub use sequence::Sequence;
 pub use table::{Column, Table};

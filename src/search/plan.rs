@@ -60,8 +60,7 @@ impl<'s> Plan<'s> {
     fn tried(&self, seen: &[Observation]) -> Vec<Tried> {
         let of = |observation: &Observation| {
             let row = *self.rows.get(&observation.candidate.id())?;
-            let score = observation.score().filter(|score| score.misses.is_none());
-            let score = score.and_then(|score| scaled(score.value));
+            let score = observation.may_win().then(|| observation.value()).and_then(scaled);
             Some(Tried { row, score, rounds: observation.rounds, seconds: observation.seconds })
         };
         let tried: Vec<Tried> = seen.iter().filter_map(of).collect();
@@ -107,9 +106,12 @@ fn expected(
     expected
 }
 
-/// Whether a candidate, perhaps of another space, is like one of this: in the backend, and in all knobs that differ here.
-pub fn has(space: &Space, candidate: &Candidate) -> bool {
-    Levels::of(space).known(candidate).is_some()
+/// Of what was told, perhaps of another space's candidates, that of candidates like some of this: in the backend, and in all knobs
+/// that differ here.
+pub fn of_space(space: &Space, mut told: Vec<Told>) -> Vec<Told> {
+    let levels = Levels::of(space);
+    told.retain(|told| levels.known(&told.candidate).is_some());
+    told
 }
 
 /// The logarithm of an objective. Turned so that more is better, costs are negative.

@@ -22,11 +22,9 @@ pub fn of_run(folder: &Path, suite: &Suite) -> anyhow::Result<Prior> {
         let own = run.recordings.iter().filter(|recording| recording.stage == their.name);
         let recordings: Vec<Recording> =
             own.map(|recording| Recording { stage: stage.name.clone(), ..recording.clone() }).collect();
+        let mut known = search::of_space(&stage.space, of_recordings(suite, stage, &recordings));
         // What has failed elsewhere may work here.
-        let known: Vec<Told> = of_recordings(suite, stage, &recordings)
-            .into_iter()
-            .filter(|told| told.value.is_some() && search::has(&stage.space, &told.candidate))
-            .collect();
+        known.retain(|told| told.value.is_some());
         // One alone can't be better than another.
         if known.len() > 1 {
             told.insert(stage.name.clone(), known);
@@ -45,15 +43,13 @@ pub fn of_run(folder: &Path, suite: &Suite) -> anyhow::Result<Prior> {
 
 /// What recordings say of a stage's candidates.
 pub fn of_recordings(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Told> {
-    let seen = analysis::observe(suite, stage, recordings);
-    let value =
-        |seen: &Observation| seen.score().filter(|score| score.misses.is_none()).map(|score| score.value);
-    seen.into_iter().map(|seen| Told { value: value(&seen), candidate: seen.candidate }).collect()
+    let told =
+        |seen: Observation| Told { value: seen.may_win().then(|| seen.value()), candidate: seen.candidate };
+    analysis::observe(suite, stage, recordings).into_iter().map(told).collect()
 }
 
 /// The stage of another suite that is most like one: of the same name, or the first with the same task.
 fn counterpart<'s>(stage: &Stage, suite: &'s Suite) -> Option<&'s Stage> {
-    let mut stages = suite.stages.iter();
-    let named = suite.stages.iter().find(|other| other.name == stage.name && other.task == stage.task);
-    named.or_else(|| stages.find(|other| other.task == stage.task))
+    let alike = || suite.stages.iter().filter(|other| other.task == stage.task);
+    alike().find(|other| other.name == stage.name).or_else(|| alike().next())
 }

@@ -143,8 +143,8 @@ impl Guided {
 
     /// A row of a group of which none was tried.
     fn of_group(&self, known: &HashSet<usize>, may: &dyn Fn(usize) -> bool) -> Option<usize> {
-        let unseen = self.groups.iter().filter(|group| !group.iter().any(|row| known.contains(row)));
-        unseen.filter_map(|group| group.iter().copied().find(|row| may(*row))).next()
+        let mut unseen = self.groups.iter().filter(|group| !group.iter().any(|row| known.contains(row)));
+        unseen.find_map(|group| group.iter().copied().find(|row| may(*row)))
     }
 
     /// One of those that are measured before anything is inferred.
