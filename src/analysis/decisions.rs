@@ -1,7 +1,6 @@
 //! Why each candidate was tried, and why it wasn't measured further: from the journal, and from what came of it.
 
-use std::collections::HashMap;
-
+use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::result::StageAnalysis;
@@ -60,42 +59,36 @@ pub fn stopped(run: &Run, stage: &str) -> Option<Stop> {
 
 /// The decisions about a stage.
 pub fn decisions(stage: &StageAnalysis, objective: Figure, run: &Run) -> Decisions {
-    let mut order: Vec<&str> = Vec::new();
-    let mut tried: HashMap<&str, Why> = HashMap::new();
-    let mut left: HashMap<&str, Left> = HashMap::new();
+    let mut by_id: IndexMap<&str, (Option<Why>, Option<Left>)> = IndexMap::new();
     for stamped in &run.entries {
         match &stamped.entry {
             Entry::Began { stage: own, id, why, .. } if *own == stage.name => {
-                if !order.contains(&id.as_str()) {
-                    order.push(id);
-                }
-                if let Some(why) = why {
-                    tried.entry(id).or_insert(*why);
-                }
+                let (tried, left) = by_id.entry(id).or_default();
+                *tried = tried.or(*why);
                 // Whoever is measured again has come back.
-                left.remove(id.as_str());
+                *left = None;
             }
             Entry::Left { stage: own, id, round, why } if *own == stage.name => {
-                left.insert(id, Left { round: *round, why: *why });
+                by_id.entry(id).or_default().1 = Some(Left { round: *round, why: *why });
             }
             _ => {}
         }
     }
-    let decision = |id: &&str| {
+    let decision = |(id, (tried, left)): (&str, (Option<Why>, Option<Left>))| {
         let ranked = stage.find(id)?;
         Some(Decision {
-            id: (*id).to_owned(),
+            id: id.to_owned(),
             label: stage.label(&ranked.summary.candidate),
-            tried: tried.get(id).copied(),
+            tried,
             rounds: ranked.summary.rounds,
             value: ranked.summary.value(objective),
-            left: left.get(id).copied(),
+            left,
             verdict: ranked.verdict.clone(),
         })
     };
     Decisions {
         stage: stage.name.clone(),
-        candidates: order.iter().filter_map(decision).collect(),
+        candidates: by_id.into_iter().filter_map(decision).collect(),
         stopped: stopped(run, &stage.name),
         not_tried: stage.not_reached,
     }

@@ -37,7 +37,7 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         doubts.push(Doubt::OtherReference { reference, why });
     }
     doubts.extend(loss(stage, suite));
-    let own = stage_of(suite, stage);
+    let own = suite.stage(&stage.name);
     doubts.extend(
         own.into_iter()
             .flat_map(|own| &own.unchecked)
@@ -87,15 +87,10 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     doubts
 }
 
-/// The stage that was analysed.
-fn stage_of<'s>(suite: &'s Suite, analysed: &StageAnalysis) -> Option<&'s Stage> {
-    suite.stages.iter().find(|own| own.name == analysed.name)
-}
-
 /// What the winner loses of the metric that judges it, where it's worth a word and no limit is on quality.
 fn loss(stage: &StageAnalysis, suite: &Suite) -> Option<Doubt> {
     const WORTH_A_WORD: f64 = 0.01;
-    let own = stage_of(suite, stage)?;
+    let own = suite.stage(&stage.name)?;
     if stage.replica || own.limits.iter().any(Limit::is_on_quality) {
         return None;
     }
@@ -156,7 +151,7 @@ fn edges(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
 
 /// The limits on metrics by labels that the winner meets, and may have missed by luck.
 fn few_labels(stage: &StageAnalysis, winner: &Summary, suite: &Suite) -> Vec<Doubt> {
-    let own = stage_of(suite, stage);
+    let own = suite.stage(&stage.name);
     let limits = own.into_iter().flat_map(|own| &own.limits);
     let doubt = |limit: &Limit| {
         let metric = limit.metric().filter(|metric| metric.needs_labels())?;

@@ -184,8 +184,7 @@ fn open(path: &Path, arguments: &Arguments) -> anyhow::Result<Grid> {
 fn recorded(folder: &Path, stage: Option<&str>) -> anyhow::Result<(Vec<u8>, Objective)> {
     let run = Run::read(folder)?;
     let suite = report::suite_of(&run)?;
-    let named = |name| suite.stages.iter().find(|own| own.name == name);
-    let Some(stage) = stage.map_or(suite.stages.first(), named) else {
+    let Some(stage) = stage.map_or(suite.stages.first(), |name| suite.stage(name)) else {
         let names: Vec<&str> = suite.stages.iter().map(|stage| stage.name.as_str()).collect();
         return Err(BadUsage(format!("--stage: the run has the stages {}", names.join(", "))).into());
     };

@@ -152,7 +152,7 @@ impl<'a> Runner<'a> {
     /// Takes up what earlier processes of the same run have seen.
     pub fn remember(&mut self, recordings: &[Recording]) {
         for recording in recordings {
-            if let Some(stage) = self.suite.stages.iter().find(|stage| stage.name == recording.stage) {
+            if let Some(stage) = self.suite.stage(&recording.stage) {
                 let key = self.suite.load_key(stage, &recording.candidate);
                 self.good_loads.extend(recording.loaded.as_ref().map(|_| key));
                 for pass in recording.measured().iter().flat_map(|measured| &measured.passes) {

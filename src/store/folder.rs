@@ -276,7 +276,7 @@ impl Run {
     /// rely on it.
     pub fn check(&self, suite: &Suite) -> Result<(), Damage> {
         let is_known = |recording: &Recording| {
-            let stage = suite.stages.iter().find(|stage| stage.name == recording.stage);
+            let stage = suite.stage(&recording.stage);
             stage.is_some_and(|stage| stage.space.contains(&recording.candidate))
         };
         let (mut seen, mut lacking) = (HashSet::new(), HashSet::new());

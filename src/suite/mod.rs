@@ -151,6 +151,10 @@ impl Suite {
         self.backends.iter().find(|backend| backend.name == name)
     }
 
+    pub fn stage(&self, name: &str) -> Option<&Stage> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+
     /// The most rounds in which a candidate may be measured: within a time, a guided search goes on as long as it lasts and there is
     /// something left to tell apart, but no longer than that helps.
     pub fn most_rounds(&self) -> u32 {
