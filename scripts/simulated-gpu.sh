@@ -8,14 +8,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 simulator=target/simulator
 kernels=worker/src/backend/candle/cuda/kernels
-# The simulated device's. What cargo compiles is shared by the program, the worker, and their tests.
-capability=9.0 compiled=$PWD/target
+# The simulated device's.
+capability=9.0
 
 # What is built here is for the simulator alone, so that the worker has a cache of its own; what is fetched is everybody's.
 fetched=${AUTOTUNE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/autotune}
 export AUTOTUNE_CACHE=$PWD/target/simulated-cache
+mkdir -p "$AUTOTUNE_CACHE"
 for part in libraries models toolkits; do
-    mkdir -p "$fetched/$part" "$AUTOTUNE_CACHE"
+    mkdir -p "$fetched/$part"
     ln -sfn "$fetched/$part" "$AUTOTUNE_CACHE/$part"
 done
 
@@ -43,7 +44,7 @@ if ! nvcc=$(command -v "${CUDA_HOME:+$CUDA_HOME/bin/}nvcc") || "$nvcc" --help | 
 fi
 echo "== the CUDA worker, built from the sources that the program carries"
 cargo build --release --locked
-provided=$(AUTOTUNE_WORKER_TARGET=$compiled target/release/autotune setup cuda --capability "$capability")
+provided=$(AUTOTUNE_WORKER_TARGET=target target/release/autotune setup cuda --capability "$capability")
 echo "$provided"
 worker=${provided##*, }
 readelf --dynamic "$worker" | grep -q '\$ORIGIN/lib'
@@ -55,7 +56,7 @@ bash tests/simulator/build.sh "$simulator" "$kernels" "$worker"
 
 eval "$(scripts/cuda-toolkit.sh)"
 export CUDA_COMPUTE_CAP=${capability/./}
-of_worker=(--package autotune-worker --features cuda --target-dir "$compiled")
+of_worker=(--package autotune-worker --features cuda)
 own=$(test_binary "${of_worker[@]}" --lib)
 networks=$(test_binary "${of_worker[@]}" --test card)
 behaviour=$(test_binary --test behaviour)

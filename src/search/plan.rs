@@ -476,10 +476,9 @@ mod tests {
         let candidates = candidates(&space, &[], 1);
         let table = Arc::new(levels.table(&candidates));
         let memory = Memory::new(&space, &candidates);
-        let mut rows: Vec<(usize, Option<f64>)> = Vec::new();
-        let mut hear = |told: &[Told]| {
+        let hear = |told: &[Told]| {
             let place = |told: &Told| table.place(&levels.known(&told.candidate).unwrap()).unwrap();
-            rows = told.iter().map(|told| (place(told), told.value)).collect();
+            let rows: Vec<_> = told.iter().map(|told| (place(told), told.value)).collect();
             expected(&table, &rows, &memory, 1)
         };
         assert!(hear(&told).is_empty(), "all are equal");

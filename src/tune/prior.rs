@@ -1,4 +1,4 @@
-//! What a recorded run tells of a suite's candidates: `--prior RUN`.
+//! What is known of a suite's candidates before any is measured: of a recorded run (`--prior RUN`), or by prediction.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,11 +6,13 @@ use std::path::Path;
 use indexmap::IndexMap;
 
 use crate::analysis;
+use crate::hardware::Card;
+use crate::predict::Forecast;
 use crate::record::{Prior, Recording, Told};
 use crate::report;
 use crate::search::{self, Observation};
 use crate::store::Run;
-use crate::suite::{Problem, Stage, Suite};
+use crate::suite::{Problem, SearchKind, Stage, Suite};
 
 /// The figures of a run, perhaps of another model or on another device, of candidates that this suite has, too.
 pub fn of_run(folder: &Path, suite: &Suite) -> anyhow::Result<Prior> {
@@ -41,8 +43,19 @@ pub fn of_run(folder: &Path, suite: &Suite) -> anyhow::Result<Prior> {
     Ok(Prior { run: format!("{}, {}", run.path.display(), run.header.target.description), told })
 }
 
+/// What is predicted of some of a stage's candidates.
+pub fn of_forecast(suite: &Suite, stage: &Stage, forecast: &mut Forecast, card: &Card) -> Vec<Told> {
+    /// The others are inferred from these.
+    const PREDICTED: usize = 200;
+    // Every beginning of a grid is spread evenly over the space.
+    let spread = search::start(SearchKind::Grid, &stage.space, &[], 0).next(&[], PREDICTED);
+    let predicted: Vec<Recording> =
+        spread.iter().map(|choice| forecast.recording(stage, &choice.candidate, card)).collect();
+    of_recordings(suite, stage, &predicted)
+}
+
 /// What recordings say of a stage's candidates.
-pub fn of_recordings(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Told> {
+fn of_recordings(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Told> {
     let told =
         |seen: Observation| Told { value: seen.may_win().then(|| seen.value()), candidate: seen.candidate };
     analysis::observe(suite, stage, recordings).into_iter().map(told).collect()

@@ -52,9 +52,6 @@ pub struct Expected<'a> {
     pub card: Option<&'a Card>,
 }
 
-/// Of a space so many candidates are predicted before a search, and the others inferred from these.
-const PREDICTED: usize = 200;
-
 impl Tuning<'_> {
     /// Measures until the search has no more questions or the budget is spent.
     pub fn run(mut self) -> Result<Ending, TuneError> {
@@ -271,11 +268,7 @@ impl Tuning<'_> {
             return told.clone();
         }
         let Some(Expected { forecast, card: Some(card) }) = &mut self.expected else { return Vec::new() };
-        // Every beginning of a grid is spread evenly over the space.
-        let spread = search::start(SearchKind::Grid, &stage.space, &[], 0).next(&[], PREDICTED);
-        let predicted: Vec<Recording> =
-            spread.iter().map(|choice| forecast.recording(stage, &choice.candidate, card)).collect();
-        prior::of_recordings(self.suite, stage, &predicted)
+        prior::of_forecast(self.suite, stage, forecast, card)
     }
 
     /// Those of a generation that are measured once more: whom the search wants to see again and, where it's guided and the time

@@ -14,10 +14,10 @@ const MOST_HEARD: usize = 256;
 
 /// The logarithm of the score that each row may be expected to have, given that of some; nothing where nothing was told.
 pub fn of_all(table: &Arc<Table>, told: &[(usize, f64)], seed: u64) -> Vec<Option<f64>> {
-    let mut expected: Vec<Option<f64>> = vec![None; table.len()];
     if told.is_empty() {
         return Vec::new();
     }
+    let mut expected: Vec<Option<f64>> = vec![None; table.len()];
     if told.len() < table.len() {
         let random = &mut Pcg64::seed_from_u64(seed);
         let every = told.len().div_ceil(MOST_HEARD);

@@ -42,10 +42,12 @@ impl Quantised {
         let tensor = Tensor::from_vec(numbers, (outputs, padded), &Device::Cpu)?;
         let quantised = QTensor::quantize(&tensor, GgmlDType::Q8_0)?;
         #[cfg(target_arch = "x86_64")]
-        if let Some(panels) = Panels::new(&quantised.data()?, outputs, depth) {
-            return Ok(Quantised::Vnni(panels));
-        } else if let Some(panels) = Panels::new(&quantised.data()?, outputs, depth) {
-            return Ok(Quantised::Avx2(panels));
+        {
+            let bytes = quantised.data()?;
+            let vnni = Panels::new(&bytes, outputs, depth).map(Quantised::Vnni);
+            if let Some(panels) = vnni.or_else(|| Panels::new(&bytes, outputs, depth).map(Quantised::Avx2)) {
+                return Ok(panels);
+            }
         }
         Ok(Quantised::Rows(QMatMul::from_qtensor(quantised)?))
     }
