@@ -26,8 +26,18 @@ pub const PROGRAM: &str = "autotune-cuda-worker";
 static SOURCES: Dir = include_dir!("$CARGO_MANIFEST_DIR/worker");
 const LOCK: &str = include_str!("../../../Cargo.lock");
 
-/// A workspace of its own, or else cargo would look for one in the folders above, and find whoever's.
-const WORKSPACE: &str = "[workspace]\nmembers = [\"worker\"]\nresolver = \"3\"\n";
+/// A workspace of its own, or else cargo would look for one in the folders above, and find whoever's. Its packages are compiled as
+/// Cargo.toml has them compiled.
+const WORKSPACE: &str = r#"[workspace]
+members = ["worker"]
+resolver = "3"
+
+[profile.release]
+lto = "off"
+
+[profile.release.package.autotune-worker]
+codegen-units = 1
+"#;
 
 /// Makes the toolkit if there is none, builds the worker, and places it in the cache. What cargo made of other packages is
 /// kept until that has worked, so that a second try goes on where the first one ended.
