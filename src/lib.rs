@@ -54,4 +54,6 @@ pub mod memory;
 
 pub mod tune;
 
+pub mod gate;
+
 pub mod cli;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::record::Stop;
+use crate::record::{Part, Stop};
 use crate::units::{Bytes, print_duration};
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +25,10 @@ pub enum Doubt {
     BudgetTooShort {
         budget: Duration,
         taken: Duration,
+    },
+    /// What was measured stands for more documents.
+    Shortened {
+        part: Part,
     },
     Predicted {
         low: f64,
@@ -132,6 +136,10 @@ impl Doubt {
                 "the reference answers and the default configuration alone took {} of a budget of {}: raise --budget",
                 print_duration(*taken),
                 print_duration(*budget)
+            ),
+            Doubt::Shortened { part: Part { documents, of } } => format!(
+                "measured on {documents} of {of} documents, which have the same mix of lengths, because passes over all \
+                 take too long for the budget: a new run with a larger --budget measures more of them"
             ),
             Doubt::Unchecked { limit } => {
                 format!("the limit {limit} was not checked: the corpus has no labels")

@@ -36,6 +36,7 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     if let Some((reference, why)) = stage.reference_label().zip(instead).filter(|_| judged) {
         doubts.push(Doubt::OtherReference { reference, why });
     }
+    doubts.extend(stage.part.map(|part| Doubt::Shortened { part }));
     doubts.extend(loss(stage, suite));
     let own = suite.stage(&stage.name);
     doubts.extend(

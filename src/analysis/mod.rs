@@ -8,8 +8,10 @@ mod doubt;
 mod doubting;
 mod figures;
 mod footprint;
+pub mod gate;
 mod growth;
 mod pareto;
+pub mod ranks;
 pub mod ratio;
 mod result;
 pub mod statistics;
@@ -109,6 +111,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         baseline_id: stage.baseline.id(),
         reference: run.origins.get(&stage.name).cloned(),
         front,
+        part: run.parts().remove(&stage.name),
         not_reached: stage.space.len().saturating_sub(candidates.len()),
         stopped: decisions::stopped(run, &stage.name),
         candidates,

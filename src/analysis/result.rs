@@ -8,7 +8,7 @@ use super::summary::Summary;
 use super::verdict::Verdict;
 use crate::backend::DTYPE;
 use crate::knob::{BACKEND, Candidate};
-use crate::record::{Origin, Stop};
+use crate::record::{Origin, Part, Stop};
 use crate::suite::Figure;
 use crate::task::{Metric, Task};
 
@@ -71,6 +71,9 @@ pub struct StageAnalysis {
     pub candidates: Vec<Ranked>,
     /// Of those that may win, the candidates on the Pareto front of throughput, latency, memory and quality.
     pub front: Vec<String>,
+    /// The part of the corpus that was measured; nothing where that is all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     pub not_reached: usize,
     /// Why the search tried no more; nothing in a run that was broken off, or doesn't say.
     #[serde(skip_serializing_if = "Option::is_none")]

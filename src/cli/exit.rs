@@ -10,6 +10,8 @@ const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 const TARGET_ABSENT: u8 = 3;
 pub const NO_CANDIDATE: u8 = 4;
+pub const REGRESSION: u8 = 5;
+pub const CANNOT_TELL: u8 = 6;
 
 /// There is no card to watch.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,7 @@ mod compare;
 mod doctor;
 mod exit;
 mod export;
+mod gate;
 mod list;
 mod memory;
 mod monitor;
@@ -49,6 +50,8 @@ enum Verb {
     Report(report::Arguments),
     /// Compare two runs
     Compare(compare::Arguments),
+    /// Pass or fail a change: two programs run the same suite side by side, in pairs
+    Gate(gate::Arguments),
     /// Play searches on a recorded grid: how soon does each come near the best?
     Replay(replay::Arguments),
     /// Watch GPUs: a live view, CSV, and metrics for Prometheus
@@ -76,6 +79,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::Predict(arguments)) => predict::run(arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
+        Some(Verb::Gate(arguments)) => gate::run(arguments),
         Some(Verb::Replay(arguments)) => replay::run(&arguments),
         Some(Verb::Monitor(arguments)) => monitor::run(&arguments),
         Some(Verb::Memory(arguments)) => memory::run(arguments),

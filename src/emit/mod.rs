@@ -6,6 +6,7 @@ mod columns;
 pub mod comparison;
 pub mod decisions;
 pub mod env;
+pub mod gate;
 pub mod gpus;
 mod html;
 pub mod memory;

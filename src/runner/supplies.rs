@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::record::Failure;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Supplies {
     /// The program whose `worker` verb serves the built-in backends.
     pub program: PathBuf,

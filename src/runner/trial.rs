@@ -14,6 +14,7 @@ use super::supplies::Supplies;
 use super::trouble::{Stopped, Trouble};
 use crate::answer::{self, AnswerFile};
 use crate::hardware::Target;
+use crate::item::Item;
 use crate::knob::{Applies, Candidate};
 use crate::quality::{Question, Reference, References, Wrong};
 use crate::record::{Failure, Judged, Outcome, Recording, Status};
@@ -57,6 +58,8 @@ pub struct Runner<'a> {
     /// The slowest pass seen of candidates that do the same work in whatever batches, by [`Suite::answers_key`]: what a
     /// measurement's time-out must allow for.
     slowest_pass: HashMap<String, f64>,
+    /// Stages that are measured on a part of the corpus, by their names.
+    parts: HashMap<String, Documents>,
     /// The shortest time in which a stage was answered, by its name.
     quickest_answers: HashMap<String, Duration>,
     /// What was judged already, by [`Suite::answers_key`].
@@ -77,6 +80,13 @@ enum Corpus {
     Timed,
     /// What answers are judged on, for workers that can't be given another one later.
     Judged,
+}
+
+/// What a stage is measured on in place of the whole corpus.
+struct Documents {
+    items: Vec<Item>,
+    /// The file that has them.
+    path: PathBuf,
 }
 
 /// Answers in a file, with its digest.
@@ -139,6 +149,7 @@ impl<'a> Runner<'a> {
             failed_loads: HashMap::new(),
             good_loads: HashSet::new(),
             slowest_pass: HashMap::new(),
+            parts: HashMap::new(),
             quickest_answers: HashMap::new(),
             judged: HashMap::new(),
         }
@@ -181,6 +192,52 @@ impl<'a> Runner<'a> {
         });
     }
 
+    /// How many seconds the stage's default configuration takes for a document, of those in a file; nothing where that can't be
+    /// told without measuring: it fails, its figures are a script's, or it answers its own corpus alone.
+    pub fn seconds_each(
+        &mut self,
+        stage: &Stage,
+        documents: &Path,
+        count: usize,
+    ) -> Result<Option<f64>, Stopped> {
+        let asked = self.answered_twice(stage, documents);
+        match asked {
+            Ok(seconds) => Ok(seconds.map(|seconds| seconds / count.max(1) as f64)),
+            Err(Trouble::Failure(failure)) => {
+                self.lose_worker(failure);
+                Ok(None)
+            }
+            Err(Trouble::Stopped(stopped)) => Err(stopped),
+        }
+    }
+
+    /// What the stage's default configuration takes to answer some documents for the second time.
+    fn answered_twice(&mut self, stage: &Stage, documents: &Path) -> Result<Option<f64>, Trouble> {
+        let candidate = &stage.baseline;
+        let (interrupt, timeout) = (self.interrupt.clone(), self.suite.timeouts.answer);
+        let knobs = self.suite.knobs_of(candidate, Applies::Run);
+        let worker = self.load(stage, candidate, Place::Target, Corpus::Timed)?;
+        if worker.loaded.protocol < FILES || worker.loaded.simulated {
+            return Ok(None);
+        }
+        let corpus = Some(documents.display().to_string());
+        let asked = Asked { slot: Slot::default(), knobs, corpus, into: None };
+        worker.process.ask(Ask::Answer(asked.clone()), timeout, &interrupt)?;
+        let start = Instant::now();
+        worker.process.ask(Ask::Answer(asked), timeout, &interrupt)?;
+        Ok(Some(start.elapsed().as_secs_f64()))
+    }
+
+    /// From here on a stage is measured on these documents, which are in this file.
+    pub fn measures(&mut self, stage: &str, items: Vec<Item>, path: PathBuf) {
+        self.parts.insert(stage.to_owned(), Documents { items, path });
+    }
+
+    /// What a stage is measured on.
+    fn documents(&self, stage: &Stage) -> &[Item] {
+        self.parts.get(&stage.name).map_or(&self.material.documents, |part| &part.items)
+    }
+
     /// How long another trial of a candidate may be expected to take; nothing for what was never seen.
     pub fn expected(&self, stage: &Stage, candidate: &Candidate) -> Duration {
         let slowest = self.slowest_pass.get(&self.suite.answers_key(stage, candidate, true));
@@ -200,6 +257,13 @@ impl<'a> Runner<'a> {
             // Twice, since a machine drifts by as much.
             effort.time * 20 + Duration::from_secs(60) + Duration::from_secs_f64(2.0 * passes * slowest)
         })
+    }
+
+    /// Ends the worker that is up, if one is: the next trial has a fresh one.
+    pub fn end(&mut self) {
+        if let Some(worker) = self.worker.take() {
+            worker.process.end();
+        }
     }
 
     /// The load key of the worker that is up, if one is.
@@ -258,11 +322,11 @@ impl<'a> Runner<'a> {
     }
 
     /// What answers of a stage are answers to.
-    fn question(&self, stage: &Stage) -> Question<'a> {
+    fn question(&self, stage: &Stage) -> Question<'_> {
         let judging = self.material.judging.get(&stage.name);
         Question {
             task: stage.task,
-            items: judging.map_or(&self.material.documents, |judging| &judging.items),
+            items: judging.map_or(self.documents(stage), |judging| &judging.items),
             gold: judging.map(|judging| &judging.gold),
         }
     }
@@ -299,8 +363,10 @@ impl<'a> Runner<'a> {
         if place == Place::Processor {
             key.push_str(" on the processor");
         }
-        if corpus == Corpus::Judged {
-            key.push_str(" to be judged");
+        match corpus {
+            Corpus::Judged => key.push_str(" to be judged"),
+            Corpus::Timed if self.parts.contains_key(&stage.name) => key.push_str(" on a part"),
+            Corpus::Timed => {}
         }
         key
     }
@@ -440,7 +506,7 @@ impl<'a> Runner<'a> {
         let event = event?;
         recording.peak_rss_bytes = memory::peak_bytes(pid);
         let What::Measured(measured) = event else { return Err(unexpected(&event, "measured")) };
-        self.check(&measured, passes, (!simulated).then_some(waited))
+        self.check(stage, &measured, passes, (!simulated).then_some(waited))
             .map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
         Ok(measured)
     }
@@ -491,7 +557,7 @@ impl<'a> Runner<'a> {
         let What::Answered(answered) = event else { return Err(unexpected(&event, "answered")) };
         if place == Place::Target {
             // As long as a pass over as many documents as are timed.
-            let share = self.material.documents.len() as f64 / self.question(stage).items.len().max(1) as f64;
+            let share = self.documents(stage).len() as f64 / self.question(stage).items.len().max(1) as f64;
             self.saw_pass(stage, candidate, start.elapsed().as_secs_f64() * share);
         }
         given(answered, &into).map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))
@@ -526,9 +592,7 @@ impl<'a> Runner<'a> {
                 };
                 return Err(Trouble::Failure(Failure { reason, ..failure.clone() }));
             }
-            if let Some(before) = self.worker.take() {
-                before.process.end();
-            }
+            self.end();
             let mut started = self.start(stage, candidate, place, corpus, &key);
             if matches!(started, Err(Trouble::Failure(_))) && self.good_loads.contains(&key) {
                 started = self.start(stage, candidate, place, corpus, &key);
@@ -574,7 +638,8 @@ impl<'a> Runner<'a> {
         let before = if place == Place::Target { self.watch.look() } else { None };
         let mut process = WorkerProcess::spawn(&command, &folder).map_err(Trouble::Failure)?;
         let judged = self.paths.judged.get(&stage.name).filter(|_| corpus == Corpus::Judged);
-        let corpus = judged.unwrap_or(&self.paths.corpus);
+        let part = self.parts.get(&stage.name).map(|part| &part.path);
+        let corpus = judged.or(part).unwrap_or(&self.paths.corpus);
         let slot = Slot::default();
         let load = Load {
             protocol: slot.version(),
@@ -629,11 +694,17 @@ impl<'a> Runner<'a> {
 
     /// Refuses figures that can't be, that are of something else than the corpus, or of less than was asked for.
     /// `waited` is how long the answer took, by our own clock; simulated time has nothing to do with it.
-    fn check(&self, measured: &Measured, passes: usize, waited: Option<Duration>) -> Result<(), String> {
+    fn check(
+        &self,
+        stage: &Stage,
+        measured: &Measured,
+        passes: usize,
+        waited: Option<Duration>,
+    ) -> Result<(), String> {
         if let Some(why) = measured.implausible() {
             return Err(why);
         }
-        let documents = self.material.documents.len() as u64;
+        let documents = self.documents(stage).len() as u64;
         if let Some(pass) = measured.passes.iter().find(|pass| pass.documents != documents) {
             return Err(format!("a pass over {} documents, but the corpus has {documents}", pass.documents));
         }

@@ -44,6 +44,11 @@ pub trait Search {
     /// Why it had no more to ask for.
     fn stop(&self) -> Stop;
 
+    /// What the most promising of those that weren't tried may gain over the best, as a share; as much again where that can't be told.
+    fn to_gain(&mut self, _: &[Observation]) -> f64 {
+        1.0
+    }
+
     /// Why somebody isn't worth another round, if so: asked before each round but the first, with all that was seen until then. A
     /// search that races drops whoever can't catch up any more. This one drops whoever is ruled out, but for the baseline, which
     /// is what others are compared with as long as it works.

@@ -168,6 +168,15 @@ impl Search for Plan<'_> {
         self.stop
     }
 
+    fn to_gain(&mut self, seen: &[Observation]) -> f64 {
+        let tried = self.tried(seen);
+        match self.guided.choose(&tried, &|row| self.memory.allows(row)) {
+            Some(_) => self.guided.most_to_gain().unwrap_or(1.0).max(WORTHLESS),
+            // What is left is to know better who is best.
+            None => WORTHLESS,
+        }
+    }
+
     fn leaves(&self, observation: &Observation, is_baseline: bool) -> Option<Leaving> {
         let works = observation.score().is_some();
         if is_baseline && works {
@@ -458,6 +467,28 @@ mod tests {
         seen.extend(next.iter().map(|one| observed(&one.candidate, truth(&one.candidate))));
         let found = seen.iter().map(|seen| truth(&seen.candidate)).fold(0.0, f64::max);
         assert_eq!((found, seen.len()), (456.0, 11), "the best is found as soon as there is a choice");
+    }
+
+    #[test]
+    fn the_better_a_stage_is_known_the_less_it_has_to_gain() {
+        let space = space(&[8, 16, 32, 64, 128, 256]);
+        let to_gain = |looks: usize| {
+            let mut plan = Plan::new(&space, &[], 1);
+            let mut seen: Vec<Observation> = Vec::new();
+            while seen.len() < looks {
+                let next = plan.next(&seen, looks);
+                if next.is_empty() {
+                    break;
+                }
+                let truth = |one: &Choice| one.candidate.word("batch_size").parse::<f64>().unwrap();
+                seen.extend(next.iter().map(|one| observed(&one.candidate, truth(one))));
+            }
+            plan.to_gain(&seen)
+        };
+        // Of what was hardly looked at nobody can tell; where nothing is worth a trial, only the figures can get better.
+        let gains = [0, 9, space.len()].map(to_gain);
+        assert_eq!((gains[0], gains[2]), (1.0, WORTHLESS), "{gains:?}");
+        assert!(gains[1] > gains[2], "{gains:?}");
     }
 
     #[test]

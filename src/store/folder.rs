@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use crate::answer::digest_of;
 use crate::item::Item;
 use crate::quality::{Reference, References};
-use crate::record::{Origin, Recording};
+use crate::record::{Origin, Part, Recording};
 use crate::runner::{Paths, RIGHT};
 use crate::suite::{Gold, Judging, Material, Suite, digest};
 use crate::worker::protocol::{Measured, implausible};
@@ -142,6 +142,19 @@ impl RunFolder {
         self.journal.note(entry).map_err(write_error(self.journal.path()))
     }
 
+    /// Writes a part of a stage's corpus, for workers to read.
+    pub fn keep_part(&self, stage: &str, documents: &[Item]) -> Result<PathBuf, StoreError> {
+        let path = part_path(&self.path, stage);
+        replace(&path, corpus_lines(documents).as_bytes()).map_err(write_error(&path))?;
+        Ok(path)
+    }
+
+    /// Takes the file of a part away that is not to be measured.
+    pub fn drop_part(&self, stage: &str) {
+        // What can't be deleted is in nobody's way.
+        let _ = fs::remove_file(part_path(&self.path, stage));
+    }
+
     /// Sees that right answers are on the disk before the journal says so.
     pub fn keep_reference(&self, reference: &Reference) -> Result<(), StoreError> {
         let path = reference.path();
@@ -196,10 +209,19 @@ impl RunFolder {
 }
 
 impl Run {
-    /// What finding the reference answers has taken.
+    /// The stages that are measured on a part of their corpus.
+    pub fn parts(&self) -> HashMap<String, Part> {
+        let shortened = self.entries.iter().filter_map(|stamped| match &stamped.entry {
+            Entry::Shortened { stage, part, .. } => Some((stage.clone(), *part)),
+            _ => None,
+        });
+        shortened.collect()
+    }
+
+    /// What finding the reference answers has taken, and what they are asked of.
     pub fn references_took(&self) -> Duration {
         let seconds = self.entries.iter().map(|stamped| match &stamped.entry {
-            Entry::Reference { seconds, .. } => *seconds,
+            Entry::Reference { seconds, .. } | Entry::Shortened { seconds, .. } => *seconds,
             _ => 0.0,
         });
         Duration::try_from_secs_f64(seconds.sum()).unwrap_or_default()
@@ -356,6 +378,10 @@ fn gold_text(gold: &Gold) -> String {
 
 fn judged_path(folder: &Path, stage: &str) -> PathBuf {
     folder.join(format!("judged-{stage}.jsonl"))
+}
+
+fn part_path(folder: &Path, stage: &str) -> PathBuf {
+    folder.join(format!("part-{stage}.jsonl"))
 }
 
 fn gold_path(folder: &Path, stage: &str) -> PathBuf {

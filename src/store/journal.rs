@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::hardware::{Machine, Target};
-use crate::record::{Leaving, Origin, Prior, Recording, Stop, Why};
+use crate::record::{Leaving, Origin, Part, Prior, Recording, Stop, Why};
 use crate::suite::{Overrides, SuiteSource};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,12 @@ pub enum Entry {
         /// Older runs don't say: it was the suite's reference on the target.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         origin: Option<Origin>,
+    },
+    /// A stage is measured on a part of its corpus, which takes this long to find out.
+    Shortened {
+        stage: String,
+        part: Part,
+        seconds: f64,
     },
     Began {
         stage: String,

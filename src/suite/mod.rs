@@ -29,7 +29,7 @@ pub use backend::{ChosenBackend, Engine};
 pub use budget::{Budget, SearchKind};
 pub use corpus::{
     Bm25, Files, Gold, Judging, Labelled, Library, Material, Pair, Pairs, Retrieval, SYLLABLES, Slice,
-    Source as CorpusSource, Synthetic,
+    Source as CorpusSource, Synthetic, part,
 };
 pub use figure::Figure;
 pub use limit::{Bound, Known, Limit, Subject};

@@ -15,6 +15,17 @@ const LOOKING: f64 = 0.6;
 /// A trial that would exceed the time by more than this share isn't begun.
 const OVER: f64 = 1.05;
 
+/// What a stage gets of a time that several share.
+#[derive(Debug, Clone, Copy)]
+pub enum Share {
+    /// As much as each of those after it.
+    Even,
+    /// A first look, after which it's known what each has to gain. All of them together take half of the time.
+    FirstLook,
+    /// This part of what is left after all.
+    OfTheRest(f64),
+}
+
 pub struct StageBudget<'a> {
     stage: &'a Stage,
     rounds: u32,
@@ -25,10 +36,23 @@ pub struct StageBudget<'a> {
 }
 
 impl<'a> StageBudget<'a> {
-    /// The share of the stage at `place`: what earlier stages left, split evenly among it and those after it.
+    /// Whether stages share a time by what they have to gain, which a guided search can tell.
+    pub fn looks_first(suite: &Suite) -> bool {
+        suite.stages.len() > 1
+            && suite.search == SearchKind::Guided
+            && matches!(suite.budget, Budget::Time(_))
+    }
+
+    /// The share of the stage at `place`. Of trials it's what earlier stages left, split evenly among it and those after it.
     ///
     /// `references` is what the reference answers have taken.
-    pub fn of(suite: &'a Suite, place: usize, recordings: &[Recording], references: Duration) -> Self {
+    pub fn of(
+        suite: &'a Suite,
+        place: usize,
+        share: Share,
+        recordings: &[Recording],
+        references: Duration,
+    ) -> Self {
         let stage = &suite.stages[place];
         let before = &suite.stages[..place];
         let earlier =
@@ -44,10 +68,17 @@ impl<'a> StageBudget<'a> {
                 // The remainder goes to the earlier stages, so that none of a small budget is lost.
                 Budget::Trials(left.div_ceil(stages as u32).max(left.saturating_sub(later)))
             }
-            Budget::Time(time) => {
-                let left = time.saturating_sub(spent(earlier())).saturating_sub(references);
-                Budget::Time(left / stages as u32)
-            }
+            Budget::Time(time) => Budget::Time(match share {
+                Share::Even => {
+                    time.saturating_sub(spent(earlier())).saturating_sub(references) / stages as u32
+                }
+                Share::FirstLook => time.saturating_sub(references) / (2 * suite.stages.len() as u32),
+                Share::OfTheRest(part) => {
+                    let own = spent(recordings.iter().filter(|recording| recording.stage == stage.name));
+                    let left = time.saturating_sub(spent(recordings.iter())).saturating_sub(references);
+                    own + left.mul_f64(part.clamp(0.0, 1.0))
+                }
+            }),
         };
         // What can be measured whole needs no search.
         let whole = match allowance {
@@ -60,6 +91,14 @@ impl<'a> StageBudget<'a> {
         let search =
             if whole && suite.search == SearchKind::Guided { SearchKind::Grid } else { suite.search };
         StageBudget { stage, rounds: suite.rounds, allowance, search, before: Duration::ZERO }
+    }
+
+    /// Whether every candidate of a suite is measured anyway, so that nobody asks what is expected of it.
+    pub fn measures_all(suite: &Suite) -> bool {
+        let is_grid = |place| {
+            StageBudget::of(suite, place, Share::Even, &[], Duration::ZERO).search == SearchKind::Grid
+        };
+        (0..suite.stages.len()).all(is_grid)
     }
 
     /// How the stage is searched.
@@ -172,4 +211,54 @@ impl<'a> StageBudget<'a> {
 fn spent<'r>(recordings: impl Iterator<Item = &'r Recording>) -> Duration {
     let seconds: f64 = recordings.map(|recording| recording.wall_seconds).sum();
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::emit::env;
+    use crate::knob::Candidate;
+    use crate::record::{Failure, Status};
+    use crate::suite::{Overrides, SuiteSource, parse};
+
+    /// Three stages of the demonstration's kind, and a minute for them.
+    fn suite() -> Suite {
+        let source = SuiteSource::find("demo").unwrap();
+        let overrides = Overrides { budget: Some("1m".to_owned()), ..Overrides::default() };
+        let mut suite = parse(&source, &overrides, &env::names()).unwrap();
+        let first = suite.stages[0].clone();
+        suite.stages = ["a", "b", "c"].map(|name| Stage { name: name.to_owned(), ..first.clone() }).into();
+        suite.search = SearchKind::Guided;
+        suite
+    }
+
+    fn spending(stage: &str, seconds: f64) -> Recording {
+        let candidate = Candidate { backend: "fake".to_owned(), knobs: Default::default() };
+        let nothing = Failure::new(Status::Failed, "never mind").into();
+        Recording { wall_seconds: seconds, ..Recording::of(stage, &candidate, 0, nothing) }
+    }
+
+    fn seconds(suite: &Suite, place: usize, share: Share, spent: &[Recording]) -> f64 {
+        let budget = StageBudget::of(suite, place, share, spent, Duration::from_secs(6));
+        let Budget::Time(time) = budget.allowance else { panic!("{:?}", budget.allowance) };
+        time.as_secs_f64()
+    }
+
+    #[test]
+    fn a_time_is_divided_evenly_or_by_what_there_is_to_gain() {
+        let suite = suite();
+        assert!(StageBudget::looks_first(&suite));
+        // 54 seconds are left of the minute.
+        let near = |own: f64, right: f64| assert!((own - right).abs() < 1e-6, "{own} and {right}");
+        near(seconds(&suite, 0, Share::Even, &[]), 18.0);
+        for place in 0..3 {
+            near(seconds(&suite, place, Share::FirstLook, &[]), 9.0);
+        }
+        let spent = ["a", "b", "c"].map(|stage| spending(stage, 8.0));
+        // 30 are left after the first looks; half of them beyond the 8 that the stage has spent.
+        near(seconds(&suite, 1, Share::OfTheRest(0.5), &spent), 23.0);
+        near(seconds(&suite, 2, Share::OfTheRest(1.0), &spent), 38.0);
+        let whole = Suite { budget: Budget::Whole, ..suite };
+        assert!(!StageBudget::looks_first(&whole) && StageBudget::measures_all(&whole));
+    }
 }

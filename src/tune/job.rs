@@ -1,5 +1,6 @@
 //! A run that was begun: now, or before and taken up again.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -139,6 +140,7 @@ impl Job {
         });
         let tuning = Tuning {
             suite: &self.suite,
+            material: &self.material,
             folder: &mut self.folder,
             runner,
             interrupt: interrupt.clone(),
@@ -146,6 +148,7 @@ impl Job {
             recordings,
             references,
             references_took: self.before.as_ref().map_or(Duration::ZERO, Run::references_took),
+            parts: self.before.as_ref().map_or_else(HashMap::new, Run::parts),
             expected,
             prior: self.prior.as_ref(),
         };

@@ -6,6 +6,7 @@
 mod budget;
 mod job;
 mod order;
+mod part;
 mod predicted;
 mod prior;
 mod reference;
@@ -15,7 +16,7 @@ use crate::record::{Failure, Recording};
 use crate::store::StoreError;
 
 pub use job::Job;
-pub use order::Order;
+pub use order::{Order, target_of};
 pub use sweep::Tuning;
 
 /// Told what happens, to show it or not.

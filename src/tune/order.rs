@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::budget::StageBudget;
 use super::job::Job;
 use super::prior;
 use crate::addon::Tell;
@@ -56,6 +57,11 @@ impl Order {
             return Err(Problem::new("--prior", why).into());
         }
         let mut target = self.target(&suite, &machine)?;
+        if self.prior.is_some() && target.provenance == Provenance::Predicted {
+            let why =
+                "nothing is searched where everything is predicted: leave it out, or measure on the card";
+            return Err(Problem::new("--prior", why).into());
+        }
         if let Some(device) = &target.device {
             let choice = match self.gpu.as_str() {
                 "auto" => target.choice(&machine),
@@ -85,6 +91,9 @@ impl Order {
         if let Some(prior) = &prior {
             let told: usize = prior.told.values().map(Vec::len).sum();
             tell.say(&format!("prior: {told} configurations of {}", prior.run));
+            if StageBudget::measures_all(&suite) {
+                tell.say("prior: not used, because the budget has room for every configuration");
+            }
         }
         let header = RunHeader {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -112,31 +121,32 @@ impl Order {
             let machine = Machine { hidden: Vec::new(), gpus, ..machine.clone() };
             return Ok(Target::resolve(&self.gpu, &machine)?.to_predict()?);
         }
-        let target = self.measured_or_simulated(suite, machine)?;
+        let target = target_of(&self.gpu, suite, machine, self.measured)?;
         Ok(match &self.emulate_vram {
             Some(wanted) => target.with_emulated_vram(wanted)?,
             None => target,
         })
     }
+}
 
-    fn measured_or_simulated(&self, suite: &Suite, machine: &Machine) -> Result<Target, TargetError> {
-        let scripts: Vec<_> = suite.backends.iter().filter(|backend| backend.kind == fake::NAME).collect();
-        if scripts.len() < suite.backends.len() {
-            let target = Target::resolve(&self.gpu, machine)?;
-            if self.measured && target.provenance == Provenance::Predicted {
-                let (name, here) = (target.title().to_owned(), machine.gpu_line());
-                return Err(TargetError::NotMeasurable { name, here });
-            }
-            return Ok(target);
+/// What `--gpu` means for a suite. A card that isn't here is an error where it must be `measured`.
+pub fn target_of(gpu: &str, suite: &Suite, machine: &Machine, measured: bool) -> Result<Target, TargetError> {
+    let scripts: Vec<_> = suite.backends.iter().filter(|backend| backend.kind == fake::NAME).collect();
+    if scripts.len() < suite.backends.len() {
+        let target = Target::resolve(gpu, machine)?;
+        if measured && target.provenance == Provenance::Predicted {
+            let (name, here) = (target.title().to_owned(), machine.gpu_line());
+            return Err(TargetError::NotMeasurable { name, here });
         }
-        if self.measured {
-            return Err(TargetError::NothingReal);
-        }
-        let version = |engine: &Engine| match engine {
-            Engine::BuiltIn { settings } => settings["version"].as_str().unwrap_or_default().to_owned(),
-            Engine::Command { .. } => String::new(),
-        };
-        let versions: Vec<String> = scripts.iter().map(|backend| version(&backend.engine)).collect();
-        Ok(Target::simulated(Some(&self.gpu), &versions.join(", ")))
+        return Ok(target);
     }
+    if measured {
+        return Err(TargetError::NothingReal);
+    }
+    let version = |engine: &Engine| match engine {
+        Engine::BuiltIn { settings } => settings["version"].as_str().unwrap_or_default().to_owned(),
+        Engine::Command { .. } => String::new(),
+    };
+    let versions: Vec<String> = scripts.iter().map(|backend| version(&backend.engine)).collect();
+    Ok(Target::simulated(Some(gpu), &versions.join(", ")))
 }

@@ -1,9 +1,10 @@
 //! The loop: the search says what, the runner tries it, the store keeps it, until the budget is spent.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::budget::StageBudget;
+use super::budget::{Share, StageBudget};
 use super::prior;
 use super::reference;
 use super::{Ending, Progress, TuneError};
@@ -12,14 +13,15 @@ use crate::hardware::Card;
 use crate::knob::Candidate;
 use crate::predict::Forecast;
 use crate::quality::References;
-use crate::record::{Leaving, Prior, Recording, Stop, Told, Why};
+use crate::record::{Leaving, Part, Prior, Recording, Stop, Told, Why};
 use crate::runner::{Interrupt, Runner, Stopped, Trial};
 use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder};
-use crate::suite::{SearchKind, Stage, Suite};
+use crate::suite::{Material, SearchKind, Stage, Suite};
 
 pub struct Tuning<'a> {
     pub suite: &'a Suite,
+    pub material: &'a Material,
     pub folder: &'a mut RunFolder,
     pub runner: Runner<'a>,
     pub interrupt: Interrupt,
@@ -29,6 +31,8 @@ pub struct Tuning<'a> {
     pub references: References,
     /// What finding them has taken.
     pub references_took: Duration,
+    /// Stages that are measured on a part of the corpus, by their names.
+    pub parts: HashMap<String, Part>,
     /// Says how much memory of the card was to be expected, where candle is measured on one.
     pub expected: Option<Expected<'a>>,
     /// What a recorded run has told.
@@ -55,23 +59,54 @@ pub struct Expected<'a> {
 impl Tuning<'_> {
     /// Measures until the search has no more questions or the budget is spent.
     pub fn run(mut self) -> Result<Ending, TuneError> {
-        for place in 0..self.suite.stages.len() {
-            if let Some(signal) = self.stage(place)? {
+        match self.stages()? {
+            ControlFlow::Break(signal) => {
                 self.folder.append(Entry::Interrupted { signal })?;
-                return Ok(Ending::Interrupted { signal });
+                Ok(Ending::Interrupted { signal })
+            }
+            ControlFlow::Continue(()) => {
+                self.folder.append(Entry::Finished)?;
+                Ok(Ending::Finished)
             }
         }
-        self.folder.append(Entry::Finished)?;
-        Ok(Ending::Finished)
     }
 
-    /// Tunes one stage. Returns the signal if one came.
-    fn stage(&mut self, place: usize) -> Result<Option<u8>, TuneError> {
-        let stage = &self.suite.stages[place];
-        if let Some(signal) = self.reference(stage)? {
-            return Ok(Some(signal));
+    /// Tunes all stages. Breaks with the signal if one came.
+    fn stages(&mut self) -> Result<ControlFlow<u8>, TuneError> {
+        let looks = StageBudget::looks_first(self.suite);
+        let mut gains = Vec::new();
+        for place in 0..self.suite.stages.len() {
+            match self.stage(place, if looks { Share::FirstLook } else { Share::Even })? {
+                ControlFlow::Break(signal) => return Ok(ControlFlow::Break(signal)),
+                ControlFlow::Continue(gain) => gains.push((place, gain)),
+            }
         }
-        let budget = StageBudget::of(self.suite, place, &self.recordings, self.references_took);
+        if looks {
+            // The one with the most to gain first: what it leaves is the others'.
+            gains.sort_by(|left, right| right.1.total_cmp(&left.1));
+            let mut others: f64 = gains.iter().map(|(_, gain)| gain).sum();
+            for (place, gain) in gains {
+                let share = Share::OfTheRest(gain / others);
+                others -= gain;
+                if let ControlFlow::Break(signal) = self.stage(place, share)? {
+                    return Ok(ControlFlow::Break(signal));
+                }
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Tunes one stage. Breaks with the signal if one came; or else what more time may gain, as a share of its objective.
+    fn stage(&mut self, place: usize, share: Share) -> Result<ControlFlow<u8, f64>, TuneError> {
+        let stage = &self.suite.stages[place];
+        let even = StageBudget::of(self.suite, place, Share::Even, &self.recordings, self.references_took);
+        if let Some(signal) = self.shorten(stage, &even)? {
+            return Ok(ControlFlow::Break(signal));
+        }
+        if let Some(signal) = self.reference(stage)? {
+            return Ok(ControlFlow::Break(signal));
+        }
+        let budget = StageBudget::of(self.suite, place, share, &self.recordings, self.references_took);
         let budget =
             budget.going_on(&self.recordings, &analysis::observe(self.suite, stage, &self.recordings));
         let kind = budget.search();
@@ -96,7 +131,7 @@ impl Tuning<'_> {
                 decided.tried.extend(more.iter().map(|choice| (choice.candidate.id(), choice.why)));
                 let more: Vec<Candidate> = more.into_iter().map(|choice| choice.candidate).collect();
                 if let Some(signal) = self.round(stage, &budget, &more, 0, &mut decided)? {
-                    return Ok(Some(signal));
+                    return Ok(ControlFlow::Break(signal));
                 }
                 generation.extend(more);
                 // A search that goes by what was seen would ask for the same again.
@@ -117,7 +152,7 @@ impl Tuning<'_> {
                     break;
                 }
                 if let Some(signal) = self.round(stage, &budget, &racing, round, &mut decided)? {
-                    return Ok(Some(signal));
+                    return Ok(ControlFlow::Break(signal));
                 }
             }
             if self.recordings.len() == before {
@@ -129,7 +164,8 @@ impl Tuning<'_> {
                 };
                 self.folder.note(Entry::Stopped { stage: stage.name.clone(), why })?;
                 self.keep_answers(stage, 1);
-                return Ok(None);
+                let seen = analysis::observe(self.suite, stage, &self.recordings);
+                return Ok(ControlFlow::Continue(search.to_gain(&seen)));
             }
         }
     }
@@ -171,7 +207,7 @@ impl Tuning<'_> {
     }
 
     /// The signal that stopped a trial, or the error that did.
-    fn stopped(&self, stopped: Stopped) -> Result<u8, TuneError> {
+    pub(super) fn stopped(&self, stopped: Stopped) -> Result<u8, TuneError> {
         match stopped {
             Stopped::Interrupted => Ok(self.interrupt.signal().unwrap_or_default()),
             Stopped::LoadBroke(failure) => Err(TuneError::LoadBroke(failure)),

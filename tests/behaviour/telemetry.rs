@@ -67,7 +67,9 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
     let tuning = Tuning {
         prior: None,
         references_took: std::time::Duration::ZERO,
+        parts: std::collections::HashMap::new(),
         suite: &suite,
+        material: &material,
         folder: &mut folder,
         runner: runner.watching(watch),
         expected: None,

@@ -12,6 +12,7 @@ mod gold;
 mod judged;
 mod library;
 mod lines;
+mod part;
 mod synthetic;
 mod table;
 mod texts;
@@ -29,6 +30,7 @@ pub use files::Files;
 pub use gold::{Gold, Labelled, Pair, Pairs, Retrieval};
 pub use judged::{Judging, Slice};
 pub use library::Library;
+pub use part::part;
 pub use synthetic::{SYLLABLES, Synthetic};
 
 /// Where the documents come from.

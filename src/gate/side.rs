@@ -1,0 +1,75 @@
+//! What one arm took in a pair.
+
+use indexmap::IndexMap;
+
+use crate::analysis::gate::Gated;
+use crate::analysis::statistics::of_round;
+use crate::record::Recording;
+
+/// Figures of which more is worse.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Side {
+    /// For a document.
+    pub seconds: f64,
+    pub bytes: Option<f64>,
+    pub load_seconds: Option<f64>,
+}
+
+impl Side {
+    pub fn of(recording: &Recording) -> Option<Side> {
+        let passes = recording.passes();
+        let seconds: Vec<f64> =
+            passes.iter().map(|pass| pass.seconds / pass.documents.max(1) as f64).collect();
+        let bytes = recording.peak_vram_bytes().or(recording.peak_rss_bytes);
+        let loaded = recording.loaded.as_ref().filter(|_| recording.fresh);
+        Some(Side {
+            seconds: of_round(&seconds)?,
+            bytes: bytes.map(|bytes| bytes as f64),
+            load_seconds: loaded.map(|loaded| loaded.seconds),
+        })
+    }
+
+    /// Of two measurements in one process, of which the first has loaded.
+    pub fn of_both(sides: &[Side]) -> Option<Side> {
+        let count = sides.len() as f64;
+        let seconds: f64 = sides.iter().map(|side| side.seconds.ln()).sum();
+        let (first, last) = (sides.first()?, sides.last()?);
+        Some(Side {
+            seconds: (seconds / count).exp(),
+            bytes: first.bytes.zip(last.bytes).map(|(first, last)| first.max(last)),
+            load_seconds: sides.iter().find_map(|side| side.load_seconds),
+        })
+    }
+
+    /// How many times another side's figures these are, of those that both have.
+    pub fn beside(&self, base: &Side) -> IndexMap<Gated, f64> {
+        let ratio = |own: Option<f64>, base: Option<f64>| {
+            let ratio = own? / base?;
+            (ratio.is_finite() && ratio > 0.0).then_some(ratio)
+        };
+        let ratios = [
+            (Gated::Time, ratio(Some(self.seconds), Some(base.seconds))),
+            (Gated::Memory, ratio(self.bytes, base.bytes)),
+            (Gated::Load, ratio(self.load_seconds, base.load_seconds)),
+        ];
+        ratios.into_iter().filter_map(|(figure, ratio)| Some((figure, ratio?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_side_is_both_its_measurements_and_a_pair_what_both_sides_have() {
+        let side = |seconds, load_seconds| Side { seconds, bytes: Some(100.0), load_seconds };
+        let base = Side::of_both(&[side(1.0, Some(2.0)), side(4.0, None)]).unwrap();
+        assert!((base.seconds - 2.0).abs() < 1e-12);
+        assert_eq!(base.load_seconds, Some(2.0));
+        let new = Side { seconds: 3.0, bytes: None, load_seconds: Some(1.0) };
+        let ratios = new.beside(&base);
+        assert!((ratios[&Gated::Time] - 1.5).abs() < 1e-12);
+        assert_eq!((ratios.get(&Gated::Memory), ratios[&Gated::Load]), (None, 0.5));
+        assert_eq!(Side::of_both(&[]), None);
+    }
+}
