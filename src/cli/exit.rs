@@ -1,5 +1,6 @@
 //! Exit codes, the contract with scripts.
 
+use crate::gate::NoBase;
 use crate::hardware::TargetError;
 use crate::store::StoreError;
 use crate::suite::Problem;
@@ -32,6 +33,10 @@ pub fn interrupted(signal: u8) -> u8 {
 pub fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Problem>() || error.is::<BadUsage>() {
         return BAD_USAGE;
+    }
+    // Without a base nothing can be said of the change.
+    if error.is::<NoBase>() {
+        return CANNOT_TELL;
     }
     // No run where one was named, or a run where none may be.
     if matches!(

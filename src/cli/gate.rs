@@ -13,7 +13,7 @@ use super::progress::Narrator;
 use crate::addon::Setup;
 use crate::analysis::gate::{Rule, Verdict};
 use crate::emit;
-use crate::gate::{Order, Program};
+use crate::gate::{NoBase, Order, Program};
 use crate::runner::Interrupt;
 use crate::units::parse_duration;
 
@@ -24,17 +24,8 @@ const HELP: &str = "Each pair is measured in fresh processes, in the order base,
 #[derive(Args)]
 #[command(after_help = HELP)]
 pub struct Arguments {
-    /// The base: another build of autotune
-    #[arg(
-        long,
-        value_name = "FILE",
-        required_unless_present = "base_worker",
-        conflicts_with = "base_worker"
-    )]
-    base_bin: Option<PathBuf>,
-    /// The base: a program that speaks the worker protocol, in place of the suite's command
-    #[arg(long, value_name = "COMMAND", requires = "new_worker")]
-    base_worker: Option<String>,
+    #[command(flatten)]
+    base: Base,
     /// The change: another build of autotune [default: this program]
     #[arg(long, value_name = "FILE", conflicts_with = "new_worker")]
     new_bin: Option<PathBuf>,
@@ -72,6 +63,21 @@ pub struct Arguments {
     view: View,
 }
 
+/// What the change is compared with: one of these.
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Base {
+    /// The base: another build of autotune
+    #[arg(long, value_name = "FILE")]
+    base_bin: Option<PathBuf>,
+    /// The base: a revision of the git repository that you are in, built in a worktree of its own
+    #[arg(long, value_name = "GIT-REF")]
+    base_ref: Option<String>,
+    /// The base: a program that speaks the worker protocol, in place of the suite's command
+    #[arg(long, value_name = "COMMAND", requires = "new_worker")]
+    base_worker: Option<String>,
+}
+
 /// A share, written as a percentage with or without its sign.
 fn percent(text: &str) -> Result<f64, String> {
     let number: f64 = text
@@ -103,7 +109,10 @@ impl Arguments {
             gpu: self.gpu.clone(),
             suite: self.suite.clone(),
             config: self.config.clone(),
-            base: program(&self.base_bin, &self.base_worker, "--base-worker")?,
+            base: match &self.base.base_ref {
+                Some(reference) => Program::Revision(reference.clone()),
+                None => program(&self.base.base_bin, &self.base.base_worker, "--base-worker")?,
+            },
             new: program(&self.new_bin, &self.new_worker, "--new-worker")?,
             rule: Rule { margin: self.margin, error: self.error },
             time: self.time,
@@ -121,7 +130,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let setup = Setup { allowed: !arguments.no_setup, named: false, tell: &narrator };
     let ended = gate.run(setup, &interrupt);
     setup.tell.done();
-    let ended = ended?;
+    let ended = match ended {
+        Err(error) if matches!(error.downcast_ref(), Some(NoBase::Stopped)) => {
+            return Ok(exit::interrupted(interrupt.signal().unwrap_or_default()));
+        }
+        other => other?,
+    };
     let report = &ended.report;
     for (file, text) in
         [(&arguments.markdown, emit::gate::markdown(report)), (&arguments.junit, emit::gate::junit(report))]

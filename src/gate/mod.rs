@@ -6,6 +6,7 @@
 //! `analysis`'s.
 
 mod arm;
+mod revision;
 mod side;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use crate::tune::target_of;
 
 use arm::Arm;
 pub use arm::Program;
+pub use revision::NoBase;
 use side::Side;
 
 /// A measurement lasts so long at most, whatever the suite says: many short ones tell more than a few long ones.
@@ -130,8 +132,14 @@ impl Gate {
         let supplies = provision::supplies(&self.suite, &self.machine, &self.target, setup);
         setup.tell.done();
         let device = self.target.device.as_deref();
-        let base = self.order.base.arm(&self.suite, supplies.clone(), device)?;
-        let new = self.order.new.arm(&self.suite, supplies, device)?;
+        let built = match &self.order.base {
+            Program::Revision(reference) => Some(revision::build(reference, setup.tell)?),
+            _ => None,
+        };
+        setup.tell.done();
+        let program = built.as_ref().map(|built| built.program.as_path());
+        let base = self.order.base.arm(&self.suite, supplies.clone(), device, program)?;
+        let new = self.order.new.arm(&self.suite, supplies, device, None)?;
         let mut report = GateReport {
             suite: self.suite.name.clone(),
             target: self.target.description.clone(),

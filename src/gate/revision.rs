@@ -1,0 +1,213 @@
+//! Another revision of this program, built beside it: a worktree of its own, which is taken away again, and a target folder that is
+//! kept, so that the next base is compiled in a part of the time.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::addon::Tell;
+
+/// How often a build looks whether somebody asked us to stop.
+const CHECK: Duration = Duration::from_millis(100);
+
+/// So much of what a failed build has said is shown.
+const LINES: usize = 12;
+
+/// A program that was built of a revision. Its worktree lives as long as this value.
+pub struct Built {
+    pub program: PathBuf,
+    _worktree: Worktree,
+}
+
+/// Why there is no base to compare with.
+#[derive(Debug, thiserror::Error)]
+pub enum NoBase {
+    #[error("--base-ref {reference}: {why}")]
+    Unusable { reference: String, why: String },
+    #[error("stopped while the base was built")]
+    Stopped,
+}
+
+/// Builds a revision of the repository that the current folder is in.
+pub fn build(reference: &str, tell: &dyn Tell) -> Result<Built, NoBase> {
+    let unusable = |why: String| NoBase::Unusable { reference: reference.to_owned(), why };
+    let root = git(Path::new("."), &["rev-parse", "--show-toplevel"])
+        .map(PathBuf::from)
+        .map_err(|why| unusable(format!("the current folder is in no git repository: {why}")))?;
+    let commit = git(
+        &root,
+        &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{reference}^{{commit}}")],
+    )
+    .map_err(|_| unusable(absent(&root, reference)))?;
+    let worktree = Worktree::add(&root, &commit).map_err(unusable)?;
+    let target = root.join("target/gate");
+    tell.say(&format!("building {reference} ({}) in target/gate", &commit[..commit.len().min(10)]));
+    compile(worktree.path(), &target, tell).map_err(|why| why.map_or(NoBase::Stopped, unusable))?;
+    let program = target.join("release").join(env!("CARGO_PKG_NAME"));
+    if !program.is_file() {
+        return Err(unusable(format!("it builds no program called {}", env!("CARGO_PKG_NAME"))));
+    }
+    Ok(Built { program, _worktree: worktree })
+}
+
+/// Why git doesn't know a revision, and what to do.
+fn absent(root: &Path, reference: &str) -> String {
+    let shallow = git(root, &["rev-parse", "--is-shallow-repository"]).is_ok_and(|said| said == "true");
+    match shallow {
+        true => format!(
+            "this clone is shallow and doesn't have it: run `git fetch --unshallow`, or `git fetch --depth=1 origin {reference}` and \
+             name FETCH_HEAD"
+        ),
+        false => "the repository has no such revision".to_owned(),
+    }
+}
+
+/// What git prints, or why it doesn't.
+fn git(folder: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new("git")
+        .arg("-C")
+        .arg(folder)
+        .args(arguments)
+        .output()
+        .map_err(|error| format!("git: {error}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
+}
+
+/// Another working tree of a repository, which is taken away with the value.
+struct Worktree {
+    root: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+impl Worktree {
+    fn add(root: &Path, commit: &str) -> Result<Worktree, String> {
+        let folder = tempfile::tempdir().map_err(|error| format!("a folder for it: {error}"))?;
+        let worktree = Worktree { root: root.to_owned(), folder };
+        let path = worktree.path().display().to_string();
+        git(root, &["worktree", "add", "--detach", "--quiet", &path, commit])?;
+        Ok(worktree)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("base")
+    }
+}
+
+impl Drop for Worktree {
+    fn drop(&mut self) {
+        // What can't be taken away is pruned by git once its folder is gone.
+        let _ = git(&self.root, &["worktree", "remove", "--force", &self.path().display().to_string()]);
+        let _ = git(&self.root, &["worktree", "prune"]);
+    }
+}
+
+/// Compiles what is in a folder. The error is what cargo said last; nothing where somebody stopped it.
+fn compile(folder: PathBuf, target: &Path, tell: &dyn Tell) -> Result<(), Option<String>> {
+    let log = tempfile::NamedTempFile::new().map_err(|error| Some(error.to_string()))?;
+    let output = log.reopen().map_err(|error| Some(error.to_string()))?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["build", "--release", "--locked"])
+        .current_dir(&folder)
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_TERM_COLOR", "never")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(output)
+        .spawn()
+        .map_err(|error| Some(format!("cargo: {error}")))?;
+    loop {
+        tell.step("building the base");
+        if tell.is_stopped() {
+            let _ = cargo.kill();
+            let _ = cargo.wait();
+            return Err(None);
+        }
+        match cargo.try_wait() {
+            Ok(Some(status)) if status.success() => return Ok(()),
+            Ok(Some(_)) => {
+                let said = std::fs::read_to_string(log.path()).unwrap_or_default();
+                let errors = said.lines().skip_while(|line| !line.starts_with("error"));
+                let shown: Vec<&str> = errors.take(LINES).collect();
+                return Err(Some(format!("it doesn't build:\n{}", shown.join("\n"))));
+            }
+            Ok(None) => std::thread::sleep(CHECK),
+            Err(error) => return Err(Some(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Silent;
+
+    impl Tell for Silent {
+        fn say(&self, _: &str) {}
+        fn step(&self, _: &str) {}
+    }
+
+    /// A repository with one commit, in which is what cargo would build.
+    fn repository(main: &str) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+        write(
+            "Cargo.toml",
+            "[package]\nname = \"autotune\"\nversion = \"0.0.0\"\nedition = \"2024\"\n[[bin]]\nname = \"autotune\"\npath = \"main.rs\"\n",
+        );
+        write("Cargo.lock", "version = 4\n\n[[package]]\nname = \"autotune\"\nversion = \"0.0.0\"\n");
+        write("main.rs", main);
+        let run = |arguments: &[&str]| git(folder.path(), arguments).unwrap();
+        run(&["init", "--quiet"]);
+        run(&["add", "."]);
+        run(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-m", "one"]);
+        folder
+    }
+
+    #[test]
+    fn a_worktree_is_added_built_and_taken_away() {
+        let folder = repository("fn main() {}");
+        let commit = git(folder.path(), &["rev-parse", "HEAD"]).unwrap();
+        let before = std::fs::read_dir(folder.path()).unwrap().count();
+        let worktree = Worktree::add(folder.path(), &commit).unwrap();
+        let target = tempfile::tempdir().unwrap();
+        compile(worktree.path(), target.path(), &Silent).unwrap();
+        assert!(target.path().join("release/autotune").is_file());
+        drop(worktree);
+        let left = git(folder.path(), &["worktree", "list"]).unwrap();
+        assert_eq!(
+            (left.lines().count(), std::fs::read_dir(folder.path()).unwrap().count()),
+            (1, before),
+            "{left}"
+        );
+        assert_eq!(git(folder.path(), &["status", "--porcelain"]).unwrap(), "");
+    }
+
+    #[test]
+    fn what_does_not_build_says_so_and_what_is_not_there_too() {
+        let folder = repository("fn main() { nonsense }");
+        let commit = git(folder.path(), &["rev-parse", "HEAD"]).unwrap();
+        let worktree = Worktree::add(folder.path(), &commit).unwrap();
+        let target = tempfile::tempdir().unwrap();
+        let why = compile(worktree.path(), target.path(), &Silent).unwrap_err().unwrap();
+        assert!(why.contains("cannot find value `nonsense`"), "{why}");
+        assert_eq!(absent(folder.path(), "nowhere"), "the repository has no such revision");
+        let shallow = tempfile::tempdir().unwrap();
+        let from = format!("file://{}", folder.path().display());
+        let run = |arguments: &[&str]| git(folder.path(), arguments).unwrap();
+        run(&[
+            "-c",
+            "user.name=a",
+            "-c",
+            "user.email=a@b",
+            "commit",
+            "--quiet",
+            "--allow-empty",
+            "-m",
+            "two",
+        ]);
+        git(shallow.path(), &["clone", "--quiet", "--depth=1", &from, "."]).unwrap();
+        assert!(absent(shallow.path(), "main").contains("git fetch --unshallow"));
+    }
+}
