@@ -13,7 +13,7 @@ use super::progress::Narrator;
 use crate::addon::Setup;
 use crate::analysis::gate::{Rule, Verdict};
 use crate::emit;
-use crate::gate::{NoBase, Order, Program};
+use crate::gate::{self, NoBase, Order, Program};
 use crate::runner::Interrupt;
 use crate::units::parse_duration;
 
@@ -110,8 +110,12 @@ impl Arguments {
             suite: self.suite.clone(),
             config: self.config.clone(),
             base: match &self.base.base_ref {
-                Some(reference) => Program::Revision(reference.clone()),
-                None => program(&self.base.base_bin, &self.base.base_worker, "--base-worker")?,
+                Some(reference) => gate::Base::Revision(reference.clone()),
+                None => gate::Base::Program(program(
+                    &self.base.base_bin,
+                    &self.base.base_worker,
+                    "--base-worker",
+                )?),
             },
             new: program(&self.new_bin, &self.new_worker, "--new-worker")?,
             rule: Rule { margin: self.margin, error: self.error },

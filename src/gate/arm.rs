@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::runner::Supplies;
+use crate::runner::{Supplies, shell_line};
 use crate::suite::{Engine, Problem, Suite};
 
 /// What is measured on one side.
@@ -12,15 +12,29 @@ pub enum Program {
     This,
     /// Another build of it.
     File(PathBuf),
-    /// A revision of it, which is built first.
-    Revision(String),
     /// Any program that speaks the worker protocol, in place of the command in the suite.
     Worker(Vec<String>),
 }
 
+/// What the new arm is compared with.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Base {
+    Program(Program),
+    /// A revision of this program, which is built first.
+    Revision(String),
+}
+
+impl Base {
+    pub fn name(&self) -> String {
+        match self {
+            Base::Program(program) => program.name(),
+            Base::Revision(reference) => format!("revision {reference}"),
+        }
+    }
+}
+
 /// A program with the suite that it runs and what it needs.
 pub struct Arm {
-    pub name: String,
     pub suite: Suite,
     pub supplies: Supplies,
 }
@@ -31,32 +45,17 @@ impl Program {
         match self {
             Program::This => "this program".to_owned(),
             Program::File(path) => path.display().to_string(),
-            Program::Revision(reference) => format!("revision {reference}"),
-            Program::Worker(command) => {
-                let words = command.iter().map(String::as_str);
-                shlex::try_join(words).unwrap_or_else(|_| command.join(" "))
-            }
+            Program::Worker(command) => shell_line(command),
         }
     }
 
-    /// The arm of this program, given what this program itself would need, and what was built of a revision.
-    pub fn arm(
-        &self,
-        suite: &Suite,
-        supplies: Supplies,
-        device: Option<&str>,
-        built: Option<&Path>,
-    ) -> Result<Arm, Problem> {
-        let mut arm = Arm { name: self.name(), suite: suite.clone(), supplies };
-        let file = match (self, built) {
-            (Program::File(path), _) => Some(executable(path)?),
-            (Program::Revision(_), built) => built.map(Path::to_owned),
-            _ => None,
-        };
+    /// The arm of this program, given what this program itself would need.
+    pub fn arm(&self, suite: &Suite, supplies: Supplies, device: Option<&str>) -> Result<Arm, Problem> {
+        let mut arm = Arm { suite: suite.clone(), supplies };
         match self {
             Program::This => arm.supplies.program = own_program()?,
-            Program::File(_) | Program::Revision(_) => {
-                let path = file.ok_or_else(|| Problem::new(self.name(), "it was not built"))?;
+            Program::File(path) => {
+                let path = executable(path)?;
                 // candle's workers for NVIDIA's GPUs are a program of their own, which the other build would have to provide.
                 let own = |engine: &crate::runner::Engine| engine.program.is_some();
                 let needs_other = suite

@@ -9,7 +9,7 @@ mod arm;
 mod revision;
 mod side;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
@@ -30,13 +30,13 @@ use crate::quality::References;
 use crate::record::{Failure, Status};
 use crate::report;
 use crate::runner::{Interrupt, Paths, Place, Runner, Stopped, Trial};
-use crate::store::{Run, corpus_lines};
+use crate::store::{Run, lay_out};
 use crate::suite::{self, Material, Overrides, Problem, Stage, Suite, SuiteSource};
 use crate::telemetry::Watch;
 use crate::tune::target_of;
 
 use arm::Arm;
-pub use arm::Program;
+pub use arm::{Base, Program};
 pub use revision::NoBase;
 use side::Side;
 
@@ -52,7 +52,7 @@ pub struct Order {
     pub suite: Option<String>,
     /// A run whose winner is the configuration; else it's the suite's baseline.
     pub config: Option<PathBuf>,
-    pub base: Program,
+    pub base: Base,
     pub new: Program,
     pub rule: Rule,
     /// For all stages.
@@ -128,23 +128,26 @@ impl Gate {
     /// Takes the pairs and judges them.
     pub fn run(self, setup: Setup, interrupt: &Interrupt) -> anyhow::Result<Ended> {
         let scratch = tempfile::tempdir()?;
-        let paths = self.lay_out(scratch.path())?;
+        let paths = lay_out(scratch.path(), &self.material)?;
         let supplies = provision::supplies(&self.suite, &self.machine, &self.target, setup);
         setup.tell.done();
         let device = self.target.device.as_deref();
-        let built = match &self.order.base {
-            Program::Revision(reference) => Some(revision::build(reference, setup.tell)?),
-            _ => None,
+        // Its worktree is there as long as it's measured.
+        let (program, _built) = match &self.order.base {
+            Base::Program(program) => (program.clone(), None),
+            Base::Revision(reference) => {
+                let built = revision::build(reference, setup.tell)?;
+                (Program::File(built.program.clone()), Some(built))
+            }
         };
         setup.tell.done();
-        let program = built.as_ref().map(|built| built.program.as_path());
-        let base = self.order.base.arm(&self.suite, supplies.clone(), device, program)?;
-        let new = self.order.new.arm(&self.suite, supplies, device, None)?;
+        let base = program.arm(&self.suite, supplies.clone(), device)?;
+        let new = self.order.new.arm(&self.suite, supplies, device)?;
         let mut report = GateReport {
             suite: self.suite.name.clone(),
             target: self.target.description.clone(),
-            base: base.name.clone(),
-            new: new.name.clone(),
+            base: self.order.base.name(),
+            new: self.order.new.name(),
             rule: self.order.rule,
             stages: Vec::new(),
         };
@@ -164,7 +167,7 @@ impl Gate {
                 Ok(stage) => report.stages.push(stage),
                 Err(Stopped::Interrupted) => return Ok(Ended { report, signal: interrupt.signal() }),
                 Err(Stopped::LoadBroke(failure)) => {
-                    let why = format!("{}: {}", base.name, failure.in_words());
+                    let why = format!("{}: {}", report.base, failure.in_words());
                     report.stages.push(arms.without_pairs(Verdict::Invalid, why));
                 }
             }
@@ -184,19 +187,6 @@ impl Gate {
             interrupt.clone(),
         )
         .watching(Watch::over(&self.machine, self.target.device.as_deref()))
-    }
-
-    /// Puts the documents where workers find them.
-    fn lay_out(&self, folder: &Path) -> std::io::Result<Paths> {
-        let corpus = folder.join("corpus.jsonl");
-        std::fs::write(&corpus, corpus_lines(&self.material.documents))?;
-        let judged = self.material.judging.iter().map(|(stage, judging)| {
-            let path = folder.join(format!("judged-{stage}.jsonl"));
-            std::fs::write(&path, corpus_lines(&judging.items))?;
-            Ok((stage.clone(), path))
-        });
-        let judged = judged.collect::<std::io::Result<_>>()?;
-        Ok(Paths { corpus, judged, answers: folder.join("answers") })
     }
 }
 

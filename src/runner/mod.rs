@@ -18,6 +18,7 @@ pub use footprint::Course;
 pub use interrupt::Interrupt;
 pub use memory::sees_worker_memory;
 pub use paths::Paths;
+pub use process::shell_line;
 pub use supplies::{Engine, Supplies, Worker};
 pub use trial::{Place, RIGHT, Runner, Trial};
 pub use trouble::Stopped;

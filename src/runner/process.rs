@@ -369,7 +369,7 @@ fn excerpt(bytes: &[u8]) -> String {
 }
 
 /// A command as a line that a shell understands.
-fn shell_line(command: &[String]) -> String {
+pub fn shell_line(command: &[String]) -> String {
     command.iter().map(|word| shell_word(word)).collect::<Vec<_>>().join(" ")
 }
 

@@ -90,11 +90,10 @@ impl RunFolder {
                 _ => return Err(StoreError::Exists(path.display().to_string())),
             }
         }
-        let write = |file: PathBuf, text: String| replace(&file, text.as_bytes()).map_err(write_error(&file));
-        write(path.join(CORPUS), corpus_lines(&material.documents))?;
+        lay_out(path, material)?;
         for (stage, judging) in &material.judging {
-            write(judged_path(path, stage), corpus_lines(&judging.items))?;
-            write(gold_path(path, stage), gold_text(&judging.gold))?;
+            let gold = gold_path(path, stage);
+            replace(&gold, gold_text(&judging.gold).as_bytes()).map_err(write_error(&gold))?;
         }
         let run_json = path.join("run.json");
         let pretty = serde_json::to_string_pretty(&header).unwrap_or_default() + "\n";
@@ -125,12 +124,7 @@ impl RunFolder {
 
     /// Where workers find what they're asked, and put what they answer.
     pub fn paths(&self, material: &Material) -> Paths {
-        let judged = |stage: &String| (stage.clone(), judged_path(&self.path, stage));
-        Paths {
-            corpus: self.path.join(CORPUS),
-            judged: material.judging.keys().map(judged).collect(),
-            answers: self.path.join(ANSWERS),
-        }
+        paths(&self.path, material)
     }
 
     pub fn append(&mut self, entry: Entry) -> Result<Stamped, StoreError> {
@@ -374,6 +368,28 @@ pub fn digests(material: &Material) -> (String, IndexMap<String, String>) {
 
 fn gold_text(gold: &Gold) -> String {
     serde_json::to_string(gold).unwrap_or_default() + "\n"
+}
+
+/// Writes the documents that workers read into a folder.
+pub fn lay_out(folder: &Path, material: &Material) -> Result<Paths, StoreError> {
+    let write = |file: &Path, items: &[Item]| {
+        replace(file, corpus_lines(items).as_bytes()).map_err(write_error(file))
+    };
+    let paths = paths(folder, material);
+    write(&paths.corpus, &material.documents)?;
+    for (stage, judging) in &material.judging {
+        write(&paths.judged[stage], &judging.items)?;
+    }
+    Ok(paths)
+}
+
+fn paths(folder: &Path, material: &Material) -> Paths {
+    let judged = |stage: &String| (stage.clone(), judged_path(folder, stage));
+    Paths {
+        corpus: folder.join(CORPUS),
+        judged: material.judging.keys().map(judged).collect(),
+        answers: folder.join(ANSWERS),
+    }
 }
 
 fn judged_path(folder: &Path, stage: &str) -> PathBuf {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hardware::{Machine, Target};
 use crate::record::{Leaving, Origin, Part, Prior, Recording, Stop, Why};
+use crate::runner::shell_line;
 use crate::suite::{Overrides, SuiteSource};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,8 +94,7 @@ pub struct RunHeader {
 impl RunHeader {
     /// The command, as a shell takes it.
     pub fn command(&self) -> String {
-        let words = self.command_line.iter().map(String::as_str);
-        shlex::try_join(words).unwrap_or_else(|_| self.command_line.join(" "))
+        shell_line(&self.command_line)
     }
 }
 

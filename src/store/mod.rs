@@ -5,7 +5,7 @@
 mod folder;
 mod journal;
 
-pub use folder::{Run, RunFolder, StoreError, corpus_lines, digests};
+pub use folder::{Run, RunFolder, StoreError, corpus_lines, digests, lay_out};
 #[cfg(test)]
 pub use journal::test_header;
 pub use journal::{Damage, Entry, Journal, RunHeader, Stamped, Torn, seal};

@@ -156,15 +156,14 @@ impl Tuning<'_> {
                 }
             }
             if self.recordings.len() == before {
-                let tried = analysis::observe(self.suite, stage, &self.recordings).len();
+                let seen = analysis::observe(self.suite, stage, &self.recordings);
                 let why = match search.stop() {
-                    _ if tried >= stage.space.len() => Stop::AllTried,
+                    _ if seen.len() >= stage.space.len() => Stop::AllTried,
                     Stop::AllTried if decided.late => Stop::Spent,
                     why => why,
                 };
                 self.folder.note(Entry::Stopped { stage: stage.name.clone(), why })?;
                 self.keep_answers(stage, 1);
-                let seen = analysis::observe(self.suite, stage, &self.recordings);
                 return Ok(ControlFlow::Continue(search.to_gain(&seen)));
             }
         }

@@ -44,20 +44,16 @@ fn place() -> Place {
     place
 }
 
-fn gate(place: &Place, new: &str, more: &[&str]) -> Output {
-    let new = format!("python3 worker.py {new}");
-    let arguments = [
-        "gate",
-        "--suite",
-        "suite.toml",
-        "--gpu",
-        "cpu",
-        "--base-worker",
-        "python3 worker.py",
-        "--new-worker",
-        &new,
-    ];
+/// The base's worker beside the new one's, each with options of its own.
+fn between(place: &Place, base: &str, new: &str, more: &[&str]) -> Output {
+    let [base, new] = [base, new].map(|options| format!("python3 worker.py {options}"));
+    let arguments =
+        ["gate", "--suite", "suite.toml", "--gpu", "cpu", "--base-worker", &base, "--new-worker", &new];
     autotune(&arguments).args(more).current_dir(place.path()).output().unwrap()
+}
+
+fn gate(place: &Place, new: &str, more: &[&str]) -> Output {
+    between(place, "", new, more)
 }
 
 fn json(place: &Place, new: &str, code: i32) -> Json {
@@ -113,19 +109,7 @@ fn whoever_dies_is_to_blame() {
     let place = place();
     let dies = json(&place, "dies=1", 5);
     assert!(dies["sentence"].as_str().unwrap().starts_with("the new arm failed: "), "{dies:#}");
-    let arguments = [
-        "gate",
-        "--suite",
-        "suite.toml",
-        "--gpu",
-        "cpu",
-        "--json",
-        "--base-worker",
-        "python3 worker.py dies=1",
-        "--new-worker",
-        "python3 worker.py",
-    ];
-    let output = autotune(&arguments).current_dir(place.path()).output().unwrap();
+    let output = between(&place, "dies=1", "", &["--json"]);
     assert_eq!(output.status.code(), Some(6), "{}", text(&output));
     let document: Json = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["stages"][0]["verdict"], "invalid");
