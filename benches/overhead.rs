@@ -105,6 +105,7 @@ fn header(source: SuiteSource, suite: &Suite, material: &Material) -> RunHeader 
         command_line: Vec::new(),
         suite_digest: suite.digest.clone(),
         corpus_digest,
+        fresh_digest: None,
         judging_digests,
         source,
         overrides: Overrides::default(),

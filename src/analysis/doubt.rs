@@ -64,6 +64,21 @@ pub enum Doubt {
         candidates: usize,
         flattery: f64,
     },
+    /// The winner was confirmed by the documents that it was chosen by.
+    SameDocuments {
+        documents: usize,
+    },
+    /// The winner's answers to a document depend on the others in its batch.
+    Unstable {
+        metric: &'static str,
+        value: f64,
+        what: String,
+    },
+    /// The longest documents of the corpus don't go through.
+    WorstBatch {
+        documents: usize,
+        why: String,
+    },
     MixedVersions {
         versions: Vec<String>,
     },
@@ -180,6 +195,16 @@ impl Doubt {
                 "the winner was picked from {candidates} candidates that can't be distinguished, so about {:.1}% of \
                  the gain is chance. A new run of only the winner and the default (`--set`) avoids this",
                 flattery * 100.0
+            ),
+            Doubt::SameDocuments { documents } => format!(
+                "the winner was confirmed on the {documents} documents that it was chosen by: the corpus has too few for others"
+            ),
+            Doubt::Unstable { metric, value, what } => format!(
+                "the winner's answer to a document depends on the others in its batch: {metric} {value:.4} with {what}. \
+                 To rule that out, add --limit \"stability >= 0.999\""
+            ),
+            Doubt::WorstBatch { documents, why } => format!(
+                "a batch of the {documents} longest documents fails with the winner: {why}. Lower batch_size or max_tokens"
             ),
             Doubt::MixedVersions { versions } => {
                 format!("the library changed during the run: {}. Measure again", versions.join(", then "))

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
+use super::certificate::{Certificate, STABLE};
 use super::doubt::Doubt;
 use super::figures::known;
 use super::ratio::ratios;
@@ -83,9 +84,26 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
             false => Doubt::Ties { candidates: ties },
         });
     }
-    doubts.extend(picked_from_many(stage, ties + 1).filter(|_| !predicted));
+    let certified = stage.certificate.as_ref();
+    let by_chance = certified.is_none_or(|certificate| !certificate.fresh || certificate.gain().is_none());
+    doubts.extend(picked_from_many(stage, ties + 1).filter(|_| !predicted && by_chance));
+    doubts.extend(certified.into_iter().flat_map(about_certificate));
     doubts.extend(edges(stage, suite));
     doubts
+}
+
+fn about_certificate(certificate: &Certificate) -> Vec<Doubt> {
+    let Certificate { rounds, documents, fresh, stability, worst_batch, .. } = certificate;
+    let same = (!fresh && *rounds > 0).then_some(Doubt::SameDocuments { documents: *documents });
+    let unstable = stability.as_ref().filter(|own| own.value < STABLE).map(|own| Doubt::Unstable {
+        metric: own.metric.name(),
+        value: own.value,
+        what: own.what.clone(),
+    });
+    let worst = worst_batch
+        .as_ref()
+        .and_then(|worst| Some(Doubt::WorstBatch { documents: worst.documents, why: worst.failed.clone()? }));
+    [same, unstable, worst].into_iter().flatten().collect()
 }
 
 /// What the winner loses of the metric that judges it, where it's worth a word and no limit is on quality.

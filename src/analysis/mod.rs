@@ -2,6 +2,7 @@
 //!
 //! Decides everything that `emit/` shows. Knows no file and no terminal.
 
+pub mod certificate;
 mod compare;
 mod decisions;
 mod doubt;
@@ -18,8 +19,7 @@ pub mod statistics;
 mod summary;
 mod verdict;
 
-use indexmap::IndexMap;
-
+pub use certificate::{Certificate, finalists, is_settled, standing, unchecked};
 pub use compare::{Comparison, StageComparison, compare};
 pub use decisions::{Decision, Decisions, Left, decisions};
 pub use doubt::Doubt;
@@ -27,16 +27,17 @@ pub use footprint::{Kept, MemoryReport, MemoryRow, Taken, taken};
 pub use growth::{Growth, Leak, SETTLING};
 pub use result::{Analysis, LeftOut, Provenance, Ranked, StageAnalysis};
 pub use statistics::{Estimate, Interval};
-pub use summary::Summary;
+pub use summary::{Summary, by_candidate};
 pub use verdict::Verdict;
 
 use figures::Trials;
+use summary::summaries;
 
 use crate::hardware;
 use crate::record::{Recording, Status};
 use crate::search::{Observation, Score, Seen};
 use crate::store::{Entry, Run};
-use crate::suite::{Figure, Limit, Stage, Suite};
+use crate::suite::{Figure, Limit, Stage, Subject, Suite};
 use crate::task::Metric;
 
 /// Judges a run.
@@ -82,6 +83,8 @@ fn provenance(recordings: &[Recording]) -> Provenance {
 fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     let summaries = summaries(suite, stage, &run.recordings);
     let ranking = verdict::rank(summaries, &stage.limits, stage.metric, suite.objective);
+    let confirmation = run.confirmations().remove(&stage.name);
+    let ranking = certificate::crown(ranking, suite, stage, confirmation.as_ref());
     let candidates: Vec<Ranked> =
         ranking.candidates.into_iter().map(|(summary, verdict)| Ranked { verdict, summary }).collect();
     let able = candidates.iter().filter(|ranked| !matches!(ranked.verdict, Verdict::Excluded { .. }));
@@ -104,6 +107,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
                     .iter()
                     .map(|limit| format!("{limit} (not checked: the corpus has no labels)")),
             )
+            .chain(stage.stability.map(|least| format!("{} >= {least}", Subject::Stability)))
             .collect(),
         swept: stage.swept.clone(),
         rounds_compared: ranking.rounds,
@@ -112,6 +116,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         reference: run.origins.get(&stage.name).cloned(),
         front,
         part: run.parts().remove(&stage.name),
+        certificate: None,
         not_reached: stage.space.len().saturating_sub(candidates.len()),
         stopped: decisions::stopped(run, &stage.name),
         candidates,
@@ -126,6 +131,12 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         let (won, base) = (&winner.summary, &baseline.summary);
         won.beside(base, ratio::by_round(&won.samples, &base.samples), suite.objective)
     });
+    analysis.certificate = confirmation.zip(analysis.winner()).and_then(|(confirmation, winner)| {
+        certificate::certificate(suite, stage, &confirmation, &winner.summary.id, &run.header.machine)
+    });
+    // What was confirmed is nobody's luck.
+    let confirmed = analysis.certificate.as_ref().and_then(|certificate| certificate.gain());
+    analysis.gain = confirmed.or(analysis.gain);
     analysis.doubts = doubting::about_stage(&analysis, suite);
     analysis
 }
@@ -137,25 +148,6 @@ fn said(limit: &Limit, predicted: bool) -> String {
     } else {
         limit.to_string()
     }
-}
-
-fn summaries(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Summary> {
-    let candidates = by_candidate(stage, recordings).into_values();
-    let of = |recordings: Vec<&Recording>| {
-        let trials =
-            Trials { recordings: &recordings, price_per_hour: suite.price_per_hour, metric: stage.metric };
-        Summary::of(&trials, suite.objective)
-    };
-    candidates.filter_map(of).collect()
-}
-
-/// A stage's recordings, by candidate, in the order in which candidates were first tried.
-pub fn by_candidate<'r>(stage: &Stage, recordings: &'r [Recording]) -> IndexMap<&'r str, Vec<&'r Recording>> {
-    let mut candidates: IndexMap<&str, Vec<&Recording>> = IndexMap::new();
-    for recording in recordings.iter().filter(|recording| recording.stage == stage.name) {
-        candidates.entry(&recording.id).or_default().push(recording);
-    }
-    candidates
 }
 
 /// What the search may know of a stage's recordings so far.

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::certificate::Certificate;
 use super::doubt::Doubt;
 use super::statistics::Estimate;
 use super::summary::Summary;
@@ -74,6 +75,9 @@ pub struct StageAnalysis {
     /// The part of the corpus that was measured; nothing where that is all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
+    /// What its confirmation and its checks say of the winner; nothing where there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Certificate>,
     pub not_reached: usize,
     /// Why the search tried no more; nothing in a run that was broken off, or doesn't say.
     #[serde(skip_serializing_if = "Option::is_none")]

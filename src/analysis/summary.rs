@@ -7,8 +7,8 @@ use super::figures::{Trials, known_of};
 use super::statistics::{Estimate, Rounds};
 use crate::knob::Candidate;
 use crate::pipeline::{Pass, Split};
-use crate::record::{Failure, Judged, SetAside};
-use crate::suite::{Figure, Known, Subject};
+use crate::record::{Failure, Judged, Recording, SetAside};
+use crate::suite::{Figure, Known, Stage, Subject, Suite};
 use crate::task::Metric;
 use crate::units::quantile;
 
@@ -117,6 +117,26 @@ impl Summary {
     pub fn memory(&self) -> Option<f64> {
         self.value(Figure::Vram).or_else(|| self.value(Figure::Rss))
     }
+}
+
+/// All candidates of a stage, as far as they were measured.
+pub fn summaries(suite: &Suite, stage: &Stage, recordings: &[Recording]) -> Vec<Summary> {
+    let candidates = by_candidate(stage, recordings).into_values();
+    let of = |recordings: Vec<&Recording>| {
+        let trials =
+            Trials { recordings: &recordings, price_per_hour: suite.price_per_hour, metric: stage.metric };
+        Summary::of(&trials, suite.objective)
+    };
+    candidates.filter_map(of).collect()
+}
+
+/// A stage's recordings, by candidate, in the order in which candidates were first tried.
+pub fn by_candidate<'r>(stage: &Stage, recordings: &'r [Recording]) -> IndexMap<&'r str, Vec<&'r Recording>> {
+    let mut candidates: IndexMap<&str, Vec<&Recording>> = IndexMap::new();
+    for recording in recordings.iter().filter(|recording| recording.stage == stage.name) {
+        candidates.entry(&recording.id).or_default().push(recording);
+    }
+    candidates
 }
 
 fn distinct<'a>(names: impl Iterator<Item = &'a String>) -> Vec<String> {

@@ -102,7 +102,7 @@ fn has_calm_round(summary: &Summary) -> Result<(), Verdict> {
 /// Whether nothing can be known of a figure without measuring.
 pub fn never_predicted(subject: Subject) -> bool {
     match subject {
-        Subject::Metric(_) => true,
+        Subject::Metric(_) | Subject::Stability => true,
         Subject::Figure(figure) => {
             matches!(figure, Figure::Quality | Figure::Rss | Figure::Load | Figure::Energy)
         }
@@ -151,7 +151,7 @@ pub fn rank(summaries: Vec<Summary>, limits: &[Limit], metric: Metric, objective
             .then(left.summary.id.cmp(&right.summary.id))
     });
     let verdicts: Vec<Verdict> =
-        able.iter().map(|contender| contender.verdict(&able[0], objective)).collect();
+        able.iter().map(|contender| beside(&contender.summary, &able[0].summary, objective)).collect();
     let shared = |other: &Contender| ratios(&other.summary.samples, &able[0].summary.samples).count();
     let rounds = match able.len() {
         1 => most,
@@ -186,20 +186,31 @@ impl Contender {
         let value = beside.or_else(|| summary.value(objective)).unwrap_or(f64::NAN);
         Contender { summary, value }
     }
+}
 
-    fn verdict(&self, winner: &Contender, objective: Figure) -> Verdict {
-        if self.summary.id == winner.summary.id {
-            return Verdict::Won;
-        }
-        let by_round = by_round(&self.summary.samples, &winner.summary.samples);
-        let ratio = self.summary.beside(&winner.summary, by_round, objective);
-        let ratio = ratio.unwrap_or(Estimate::alone(f64::NAN));
+impl Verdict {
+    pub fn may_win(&self) -> bool {
+        !matches!(self, Verdict::Excluded { .. })
+    }
+
+    /// On somebody who has so many times the winner's figure.
+    pub fn by(ratio: Estimate) -> Verdict {
         match ratio.interval {
             None => Verdict::Unproven { ratio },
             Some(interval) if interval.contains(1.0) => Verdict::Tied { ratio },
             Some(_) => Verdict::Lost { ratio },
         }
     }
+}
+
+/// The verdict on a candidate that may win, beside the one that does.
+pub fn beside(summary: &Summary, winner: &Summary, objective: Figure) -> Verdict {
+    if summary.id == winner.id {
+        return Verdict::Won;
+    }
+    let by_round = by_round(&summary.samples, &winner.samples);
+    let ratio = summary.beside(winner, by_round, objective);
+    Verdict::by(ratio.unwrap_or(Estimate::alone(f64::NAN)))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Continue the run in DIR; only --budget may change
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "corpus", "text", "backend", "dtype", "set", "objective", "limit", "search", "seed", "dialect", "replica", "prior"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["gpu", "emulate_vram", "measured", "suite", "out", "model", "corpus", "text", "backend", "dtype", "set", "objective", "limit", "no_confirm", "search", "seed", "dialect", "replica", "prior"])]
     pub resume: Option<PathBuf>,
     /// Also write the settings to FILE
     #[arg(long, value_name = "FILE")]
@@ -84,6 +84,9 @@ pub struct Changes {
     /// How often to measure each candidate that can still win, in turn with the others
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
+    /// Leave out the confirmation of the best, which takes a quarter of the budget
+    #[arg(long)]
+    no_confirm: bool,
     /// How to choose what to try: guided, grid or random
     #[arg(long, value_name = "NAME")]
     search: Option<String>,
@@ -121,6 +124,7 @@ impl Changes {
             limits: self.limit.clone(),
             budget: self.budget.clone(),
             rounds: self.rounds,
+            no_confirm: self.no_confirm,
             search: self.search.clone(),
             seed: self.seed,
             dialect: self.dialect.clone(),

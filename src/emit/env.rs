@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-use super::{gain, interval};
+use super::{certificate, gain, interval};
 use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
 use crate::knob::{self, NO_LIMIT};
 use crate::store::RunHeader;
@@ -146,6 +146,7 @@ fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
         lines.push(format!("  {:<10} {value}", stage.title_of(figure)));
     }
     lines.extend(gain(stage).map(|gain| format!("  gain       {gain}")));
+    lines.extend(certificate::lines(stage).into_iter().map(|(what, line)| format!("  {what:<10} {line}")));
     let count = |wanted: fn(&Verdict) -> bool| {
         stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
     };

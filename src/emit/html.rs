@@ -64,6 +64,7 @@ fn stage_value(stage: &StageAnalysis, objective: Figure, plots: &[Plot]) -> Valu
         winner => stage.winner().map(|winner| stage.label(&winner.summary.candidate)),
         value => stage.winner().and_then(|winner| winner.summary.figure(objective)).map(|value| interval(objective, value)),
         gain => super::gain(stage),
+        certificate => super::certificate::lines(stage),
         doubts => stage.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
         left_out => stage.left_out.iter().filter(|left| left.candidates > 0).map(|left| format!("{} left out: {}", left.candidates, left.because)).collect::<Vec<_>>(),
         columns => figures.iter().map(|figure| column(stage, *figure)).collect::<Vec<_>>(),

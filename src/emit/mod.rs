@@ -2,6 +2,7 @@
 //!
 //! One file for each form: the terminal's table, `.env.optimized`, the charts, the page, and cards that are watched.
 
+mod certificate;
 mod columns;
 pub mod comparison;
 pub mod decisions;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::certificate;
 use super::columns::{self, Column, NEEDED};
 use super::style::Style;
 use super::{gain, interval};
@@ -65,6 +66,9 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
             text.push_str(
                 &style.bold(&style.paragraph(&format!("  {}", stage.label(&winner.summary.candidate)))),
             );
+            for (what, line) in certificate::lines(stage) {
+                text.push_str(&style.paragraph(&format!("  {what}: {line}")));
+            }
         }
         None => text.push_str("No candidate can win.\n"),
     }

@@ -86,6 +86,7 @@ impl Order {
             (name, _) => (SuiteSource::find(name.as_deref().unwrap_or(DEFAULT_SUITE))?, Overrides::default()),
         };
         let mut suite = suite::parse(&source, &overrides, &env::names())?;
+        suite.confirm = false;
         let material = suite.material(&source.folder)?;
         suite.without_labels(|stage| material.judging.contains_key(stage))?;
         suite.effort.time = suite.effort.time.min(LONGEST);
@@ -290,7 +291,8 @@ impl Arms<'_> {
         let of_a_pair = spent.as_secs_f64() / (taken.pairs.len() + taken.dropped.len()).max(1) as f64;
         let left = time.saturating_sub(spent).as_secs_f64();
         let most = taken.pairs.len() + (left / of_a_pair.max(1e-6)) as usize;
-        judge::needed(&taken.own(), self.rule).min(most)
+        // As many as are needed find nine in ten at the second look; the tenth gets as many again.
+        (2 * judge::needed(&taken.own(), self.rule)).min(most)
     }
 
     /// Takes a pair, in processes of its own.

@@ -4,6 +4,7 @@
 //! journal keeps and everybody later reads. What a model takes from round to round is a [`Footprint`]. Why a candidate was tried
 //! or left is a decision. Knows nobody who measures, keeps or judges.
 
+mod confirmation;
 mod decision;
 mod failure;
 mod footprint;
@@ -15,6 +16,7 @@ mod predicted;
 mod recording;
 mod told;
 
+pub use confirmation::{Checks, Confirmation, Finalists, MOST_CONFIRMING_ROUNDS, Variation, WorstBatch};
 pub use decision::{Leaving, Stop, Why};
 pub use failure::{Failure, Status};
 pub use footprint::{Footprint, Levels, Round};

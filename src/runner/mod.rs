@@ -20,5 +20,5 @@ pub use memory::sees_worker_memory;
 pub use paths::Paths;
 pub use process::shell_line;
 pub use supplies::{Engine, Supplies, Worker};
-pub use trial::{Place, RIGHT, Runner, Trial};
+pub use trial::{Documents, Place, RIGHT, Runner, Trial};
 pub use trouble::Stopped;

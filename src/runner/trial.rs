@@ -83,10 +83,11 @@ enum Corpus {
 }
 
 /// What a stage is measured on in place of the whole corpus.
-struct Documents {
-    items: Vec<Item>,
+#[derive(Debug, Clone)]
+pub struct Documents {
+    pub items: Vec<Item>,
     /// The file that has them.
-    path: PathBuf,
+    pub path: PathBuf,
 }
 
 /// Answers in a file, with its digest.
@@ -228,9 +229,84 @@ impl<'a> Runner<'a> {
         Ok(Some(start.elapsed().as_secs_f64()))
     }
 
-    /// From here on a stage is measured on these documents, which are in this file.
-    pub fn measures(&mut self, stage: &str, items: Vec<Item>, path: PathBuf) {
-        self.parts.insert(stage.to_owned(), Documents { items, path });
+    /// From here on a stage is measured on these documents. Returns on which it was before, if they weren't the corpus.
+    pub fn measures(&mut self, stage: &str, documents: Documents) -> Option<Documents> {
+        // A worker has loaded what it measures on.
+        self.end();
+        self.parts.insert(stage.to_owned(), documents)
+    }
+
+    /// From here on a stage is measured on these again, or on the whole corpus.
+    pub fn returns_to(&mut self, stage: &str, documents: Option<Documents>) {
+        self.end();
+        match documents {
+            Some(documents) => self.parts.insert(stage.to_owned(), documents),
+            None => self.parts.remove(stage),
+        };
+    }
+
+    /// What a configuration answers to these documents, into a file with this name; or why it doesn't.
+    pub fn answers_to(
+        &mut self,
+        stage: &Stage,
+        candidate: &Candidate,
+        documents: &Documents,
+        name: &str,
+    ) -> Result<Result<AnswerFile, Failure>, Stopped> {
+        let knows_files = match self.load(stage, candidate, Place::Target, Corpus::Timed) {
+            Ok(worker) => worker.loaded.protocol >= FILES,
+            Err(trouble) => return self.without_answers(trouble),
+        };
+        // One that can't be given another corpus later is loaded with it.
+        let before = (!knows_files).then(|| self.measures(&stage.name, documents.clone()));
+        let asked = self.asked(stage, candidate, documents, name, knows_files);
+        if let Some(before) = before {
+            self.returns_to(&stage.name, before);
+        }
+        match asked {
+            Ok(file) => Ok(Ok(file)),
+            Err(trouble) => self.without_answers(trouble),
+        }
+    }
+
+    fn without_answers<T>(&mut self, trouble: Trouble) -> Result<Result<T, Failure>, Stopped> {
+        match trouble {
+            Trouble::Failure(failure) => Ok(Err(self.lose_worker(failure))),
+            Trouble::Stopped(Stopped::LoadBroke(failure)) => Ok(Err(failure)),
+            Trouble::Stopped(stopped) => Err(stopped),
+        }
+    }
+
+    fn asked(
+        &mut self,
+        stage: &Stage,
+        candidate: &Candidate,
+        documents: &Documents,
+        name: &str,
+        knows_files: bool,
+    ) -> Result<AnswerFile, Trouble> {
+        let into = self.answers_file(stage, name)?;
+        let (interrupt, timeout) = (self.interrupt.clone(), self.suite.timeouts.answer);
+        let text = |path: &Path| knows_files.then(|| path.display().to_string());
+        let asked = Asked {
+            slot: Slot::default(),
+            knobs: self.suite.knobs_of(candidate, Applies::Run),
+            corpus: text(&documents.path),
+            into: text(&into),
+        };
+        let worker = self.load(stage, candidate, Place::Target, Corpus::Timed)?;
+        let event = worker.process.ask(Ask::Answer(asked), timeout, &interrupt)?;
+        let What::Answered(answered) = event else { return Err(unexpected(&event, "answered")) };
+        let given = given(answered, &into);
+        given.map(|given| given.file).map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))
+    }
+
+    /// The path of a file of answers, without its ending, in a folder that is there.
+    fn answers_file(&self, stage: &Stage, name: &str) -> Result<PathBuf, Trouble> {
+        let failed = |why: String| Trouble::Failure(Failure::new(Status::Failed, why));
+        let folder = self.paths.answers.join(&stage.name);
+        std::fs::create_dir_all(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
+        Ok(folder.join(name))
     }
 
     /// What a stage is measured on.
@@ -519,10 +595,7 @@ impl<'a> Runner<'a> {
         place: Place,
         name: &str,
     ) -> Result<Given, Trouble> {
-        let failed = |why: String| Trouble::Failure(Failure::new(Status::Failed, why));
-        let folder = self.paths.answers.join(&stage.name);
-        std::fs::create_dir_all(&folder).map_err(|error| failed(format!("{}: {error}", folder.display())))?;
-        let into = folder.join(name);
+        let into = self.answers_file(stage, name)?;
         let judged = self.paths.judged.get(&stage.name).cloned();
         // One that can't be given another corpus later is loaded with it.
         let loaded = &self.load(stage, candidate, place, Corpus::Timed)?.loaded;

@@ -14,8 +14,7 @@ use crate::item::Item;
 use crate::quality::{Reference, References};
 use crate::record::{Origin, Part, Recording};
 use crate::runner::{Paths, RIGHT};
-use crate::suite::{Gold, Judging, Material, Suite, digest};
-use crate::worker::protocol::{Measured, implausible};
+use crate::suite::{Gold, Judging, Material, digest};
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -42,6 +41,7 @@ pub enum StoreError {
 
 const LOCK: &str = "lock";
 const CORPUS: &str = "corpus.jsonl";
+const FRESH: &str = "fresh.jsonl";
 const ANSWERS: &str = "answers";
 /// Answers that are kept until a stage is done, so that the winner's are among them.
 const MOST_KEPT_BYTES: u64 = 2 << 30;
@@ -265,6 +265,8 @@ impl Run {
     /// What the run was begun with: what is timed, and what stages are judged by.
     pub fn material(&self) -> Result<Material, StoreError> {
         let documents = self.items(&self.path.join(CORPUS), &self.header.corpus_digest, "")?;
+        let fresh = self.header.fresh_digest.as_ref();
+        let fresh = fresh.map(|wanted| self.items(&self.path.join(FRESH), wanted, "")).transpose()?;
         let mut judging = IndexMap::new();
         for (stage, wanted) in &self.header.judging_digests {
             let gold = gold_path(&self.path, stage);
@@ -274,7 +276,7 @@ impl Run {
                 serde_json::from_str(&text).map_err(|error| changed(&gold, &error.to_string()))?;
             judging.insert(stage.clone(), Judging { items, gold });
         }
-        Ok(Material { documents, judging, notes: Vec::new() })
+        Ok(Material { documents, fresh: fresh.unwrap_or_default(), judging, notes: Vec::new() })
     }
 
     /// Items of a file which, with `beside`, has the digest that it had.
@@ -286,47 +288,6 @@ impl Run {
         text.lines()
             .map(|line| serde_json::from_str(line).map_err(|error| changed(path, &error.to_string())))
             .collect()
-    }
-
-    /// Checks that every trial is one of `suite`, recorded once, with figures that can be. Whatever reads a run may
-    /// rely on it.
-    pub fn check(&self, suite: &Suite) -> Result<(), Damage> {
-        let is_known = |recording: &Recording| {
-            let stage = suite.stage(&recording.stage);
-            stage.is_some_and(|stage| stage.space.contains(&recording.candidate))
-        };
-        let (mut seen, mut lacking) = (HashSet::new(), HashSet::new());
-        for stamped in &self.entries {
-            let Entry::Trial(recording) = &stamped.entry else { continue };
-            // What wasn't available may be tried again by a later process.
-            let key = (&recording.stage, &recording.id, recording.round);
-            let again = lacking.contains(&key);
-            if recording.was_not_available() {
-                lacking.insert(key);
-            } else {
-                lacking.remove(&key);
-            }
-            let predicted = recording.predicted().and_then(|predicted| predicted.pass.as_ref());
-            let implausible = recording.measured().and_then(Measured::implausible);
-            let implausible = implausible.or_else(|| predicted.and_then(self::implausible));
-            let why = if !is_known(recording) {
-                "a trial of a candidate that the suite doesn't have".to_owned()
-            } else if recording.id != recording.candidate.id() {
-                "a trial whose id doesn't match its candidate".to_owned()
-            } else if recording.round >= suite.most_rounds() {
-                let most = suite.most_rounds();
-                format!("a trial of round {}, but the suite has {most} rounds", recording.round)
-            } else if !seen.insert((&recording.stage, &recording.id, recording.round)) && !again {
-                "a trial that is recorded twice".to_owned()
-            } else if let Some(why) = implausible {
-                why
-            } else {
-                continue;
-            };
-            let file = self.path.join("journal.jsonl").display().to_string();
-            return Err(Damage { file, line: stamped.seq as usize + 1, why });
-        }
-        Ok(())
     }
 
     /// Whether the last word on the run is that it's finished.
@@ -358,6 +319,11 @@ fn add(recordings: &mut Vec<Recording>, recording: &Recording) {
     }
 }
 
+/// The digest of the documents that the best are confirmed on, where these are others.
+pub fn fresh_digest(material: &Material) -> Option<String> {
+    (!material.fresh.is_empty()).then(|| digest(&corpus_lines(&material.fresh)))
+}
+
 /// The digests of what a run is begun with: of what is timed, and of what each stage is judged by.
 pub fn digests(material: &Material) -> (String, IndexMap<String, String>) {
     let of = |(stage, judging): (&String, &Judging)| {
@@ -377,6 +343,9 @@ pub fn lay_out(folder: &Path, material: &Material) -> Result<Paths, StoreError> 
     };
     let paths = paths(folder, material);
     write(&paths.corpus, &material.documents)?;
+    if !material.fresh.is_empty() {
+        write(&folder.join(FRESH), &material.fresh)?;
+    }
     for (stage, judging) in &material.judging {
         write(&paths.judged[stage], &judging.items)?;
     }

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::hardware::{Machine, Target};
-use crate::record::{Leaving, Origin, Part, Prior, Recording, Stop, Why};
+use crate::record::{Checks, Finalists, Leaving, Origin, Part, Prior, Recording, Stop, Why};
 use crate::runner::shell_line;
 use crate::suite::{Overrides, SuiteSource};
 
@@ -57,6 +57,21 @@ pub enum Entry {
         why: Stop,
     },
     Trial(Box<Recording>),
+    /// The best of a stage are measured again.
+    Finalists {
+        stage: String,
+        #[serde(flatten)]
+        finalists: Finalists,
+    },
+    /// A trial of one of them, or of the default configuration beside them.
+    Confirmed(Box<Recording>),
+    /// One of them was checked for what figures don't tell.
+    Checked {
+        stage: String,
+        id: String,
+        checks: Checks,
+        seconds: f64,
+    },
     /// A later process took the run up again.
     Resumed {
         revision: String,
@@ -81,6 +96,9 @@ pub struct RunHeader {
     pub overrides: Overrides,
     pub suite_digest: String,
     pub corpus_digest: String,
+    /// Of the documents that the best are confirmed on, where these are others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh_digest: Option<String>,
     /// What stages are judged by that have labels, by their names: the digest of their items and of what people say of these.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub judging_digests: IndexMap<String, String>,
@@ -228,6 +246,7 @@ pub fn test_header() -> RunHeader {
         overrides: Overrides::default(),
         suite_digest: String::new(),
         corpus_digest: String::new(),
+        fresh_digest: None,
         judging_digests: IndexMap::new(),
         target: Target { name: "cpu".into(), description: "t".into(), ..Target::default() },
         machine: Machine::default(),

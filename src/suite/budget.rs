@@ -15,6 +15,25 @@ pub enum Budget {
 }
 
 impl Budget {
+    /// What the search may spend: all but what is kept for confirming whom it finds.
+    pub fn of_search(self) -> Budget {
+        match (self, self.of_confirmation()) {
+            (Budget::Time(time), Some(Budget::Time(kept))) => Budget::Time(time - kept),
+            (Budget::Trials(trials), Some(Budget::Trials(kept))) => Budget::Trials(trials - kept),
+            _ => self,
+        }
+    }
+
+    /// What is kept for confirming the best: a quarter; nothing where that is too little to tell anything. Who may take as long
+    /// as it takes keeps nothing, and adds a third of what the search took.
+    pub fn of_confirmation(self) -> Option<Budget> {
+        match self {
+            Budget::Whole => Some(Budget::Whole),
+            Budget::Time(time) => (time >= LEAST_TIME).then(|| Budget::Time(time / QUARTER)),
+            Budget::Trials(trials) => (trials >= LEAST_TRIALS).then_some(Budget::Trials(trials / QUARTER)),
+        }
+    }
+
     /// Whether there is time to judge answers by all that there is.
     pub fn is_ample(self) -> bool {
         match self {
@@ -24,6 +43,15 @@ impl Budget {
         }
     }
 }
+
+/// Confirming takes one part in so many.
+const QUARTER: u32 = 4;
+
+/// Of a shorter time a quarter sees the winner beside the default twice, at most.
+const LEAST_TIME: Duration = Duration::from_secs(60);
+
+/// Of fewer trials a quarter isn't three of the winner and three of the default.
+const LEAST_TRIALS: u32 = 24;
 
 /// A shorter time would go to answers instead of measuring.
 const AMPLE: Duration = Duration::from_secs(600);
@@ -79,5 +107,16 @@ mod tests {
         for text in ["", "40", "0trials", "-1trials", "0s", "soon", "99999999999trials"] {
             assert!(text.parse::<Budget>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_quarter_is_kept_for_confirming_unless_it_is_too_little() {
+        let minutes = |count: u64| Budget::Time(Duration::from_secs(60 * count));
+        assert_eq!((minutes(4).of_search(), minutes(4).of_confirmation()), (minutes(3), Some(minutes(1))));
+        let short = Budget::Time(Duration::from_secs(59));
+        assert_eq!((short.of_search(), short.of_confirmation()), (short, None));
+        assert_eq!(Budget::Trials(40).of_search(), Budget::Trials(30));
+        assert_eq!(Budget::Trials(23).of_confirmation(), None);
+        assert_eq!(Budget::Whole.of_search(), Budget::Whole);
     }
 }

@@ -21,7 +21,12 @@ pub struct Limit {
 pub enum Subject {
     Figure(Figure),
     Metric(Metric),
+    /// How well the answers agree with themselves in other batches. Only the winner's are known, once it's checked.
+    Stability,
 }
+
+/// As limits name it.
+const STABILITY: &str = "stability";
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bound {
@@ -68,7 +73,7 @@ impl Limit {
     pub fn metric(&self) -> Option<Metric> {
         match self.on {
             Subject::Metric(metric) => Some(metric),
-            Subject::Figure(_) => None,
+            Subject::Figure(_) | Subject::Stability => None,
         }
     }
 
@@ -85,7 +90,7 @@ impl Limit {
     pub fn figure(&self) -> Option<Figure> {
         match self.on {
             Subject::Figure(figure) => Some(figure),
-            Subject::Metric(_) => None,
+            Subject::Metric(_) | Subject::Stability => None,
         }
     }
 }
@@ -95,14 +100,14 @@ impl Subject {
     pub fn print(self, value: f64) -> String {
         match self {
             Subject::Figure(figure) => figure.print(value),
-            Subject::Metric(_) => Figure::Quality.print(value),
+            Subject::Metric(_) | Subject::Stability => Figure::Quality.print(value),
         }
     }
 
     fn parse_value(self, text: &str) -> Result<f64, String> {
         match self {
             Subject::Figure(figure) => figure.parse_value(text),
-            Subject::Metric(_) => Figure::Quality.parse_value(text),
+            Subject::Metric(_) | Subject::Stability => Figure::Quality.parse_value(text),
         }
     }
 }
@@ -112,6 +117,7 @@ impl fmt::Display for Subject {
         match self {
             Subject::Figure(figure) => out.write_str(figure.name()),
             Subject::Metric(metric) => out.write_str(metric.name()),
+            Subject::Stability => out.write_str(STABILITY),
         }
     }
 }
@@ -123,8 +129,12 @@ impl FromStr for Subject {
         let text = text.trim();
         let metric = || Metric::ALL.into_iter().find(|metric| metric.name() == text).map(Subject::Metric);
         let figure = Figure::ALL.into_iter().find(|figure| figure.name() == text).map(Subject::Figure);
-        let names = || Figure::ALL.map(Figure::name).into_iter().chain(Metric::ALL.map(Metric::name));
-        figure.or_else(metric).ok_or_else(|| unknown("figure or metric", text, names()))
+        let stability = || (text == STABILITY).then_some(Subject::Stability);
+        let names = || {
+            let figures = Figure::ALL.map(Figure::name).into_iter();
+            figures.chain(Metric::ALL.map(Metric::name)).chain([STABILITY])
+        };
+        figure.or_else(metric).or_else(stability).ok_or_else(|| unknown("figure or metric", text, names()))
     }
 }
 
@@ -154,6 +164,9 @@ impl FromStr for Limit {
             ));
         };
         let on: Subject = on.parse()?;
+        if at_most && on == Subject::Stability {
+            return Err(format!("{text:?}: less stable answers are worse, so write >="));
+        }
         let bound = match bound.trim().strip_prefix("reference") {
             None => Bound::Value(on.parse_value(bound)?),
             Some(_) if at_most => {
@@ -226,6 +239,7 @@ mod tests {
         assert!(error("vrm <= 8GiB").ends_with("did you mean \"vram\"?"));
         assert!(error("vram = 8GiB").contains("is not a limit"));
         assert!(error("vram <= fast").contains("is not a size"));
+        assert!(error("stability <= 0.999").contains("so write >="));
         assert!(error("throughput >= NaN").contains("is not a number"));
         assert!(error("vram >= reference - 1%").contains("and vram is not one"));
         assert!(error("ndcg10 <= reference - 1%").contains("must use >="));

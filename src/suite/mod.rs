@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 
 use crate::item::Item;
 use crate::knob::{Applies, Candidate, Changes, KnobSpec, Value};
+use crate::pipeline::BATCH_SIZE;
 use crate::task::{Metric, Task};
 
 pub use backend::{ChosenBackend, Engine};
@@ -53,6 +54,8 @@ pub struct Suite {
     pub search: SearchKind,
     pub seed: u64,
     pub rounds: u32,
+    /// Whether the best are measured again once the search is done.
+    pub confirm: bool,
     pub effort: Effort,
     pub timeouts: Timeouts,
     pub dialect: String,
@@ -95,6 +98,8 @@ pub struct Stage {
     pub limits: Vec<Limit>,
     /// What the model's labels stand for, where people's are others.
     pub label_names: IndexMap<String, String>,
+    /// How well the winner's answers must agree with themselves in other batches.
+    pub stability: Option<f64>,
     /// Limits that can't be checked, because they're on metrics that need labels, and the corpus has none.
     pub unchecked: Vec<Limit>,
 }
@@ -140,6 +145,8 @@ pub struct Overrides {
     pub budget: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rounds: Option<u32>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub no_confirm: bool,
     pub search: Option<String>,
     pub seed: Option<u64>,
     pub dialect: Option<String>,
@@ -228,6 +235,21 @@ impl Suite {
         std::iter::once(stage.reference.clone()).chain(others.map(plain)).collect()
     }
 
+    /// Whether the best are measured again, in pairs, once the search is done.
+    pub fn confirms(&self) -> bool {
+        self.confirm && self.budget.of_confirmation().is_some()
+    }
+
+    /// What the search may spend.
+    pub fn search_budget(&self) -> Budget {
+        if self.confirms() { self.budget.of_search() } else { self.budget }
+    }
+
+    /// The largest batch of any stage.
+    fn largest_batch(&self) -> usize {
+        self.stages.iter().map(Stage::largest_batch).max().unwrap_or(1)
+    }
+
     /// Reads or makes the corpus, and what of it stages are timed on and judged by.
     pub fn material(&self, folder: &Folder) -> Result<Material, Problem> {
         let problem = |message: String| Problem::new(&self.corpus.place, message);
@@ -238,8 +260,13 @@ impl Suite {
             }
         };
         let reranks = self.stages.iter().any(|stage| stage.task == Task::Rerank);
-        let once = library.timed(self.corpus.first, reranks);
-        let documents: Vec<Item> = (0..self.corpus.repeat).flat_map(|_| once.iter().cloned()).collect();
+        let (once, fresh) = match self.confirms() {
+            true => corpus::apart(library.timed(None, reranks), self.corpus.first, self.largest_batch()),
+            false => (library.timed(self.corpus.first, reranks), Vec::new()),
+        };
+        let repeated =
+            |once: &[Item]| (0..self.corpus.repeat).flat_map(|_| once.iter().cloned()).collect::<Vec<_>>();
+        let (documents, fresh) = (repeated(&once), repeated(&fresh));
         let asks = documents.iter().all(|document| document.query.is_some());
         if let Some(stage) = self.stages.iter().find(|stage| stage.task == Task::Rerank && !asks) {
             return Err(problem(format!(
@@ -252,7 +279,7 @@ impl Suite {
             Some((stage.name.clone(), library.judging(stage.task, slice, &stage.label_names)?))
         };
         let judging: IndexMap<String, Judging> = self.stages.iter().filter_map(judging).collect();
-        Ok(Material { documents, judging, notes: library.notes })
+        Ok(Material { documents, fresh, judging, notes: library.notes })
     }
 
     /// The documents that are timed.
@@ -288,6 +315,16 @@ impl Suite {
             stage.unchecked.extend(unchecked);
         }
         Ok(())
+    }
+}
+
+impl Stage {
+    /// The largest batch that any of its candidates has.
+    pub fn largest_batch(&self) -> usize {
+        let sizes = self.space.values(BATCH_SIZE.name);
+        let own = self.baseline.knobs.get(BATCH_SIZE.name);
+        let numbers = sizes.iter().chain(own).filter_map(Value::number).filter(|size| size.is_finite());
+        numbers.fold(1.0, f64::max) as usize
     }
 }
 

@@ -60,6 +60,7 @@ pub struct WireSuite {
     pub search: Option<Spanned<String>>,
     pub seed: Option<u64>,
     pub rounds: Option<Spanned<u32>>,
+    pub confirm: Option<bool>,
     #[serde(default)]
     pub measure: WireMeasure,
     #[serde(default)]

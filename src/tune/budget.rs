@@ -58,7 +58,7 @@ impl<'a> StageBudget<'a> {
         let earlier =
             || recordings.iter().filter(|recording| before.iter().any(|stage| stage.name == recording.stage));
         let stages = suite.stages.len() - place;
-        let allowance = match suite.budget {
+        let allowance = match suite.search_budget() {
             Budget::Whole => Budget::Whole,
             Budget::Trials(trials) => {
                 let left = trials.saturating_sub(earlier().count() as u32);
@@ -208,7 +208,7 @@ impl<'a> StageBudget<'a> {
     }
 }
 
-fn spent<'r>(recordings: impl Iterator<Item = &'r Recording>) -> Duration {
+pub fn spent<'r>(recordings: impl Iterator<Item = &'r Recording>) -> Duration {
     let seconds: f64 = recordings.map(|recording| recording.wall_seconds).sum();
     Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
@@ -229,6 +229,7 @@ mod tests {
         let first = suite.stages[0].clone();
         suite.stages = ["a", "b", "c"].map(|name| Stage { name: name.to_owned(), ..first.clone() }).into();
         suite.search = SearchKind::Guided;
+        suite.confirm = false;
         suite
     }
 

@@ -149,6 +149,7 @@ impl Job {
             references,
             references_took: self.before.as_ref().map_or(Duration::ZERO, Run::references_took),
             parts: self.before.as_ref().map_or_else(HashMap::new, Run::parts),
+            confirmations: self.before.as_ref().map_or_else(HashMap::new, Run::confirmations),
             expected,
             prior: self.prior.as_ref(),
         };

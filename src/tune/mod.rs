@@ -4,6 +4,8 @@
 //! Knows the rooms that it joins; decides nothing that they decide.
 
 mod budget;
+mod checks;
+mod confirm;
 mod job;
 mod order;
 mod part;

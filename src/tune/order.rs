@@ -9,8 +9,8 @@ use crate::addon::Tell;
 use crate::backend::fake;
 use crate::emit::env;
 use crate::hardware::{Machine, Provenance, Target, TargetError};
-use crate::store::{RunFolder, RunHeader, digests};
-use crate::suite::{self, Engine, Overrides, Problem, SearchKind, Suite, SuiteSource};
+use crate::store::{RunFolder, RunHeader, digests, fresh_digest};
+use crate::suite::{self, Engine, Material, Overrides, Problem, SearchKind, Suite, SuiteSource};
 
 /// The suite that is tuned when none is named, on the processor…
 const DEFAULT_SUITE: &str = "minilm";
@@ -48,6 +48,9 @@ impl Order {
             if is_gpu { GPU_SUITE } else { DEFAULT_SUITE }
         }))?;
         let mut suite = suite::parse(&source, &self.overrides, &env::names())?;
+        let mut target = self.target(&suite, &machine)?;
+        // What a prediction says of itself is no surer on other documents.
+        suite.confirm &= target.provenance != Provenance::Predicted;
         let material = suite.material(&source.folder)?;
         suite.without_labels(|stage| material.judging.contains_key(stage))?;
         material.notes.iter().for_each(|note| tell.say(note));
@@ -56,7 +59,6 @@ impl Order {
                 "only the guided search begins with what another run found: use it with --search guided";
             return Err(Problem::new("--prior", why).into());
         }
-        let mut target = self.target(&suite, &machine)?;
         if self.prior.is_some() && target.provenance == Provenance::Predicted {
             let why =
                 "nothing is searched where everything is predicted: leave it out, or measure on the card";
@@ -95,12 +97,14 @@ impl Order {
                 tell.say("prior: not used, because the budget has room for every configuration");
             }
         }
+        tell.say(&said_of(&material));
         let header = RunHeader {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             revision: env!("AUTOTUNE_REVISION").to_owned(),
             command_line: self.command_line,
             suite_digest: suite.digest.clone(),
             corpus_digest,
+            fresh_digest: fresh_digest(&material),
             judging_digests,
             source,
             overrides: self.overrides,
@@ -127,6 +131,22 @@ impl Order {
             None => target,
         })
     }
+}
+
+/// How much of the corpus is used for what.
+fn said_of(material: &Material) -> String {
+    let documents = |count: usize| match count {
+        1 => "1 document".to_owned(),
+        count => format!("{count} documents"),
+    };
+    let mut said = format!("corpus: {} to measure on", documents(material.documents.len()));
+    if !material.fresh.is_empty() {
+        said.push_str(&format!(", {} others to confirm the winner", material.fresh.len()));
+    }
+    for (stage, judging) in &material.judging {
+        said.push_str(&format!(", {} texts to judge {stage} by", judging.items.len()));
+    }
+    said
 }
 
 /// What `--gpu` means for a suite. A card that isn't here is an error where it must be `measured`.

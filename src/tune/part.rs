@@ -5,9 +5,8 @@ use std::time::{Duration, Instant};
 use super::TuneError;
 use super::budget::StageBudget;
 use super::sweep::Tuning;
-use crate::knob::Value;
-use crate::pipeline::BATCH_SIZE;
 use crate::record::Part;
+use crate::runner::Documents;
 use crate::store::Entry;
 use crate::suite::{self, SearchKind, Stage};
 
@@ -31,7 +30,7 @@ impl Tuning<'_> {
         if let Some(part) = self.parts.get(&stage.name) {
             let items = suite::part(documents, part.documents);
             let path = self.folder.keep_part(&stage.name, &items)?;
-            self.runner.measures(&stage.name, items, path);
+            self.runner.measures(&stage.name, Documents { items, path });
             return Ok(None);
         }
         let (time, least) = (budget.time_left(&self.recordings), least(stage));
@@ -57,7 +56,7 @@ impl Tuning<'_> {
         };
         let items = suite::part(documents, chosen);
         let path = self.folder.keep_part(&stage.name, &items)?;
-        self.runner.measures(&stage.name, items, path);
+        self.runner.measures(&stage.name, Documents { items, path });
         let took = start.elapsed();
         self.references_took += took;
         let part = Part { documents: chosen, of: documents.len() };
@@ -69,11 +68,7 @@ impl Tuning<'_> {
 
 /// The fewest documents that a stage may be measured on.
 fn least(stage: &Stage) -> usize {
-    let sizes = stage.space.values(BATCH_SIZE.name);
-    let own = stage.baseline.knobs.get(BATCH_SIZE.name);
-    let numbers = sizes.iter().chain(own).filter_map(Value::number).filter(|size| size.is_finite());
-    let largest = numbers.fold(0.0, f64::max) as usize;
-    LEAST.max(BATCHES.saturating_mul(largest))
+    LEAST.max(BATCHES.saturating_mul(stage.largest_batch()))
 }
 
 /// How many documents there is time for; nothing where that is all of them, or nearly.

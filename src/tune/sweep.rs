@@ -13,7 +13,7 @@ use crate::hardware::Card;
 use crate::knob::Candidate;
 use crate::predict::Forecast;
 use crate::quality::References;
-use crate::record::{Leaving, Part, Prior, Recording, Stop, Told, Why};
+use crate::record::{Confirmation, Leaving, Part, Prior, Recording, Stop, Told, Why};
 use crate::runner::{Interrupt, Runner, Stopped, Trial};
 use crate::search::{self, Observation, Search};
 use crate::store::{Entry, RunFolder};
@@ -33,6 +33,8 @@ pub struct Tuning<'a> {
     pub references_took: Duration,
     /// Stages that are measured on a part of the corpus, by their names.
     pub parts: HashMap<String, Part>,
+    /// What was seen of stages' best once they were found, by the stages' names.
+    pub confirmations: HashMap<String, Confirmation>,
     /// Says how much memory of the card was to be expected, where candle is measured on one.
     pub expected: Option<Expected<'a>>,
     /// What a recorded run has told.
@@ -59,12 +61,16 @@ pub struct Expected<'a> {
 impl Tuning<'_> {
     /// Measures until the search has no more questions or the budget is spent.
     pub fn run(mut self) -> Result<Ending, TuneError> {
-        match self.stages()? {
-            ControlFlow::Break(signal) => {
+        let signal = match self.stages()? {
+            ControlFlow::Break(signal) => Some(signal),
+            ControlFlow::Continue(()) => self.confirm()?,
+        };
+        match signal {
+            Some(signal) => {
                 self.folder.append(Entry::Interrupted { signal })?;
                 Ok(Ending::Interrupted { signal })
             }
-            ControlFlow::Continue(()) => {
+            None => {
                 self.folder.append(Entry::Finished)?;
                 Ok(Ending::Finished)
             }
@@ -278,7 +284,7 @@ impl Tuning<'_> {
     }
 
     /// Keeps the answers of so many of a stage's candidates, the best first: of those that may win.
-    fn keep_answers(&self, stage: &Stage, most: usize) {
+    pub(super) fn keep_answers(&self, stage: &Stage, most: usize) {
         let mut seen = analysis::observe(self.suite, stage, &self.recordings);
         seen.retain(Observation::may_win);
         seen.sort_by(|left, right| right.value().total_cmp(&left.value()));

@@ -1,5 +1,6 @@
 //! The behaviour of the program as a user sees it. One crate, so that it links once.
 
+mod certificate;
 mod circles;
 mod command_line;
 mod corpora;

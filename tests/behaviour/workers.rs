@@ -97,7 +97,8 @@ fn a_debug_line_replays_a_request_by_hand() {
     let place = with_command(&shell(&[LOADED]));
     let output = place.command(&["--backend", "fake"]).env("AUTOTUNE_LOG", "debug").output().unwrap();
     let log = text(&output);
-    let line = log.lines().rev().find_map(|line| line.split_once("replay with: ")).expect("a replay line").1;
+    let lines = log.lines().rev().filter(|line| line.contains("\"do\":\"measure\""));
+    let line = lines.filter_map(|line| line.split_once("replay with: ")).next().expect("a replay line").1;
     let replayed = std::process::Command::new("sh").args(["-c", line]).current_dir("/").output().unwrap();
     let events = String::from_utf8(replayed.stdout).unwrap();
     assert!(events.lines().next().unwrap_or_default().contains("loaded"), "{line}\n{events}");

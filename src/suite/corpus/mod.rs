@@ -3,6 +3,7 @@
 //! `bytes.rs` makes text of a file, one file a form turns that into documents ([`Library`]), and `judged.rs` makes of these what a
 //! stage is judged by. Models are given [`Item`]s and never see what people say of them ([`Gold`]).
 
+mod apart;
 mod beir;
 mod bm25;
 mod bytes;
@@ -24,6 +25,7 @@ use indexmap::IndexMap;
 use super::source::Folder;
 use crate::item::Item;
 
+pub use apart::apart;
 pub use bm25::Bm25;
 pub use fields::Fields;
 pub use files::Files;
@@ -45,6 +47,8 @@ pub enum Source {
 pub struct Material {
     /// What is timed.
     pub documents: Vec<Item>,
+    /// Others, which the best are confirmed on. Of a small corpus there are none.
+    pub fresh: Vec<Item>,
     /// What stages are judged by that have labels, by their names. The others are judged on what is timed.
     pub judging: IndexMap<String, Judging>,
     /// What a user should hear of the corpus, once.

@@ -19,8 +19,8 @@ impl Builder<'_> {
             // What the suite says of its own files says nothing of these.
             let fields = Fields { text: overrides.text.clone(), ..Fields::default() };
             let source = Source::Files(Files { path: path.clone(), fields, ..Files::default() });
-            let (first, judged) = (self.first(wire)?, self.slice(wire)?);
-            return Ok(Corpus { source, first, repeat: 1, judged, place: OTHER_CORPUS.to_owned() });
+            let judged = self.slice(wire)?;
+            return Ok(Corpus { source, first: None, repeat: 1, judged, place: OTHER_CORPUS.to_owned() });
         }
         if !overrides.text.is_empty() {
             return Err(Problem::new("--text", "it names fields of --corpus, but --corpus is missing"));

@@ -125,6 +125,7 @@ impl Builder<'_> {
             search,
             seed: overrides.seed.or(wire.seed).unwrap_or(0),
             rounds,
+            confirm: wire.confirm.unwrap_or(true) && !overrides.no_confirm,
             effort,
             timeouts,
             dialect,

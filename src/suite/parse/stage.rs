@@ -115,6 +115,11 @@ impl Builder<'_> {
             }
             limits.push(Limit::at_least(Subject::Figure(Figure::Quality), *least.get_ref()));
         }
+        // What only the winner is checked for rules nobody out before.
+        let stability = limits
+            .extract_if(.., |limit| limit.on == Subject::Stability)
+            .filter_map(|limit| limit.bound(0.0.into()))
+            .reduce(f64::max);
         Ok(Stage {
             name,
             task: wire.task,
@@ -127,6 +132,7 @@ impl Builder<'_> {
             exclusions,
             metric,
             limits,
+            stability,
             label_names: wire
                 .quality
                 .as_ref()

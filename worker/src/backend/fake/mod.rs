@@ -120,6 +120,7 @@ impl Session for FakeSession {
             })
             .collect();
         self.blur(&mut rows);
+        self.turn(&mut rows, batch);
         Ok(Output { rows, to_device: copy, compute, from_device: copy })
     }
 
@@ -182,6 +183,17 @@ impl FakeSession {
         {
             for number in rows.iter_mut().flatten() {
                 *number += error.sample(&mut self.random) as f32;
+            }
+        }
+    }
+
+    /// Turns the answers by the longest text of the batch, as an engine does that has one scale for all of them.
+    fn turn(&self, rows: &mut [Vec<f32>], batch: &Batch) {
+        if self.effect.company > 0.0 {
+            let longest = batch.lengths.iter().copied().max().unwrap_or(0) as f64;
+            let turned = (self.effect.company * longest.sin()) as f32;
+            for (place, number) in rows.iter_mut().flat_map(|row| row.iter_mut().enumerate()) {
+                *number += if place % 2 == 0 { turned } else { -turned };
             }
         }
     }

@@ -92,6 +92,9 @@ pub struct Rule {
     /// Standard deviation of what is added to each number of an answer.
     #[serde(default)]
     pub error: f64,
+    /// How far the longest text of a batch turns the answers to all others.
+    #[serde(default)]
+    pub company: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
     #[serde(default)]
@@ -137,6 +140,7 @@ pub(super) struct Effect {
     pub copy: f64,
     pub memory: f64,
     pub error: f64,
+    pub company: f64,
     pub fault: Option<Fault>,
     pub during: Phase,
     pub after_batches: u32,
@@ -149,6 +153,7 @@ impl Script {
             copy: 1.0,
             memory: 1.0,
             error: 0.0,
+            company: 0.0,
             fault: None,
             during: Phase::Run,
             after_batches: 0,
@@ -158,6 +163,7 @@ impl Script {
             effect.copy *= rule.copy;
             effect.memory *= rule.memory;
             effect.error += rule.error;
+            effect.company += rule.company;
             if rule.fault.is_some() {
                 effect.fault = rule.fault;
                 effect.during = rule.during;
@@ -189,6 +195,7 @@ impl Script {
                 ("copy", rule.copy, 1e4),
                 ("memory", rule.memory, 1e4),
                 ("error", rule.error, 1e4),
+                ("company", rule.company, 1e4),
             ]
         });
         for (name, value, most) in numbers.into_iter().chain(factors) {

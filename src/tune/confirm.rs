@@ -1,0 +1,287 @@
+//! The best of a stage, measured again once the search is done: in fresh processes, beside the default configuration and in turn with
+//! it, on documents that nobody was chosen by. Then whoever stands is checked for what figures don't tell (`checks.rs`).
+
+use std::time::Duration;
+
+use super::TuneError;
+use super::budget::spent;
+use super::sweep::Tuning;
+use crate::analysis;
+use crate::knob::Candidate;
+use crate::record::{Confirmation, Finalists, MOST_CONFIRMING_ROUNDS, Outcome, Recording};
+use crate::runner::{Documents, Stopped, Trial};
+use crate::search;
+use crate::store::Entry;
+use crate::suite::{self, Budget, Stage};
+
+/// Rounds that are worth beginning for: fewer tell hardly anything.
+const LEAST_ROUNDS: u32 = 3;
+
+/// Where trials take as long as they take, confirming takes a third of what the search took, and this at least.
+const LEAST_TIME: Duration = Duration::from_secs(10);
+
+/// Processes are started beside what they load.
+const START: Duration = Duration::from_millis(100);
+
+/// Rounds are numbered from here for whatever draws noise, so that nobody draws what the search has drawn.
+const FIRST_DRAW: u32 = 1_000_000;
+
+/// What the confirmation of a stage may take.
+#[derive(Debug, Clone, Copy)]
+enum Allowance {
+    Time(Duration),
+    Trials(u32),
+}
+
+impl Allowance {
+    /// Whether `more` trials, which take so long each, may follow those that there are.
+    fn has_room(self, confirmation: &Confirmation, more: usize, each: Duration) -> bool {
+        match self {
+            Allowance::Time(time) => {
+                let so_far = Duration::try_from_secs_f64(confirmation.seconds()).unwrap_or_default();
+                so_far + each * more as u32 <= time
+            }
+            Allowance::Trials(trials) => confirmation.recordings.len() + more <= trials as usize,
+        }
+    }
+
+    /// How many of those who are to be confirmed there is room for.
+    fn arms(self, each: Duration) -> usize {
+        let trials = match self {
+            Allowance::Time(time) => time.as_secs_f64() / each.as_secs_f64(),
+            Allowance::Trials(trials) => f64::from(trials),
+        };
+        (trials / f64::from(LEAST_ROUNDS)) as usize
+    }
+}
+
+impl Tuning<'_> {
+    /// Confirms each stage's best. Returns the signal if one came.
+    pub(super) fn confirm(&mut self) -> Result<Option<u8>, TuneError> {
+        for stage in &self.suite.stages {
+            if let Some(signal) = self.confirm_stage(stage)? {
+                return Ok(Some(signal));
+            }
+        }
+        Ok(None)
+    }
+
+    fn confirm_stage(&mut self, stage: &Stage) -> Result<Option<u8>, TuneError> {
+        // A limit on what only the winner is checked for is kept however short the time.
+        if stage.stability.is_some()
+            && let Some(signal) = self.check_until_stable(stage)?
+        {
+            return Ok(Some(signal));
+        }
+        if !self.suite.confirms() {
+            return Ok(None);
+        }
+        let known = self.confirmations.get(&stage.name);
+        let best = analysis::finalists(self.suite, stage, &self.recordings, known);
+        if best.is_empty() {
+            return Ok(None);
+        }
+        let measured =
+            self.parts.get(&stage.name).map_or(self.material.documents.len(), |part| part.documents);
+        let fresh = !self.material.fresh.is_empty();
+        let pool = if fresh { &self.material.fresh } else { &self.material.documents };
+        let items = suite::part(pool, measured);
+        let allowance = self.allowance();
+        self.choose(stage, &best, allowance, items.len(), fresh)?;
+        let path = self.folder.keep_part(&format!("{}-confirmed", stage.name), &items)?;
+        let before = self.runner.measures(&stage.name, Documents { items, path });
+        let ended = self.rounds_of(stage, &best, allowance);
+        self.runner.returns_to(&stage.name, before);
+        let ended = match ended? {
+            None => self.check_best(stage, &best)?,
+            signal => signal,
+        };
+        self.keep_answers(stage, 1);
+        Ok(ended)
+    }
+
+    /// Checks whoever stands first.
+    fn check_best(&mut self, stage: &Stage, best: &[Candidate]) -> Result<Option<u8>, TuneError> {
+        let standing =
+            self.confirmations.get(&stage.name).map(|known| analysis::standing(self.suite, stage, known));
+        let first = standing.and_then(|standing| standing.into_iter().next());
+        match best.iter().find(|one| Some(one.id()) == first) {
+            Some(winner) if stage.stability.is_none() => self.keep_checks(stage, winner),
+            Some(_) => self.check_until_stable(stage),
+            None => Ok(None),
+        }
+    }
+
+    /// What a stage's confirmation may take.
+    fn allowance(&self) -> Allowance {
+        let stages = self.suite.stages.len().max(1) as u32;
+        let so_far = spent(self.recordings.iter()) + self.references_took;
+        match (self.suite.budget, self.suite.budget.of_confirmation()) {
+            (Budget::Time(time), Some(Budget::Time(kept))) => {
+                Allowance::Time(kept.min(time.saturating_sub(so_far)) / stages)
+            }
+            (_, Some(Budget::Trials(trials))) => Allowance::Trials(trials / stages),
+            _ => Allowance::Time((so_far / 3).max(LEAST_TIME) / stages),
+        }
+    }
+
+    /// Decides who is measured again, unless an earlier process has begun with the same.
+    fn choose(
+        &mut self,
+        stage: &Stage,
+        best: &[Candidate],
+        allowance: Allowance,
+        documents: usize,
+        fresh: bool,
+    ) -> Result<(), TuneError> {
+        let ids: Vec<String> = best.iter().map(Candidate::id).collect();
+        let begun = self.confirmations.get(&stage.name).map(|known| &known.finalists);
+        let same = |known: &Finalists| {
+            !known.ids.is_empty()
+                && ids.starts_with(&known.ids)
+                && (known.documents, known.fresh) == (documents, fresh)
+        };
+        if begun.is_some_and(same) {
+            return Ok(());
+        }
+        let each = best.iter().map(|one| self.expected_afresh(stage, one)).max().unwrap_or(START);
+        // The default configuration is one more.
+        let room = allowance.arms(each).saturating_sub(1).max(1);
+        let ids = ids.into_iter().take(room).collect();
+        let finalists = Finalists { ids, documents, fresh };
+        let stage = stage.name.clone();
+        self.folder.append(Entry::Finalists { stage: stage.clone(), finalists: finalists.clone() })?;
+        self.confirmations.entry(stage).or_default().begin(finalists);
+        Ok(())
+    }
+
+    /// How long a trial in a fresh process may be expected to take.
+    fn expected_afresh(&self, stage: &Stage, candidate: &Candidate) -> Duration {
+        let key = self.suite.load_key(stage, candidate);
+        let same_load = |recording: &&Recording| {
+            recording.stage == stage.name && self.suite.load_key(stage, &recording.candidate) == key
+        };
+        let loads = self.recordings.iter().filter(same_load);
+        let load = loads.filter_map(|recording| Some(recording.loaded.as_ref()?.seconds)).fold(0.0, f64::max);
+        START + Duration::try_from_secs_f64(load).unwrap_or_default() + self.runner.expected(stage, candidate)
+    }
+
+    /// Measures the finalists beside the default configuration, as long as that tells more and there is room.
+    fn rounds_of(
+        &mut self,
+        stage: &Stage,
+        best: &[Candidate],
+        allowance: Allowance,
+    ) -> Result<Option<u8>, TuneError> {
+        for round in 0..MOST_CONFIRMING_ROUNDS {
+            let Some(confirmation) = self.confirmations.get(&stage.name) else { return Ok(None) };
+            if round >= LEAST_ROUNDS && analysis::is_settled(self.suite, stage, confirmation) {
+                return Ok(None);
+            }
+            let arms = arms(stage, best, confirmation);
+            let todo: Vec<&Candidate> = in_turn(&arms, self.suite.seed, round)
+                .filter(|arm| !was_in(confirmation, arm, round))
+                .collect();
+            let begun = todo.len() < arms.len();
+            let walls = confirmation.recordings.iter().map(|recording| recording.wall_seconds);
+            let seen = Duration::try_from_secs_f64(walls.fold(0.0, f64::max)).unwrap_or_default();
+            let expected = arms.iter().map(|arm| self.expected_afresh(stage, arm)).max().unwrap_or_default();
+            // What was seen is better than what was expected.
+            let each = if seen.is_zero() { expected } else { seen };
+            if arms.len() < 2 || !(begun || allowance.has_room(confirmation, todo.len(), each)) {
+                return Ok(None);
+            }
+            for candidate in todo {
+                if let Some(signal) = self.interrupt.signal() {
+                    return Ok(Some(signal));
+                }
+                if let Some(signal) = self.measure_again(stage, candidate, round)? {
+                    return Ok(Some(signal));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn measure_again(
+        &mut self,
+        stage: &Stage,
+        candidate: &Candidate,
+        round: u32,
+    ) -> Result<Option<u8>, TuneError> {
+        let label = candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob));
+        self.progress.began(&format!("{}: confirming {label}, round {}", stage.name, round + 1));
+        self.runner.end();
+        let trial = Trial { stage, candidate, round: FIRST_DRAW + round };
+        let mut recording = match self.runner.trial(&trial, &self.references) {
+            Ok(recording) => recording,
+            // Who can't be loaded any more can't win; the others go on.
+            Err(Stopped::LoadBroke(failure)) => {
+                Recording::of(&stage.name, candidate, round, Outcome::from(failure))
+            }
+            Err(stopped) => return self.stopped(stopped).map(Some),
+        };
+        recording.round = round;
+        // What isn't here any more says nothing of whom it's for, and may be here another time.
+        if !recording.was_not_available() {
+            self.folder.append(Entry::Confirmed(Box::new(recording.clone())))?;
+        }
+        if let Some(confirmation) = self.confirmations.get_mut(&stage.name) {
+            confirmation.recordings.push(recording);
+        }
+        Ok(None)
+    }
+}
+
+/// Who is measured in the next round: the finalists and the default configuration, as far as none has failed.
+fn arms(stage: &Stage, best: &[Candidate], confirmation: &Confirmation) -> Vec<Candidate> {
+    let chosen = best.iter().take(confirmation.finalists.ids.len());
+    let baseline =
+        std::iter::once(&stage.baseline).filter(|baseline| chosen.clone().all(|one| one != *baseline));
+    let failed = |arm: &&Candidate| {
+        confirmation.trials(&arm.id()).iter().any(|recording| recording.failure().is_some())
+    };
+    chosen.clone().chain(baseline).filter(|arm| !failed(arm)).cloned().collect()
+}
+
+/// In a random order, and in the next round in the opposite one: a machine that slows down harms all of them as much.
+fn in_turn(arms: &[Candidate], seed: u64, round: u32) -> impl Iterator<Item = &Candidate> {
+    let ids: Vec<String> = arms.iter().map(Candidate::id).collect();
+    let mut order = search::order(&ids, None, seed.wrapping_add(u64::from(round / 2)));
+    if round % 2 == 1 {
+        order.reverse();
+    }
+    order.into_iter().map(|place| &arms[place])
+}
+
+fn was_in(confirmation: &Confirmation, arm: &Candidate, round: u32) -> bool {
+    confirmation.trials(&arm.id()).iter().any(|recording| recording.round == round)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_round_is_in_the_opposite_order() {
+        let arms = ["a", "b", "c", "d"]
+            .map(|backend| Candidate { backend: backend.to_owned(), knobs: Default::default() });
+        let order =
+            |round| -> Vec<&str> { in_turn(&arms, 3, round).map(|arm| arm.backend.as_str()).collect() };
+        let mut opposite = order(1);
+        opposite.reverse();
+        assert_eq!(order(0), opposite);
+        assert!((0..6).any(|round| order(2 * round) != order(0)), "always the same");
+    }
+
+    #[test]
+    fn a_third_of_three_rounds_has_room_for_so_many() {
+        let each = Duration::from_secs(2);
+        assert_eq!(Allowance::Time(Duration::from_secs(30)).arms(each), 5);
+        assert_eq!(Allowance::Trials(7).arms(each), 2);
+        let confirmation = Confirmation::default();
+        assert!(Allowance::Time(Duration::from_secs(4)).has_room(&confirmation, 2, each));
+        assert!(!Allowance::Time(Duration::from_secs(3)).has_room(&confirmation, 2, each));
+        assert!(!Allowance::Trials(1).has_room(&confirmation, 2, each));
+    }
+}
