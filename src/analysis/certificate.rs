@@ -5,12 +5,14 @@ use serde::Serialize;
 
 use super::figures::Trials;
 use super::ratio;
-use super::statistics::Estimate;
+use super::statistics::{Estimate, Logarithms};
 use super::summary::{Summary, summaries};
 use super::verdict::{self, Ranking, Verdict};
 use crate::hardware::Machine;
 use crate::knob::Candidate;
-use crate::record::{Checks, Confirmation, Failure, Recording, WorstBatch};
+use crate::record::{
+    Checks, Confirmation, Failure, MOST_CONFIRMING_ROUNDS, Recording, Variation, WorstBatch,
+};
 use crate::suite::{Figure, Stage, Suite};
 use crate::task::{Metric, Task};
 
@@ -19,6 +21,15 @@ const FINALISTS: usize = 4;
 
 /// Whoever is known to so much is known well enough.
 const WELL_KNOWN: f64 = 0.02;
+
+/// The rounds by which it's planned how many it takes.
+const FIRST_ROUNDS: u32 = 4;
+
+/// Student's distribution reaches so many errors, as it is for a dozen rounds.
+const STUDENT: f64 = 2.2;
+
+/// Another finalist takes the place of the search's winner if its lead is chance in fewer cases than this: there are several.
+const BY_CHANCE: f64 = 0.005;
 
 /// Of equals that are this close the one that takes less memory wins, if it's so much less.
 const CLOSE: f64 = 0.02;
@@ -181,6 +192,14 @@ impl Confirmed<'_> {
         if self.suite.objective.more_is_better() { self.ratio(id, other) } else { self.ratio(other, id) }
     }
 
+    /// The same, as the logarithms of their rounds.
+    fn logarithms(&self, id: &str, other: &str) -> Option<Logarithms> {
+        let samples = |id: &str| self.of(id, |trials| trials.samples(self.suite.objective));
+        let (own, other) = (samples(id)?, samples(other)?);
+        let turned = |ratio: f64| if self.suite.objective.more_is_better() { ratio } else { ratio.recip() };
+        Logarithms::of(ratio::ratios(&own, &other).map(turned))
+    }
+
     fn ids(&self) -> impl Iterator<Item = &String> {
         self.confirmation.finalists.ids.iter()
     }
@@ -201,8 +220,8 @@ pub fn standing(suite: &Suite, stage: &Stage, confirmation: &Confirmation) -> Ve
     let Some(first) = able.first() else { return Vec::new() };
     let beside = |id: &str, other: &str| confirmed.gain(id, other);
     let faster = able.iter().skip(1).filter_map(|id| {
-        let gain = beside(id, first)?;
-        gain.interval.is_some_and(|interval| interval.low > 1.0).then_some((*id, gain.value))
+        let gain = confirmed.logarithms(id, first)?;
+        (gain.chance_of_none()? < BY_CHANCE).then_some((*id, gain.mean))
     });
     let fastest = faster.max_by(|left, right| left.1.total_cmp(&right.1)).map_or(*first, |(id, _)| id);
     let memory = |id: &str| confirmed.memory(id);
@@ -223,32 +242,36 @@ pub fn standing(suite: &Suite, stage: &Stage, confirmation: &Confirmation) -> Ve
     standing.into_iter().cloned().collect()
 }
 
-/// Whether more rounds wouldn't tell much more: each finalist's gain over the default configuration is well known, or the leader's
-/// and that the others are behind.
-pub fn is_settled(suite: &Suite, stage: &Stage, confirmation: &Confirmation) -> bool {
-    let confirmed = Confirmed { suite, stage, confirmation };
+/// In how many rounds the finalists are to be measured, so that each gain over the default configuration is well known, and how far
+/// the others are behind the leader.
+///
+/// It's planned once, by the first rounds: who looks after each round whether it's enough stops when the noise looks smaller than it is.
+pub fn rounds_wanted(suite: &Suite, stage: &Stage, confirmation: &Confirmation) -> u32 {
+    let all = confirmation.recordings.iter().map(|recording| recording.round + 1).max().unwrap_or(0);
+    if all < FIRST_ROUNDS {
+        return FIRST_ROUNDS;
+    }
+    let mut first = confirmation.clone();
+    first.recordings.retain(|recording| recording.round < FIRST_ROUNDS);
+    let confirmed = Confirmed { suite, stage, confirmation: &first };
+    let standing = standing(suite, stage, &first);
+    let Some(best) = standing.first() else { return FIRST_ROUNDS };
     let baseline = stage.baseline.id();
-    let standing = standing(suite, stage, confirmation);
-    let Some(best) = standing.first() else { return true };
-    let well_known = |ratio: Option<Estimate>| {
-        ratio.and_then(|ratio| ratio.relative_error()).is_some_and(|error| error <= WELL_KNOWN)
-    };
-    let by_default = *best == baseline
-        || confirmed.failure(&baseline).is_some()
-        || well_known(confirmed.gain(best, &baseline));
-    by_default
-        && standing.iter().skip(1).all(|other| {
-            let gain = confirmed.gain(other, best);
-            well_known(gain)
-                || gain.and_then(|gain| gain.interval).is_some_and(|interval| interval.high < 1.0)
-        })
+    let is_behind =
+        |gain: &Logarithms| gain.estimate().interval.is_some_and(|interval| interval.high < 1.0 - WELL_KNOWN);
+    let behind_best = standing.iter().skip(1).filter_map(|other| confirmed.logarithms(other, best));
+    let beside_default = confirmed.logarithms(best, &baseline).filter(|_| *best != baseline);
+    let wanted = behind_best.filter(|gain| !is_behind(gain)).chain(beside_default).filter_map(|gain| {
+        let deviation = (gain.error? * gain.count as f64).sqrt();
+        Some((STUDENT * deviation / WELL_KNOWN).powi(2).ceil() as u32)
+    });
+    wanted.max().unwrap_or(FIRST_ROUNDS).clamp(FIRST_ROUNDS, MOST_CONFIRMING_ROUNDS)
 }
 
 /// How well a candidate's answers agree with themselves.
 fn stability(task: Task, checks: &Checks) -> Option<Stability> {
     let metric = strictest(task);
-    let of =
-        |variation: &crate::record::Variation, metric: Metric| variation.agreements.get(&metric).copied();
+    let of = |variation: &Variation, metric: Metric| variation.agreements.get(&metric).copied();
     let known = checks.variations.iter().filter_map(|one| Some((one, of(one, metric)?)));
     let (worst, value) = known.clone().min_by(|left, right| left.1.total_cmp(&right.1))?;
     let kept = checks.variations.iter().filter_map(|one| of(one, Metric::Top10));
@@ -383,7 +406,7 @@ mod tests {
 
     use super::*;
     use crate::pipeline::Pass;
-    use crate::record::{Finalists, Outcome, Variation};
+    use crate::record::{Finalists, Outcome};
     use crate::suite::{Overrides, SuiteSource, parse};
     use crate::worker::protocol::Measured;
 
@@ -437,14 +460,20 @@ mod tests {
         let suite = suite();
         let stage = &suite.stages[0];
         let candidates = candidates(stage, 5);
+        let mut rounds = 0;
         let held = (0..1000).filter(|seed| {
-            let confirmation = confirmation(&candidates, &[(1.0, 100); 5], 6, 0.03, *seed);
+            let mut confirmation =
+                confirmation(&candidates, &[(1.0, 100); 5], MOST_CONFIRMING_ROUNDS, 0.02, *seed);
+            let wanted = rounds_wanted(&suite, stage, &confirmation);
+            rounds += wanted;
+            confirmation.recordings.retain(|recording| recording.round < wanted);
             let best = standing(&suite, stage, &confirmation)[0].clone();
             let own = certificate(&suite, stage, &confirmation, &best, &Machine::default()).unwrap();
             !own.gain().unwrap().excludes(1.0)
         });
         let held = held.count();
         assert!(held >= 940, "{held} of 1000");
+        assert!((8_000..24_000).contains(&rounds), "{rounds}");
     }
 
     #[test]
@@ -465,17 +494,18 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmation_is_settled_once_it_is_known_well() {
+    fn noise_asks_for_rounds() {
         let suite = suite();
         let stage = &suite.stages[0];
         let candidates = candidates(stage, 3);
-        let settled = |rounds, noise| {
+        let wanted = |rounds, noise| {
             let confirmation = confirmation(&candidates, &[(1.0, 1), (0.8, 1), (0.5, 1)], rounds, noise, 1);
-            is_settled(&suite, stage, &confirmation)
+            rounds_wanted(&suite, stage, &confirmation)
         };
-        assert!(settled(4, 0.003));
-        assert!(!settled(4, 0.05), "±5% a round");
-        assert!(settled(24, 0.02));
+        assert_eq!((wanted(1, 0.01), wanted(4, 0.003), wanted(4, 0.2)), (4, 4, MOST_CONFIRMING_ROUNDS));
+        let some = wanted(4, 0.02);
+        assert!((5..20).contains(&some), "{some}");
+        assert_eq!(wanted(9, 0.02), some, "planned once");
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub enum Gated {
 }
 
 impl Gated {
+    pub const ALL: [Gated; 3] = [Gated::Time, Gated::Memory, Gated::Load];
+
     pub fn name(self) -> &'static str {
         match self {
             Gated::Time => "time a document",
@@ -80,8 +82,13 @@ pub struct Compared {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct GatedStage {
     pub stage: String,
-    /// The configuration that both arms ran.
+    /// The configuration that both arms ran…
     pub candidate: Candidate,
+    /// …or that of the new arm, where it's another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub new_candidate: Option<Candidate>,
+    /// What the base has loaded, and what the new arm has, as they state it.
+    pub versions: [String; 2],
     pub verdict: Verdict,
     /// What, how much, how sure.
     pub sentence: String,
@@ -91,6 +98,8 @@ pub struct GatedStage {
     pub calibration: Option<Calibration>,
     /// How many pairs it would take to find a slowdown of twice the margin.
     pub needed: Option<usize>,
+    /// What a pair takes.
+    pub pair_seconds: Option<f64>,
     pub pairs: Vec<Pair>,
     /// Why pairs were set aside.
     pub dropped: Vec<String>,
@@ -103,6 +112,32 @@ pub struct Pair {
     pub ratios: IndexMap<Gated, f64>,
     /// The same of another process of the base: the time a document.
     pub own: f64,
+}
+
+impl GatedStage {
+    /// A stage in which nothing was compared.
+    pub fn without_figures(
+        stage: &str,
+        candidate: &Candidate,
+        verdict: Verdict,
+        sentence: String,
+    ) -> GatedStage {
+        GatedStage {
+            stage: stage.to_owned(),
+            candidate: candidate.clone(),
+            new_candidate: None,
+            versions: Default::default(),
+            verdict,
+            sentence,
+            figures: Vec::new(),
+            answers: IndexMap::new(),
+            calibration: None,
+            needed: None,
+            pair_seconds: None,
+            pairs: Vec::new(),
+            dropped: Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -148,28 +183,27 @@ impl GateReport {
 
 impl Compared {
     /// What, how much, how sure.
-    fn sentence(&self, rule: Rule) -> String {
+    fn sentence(&self, rule: Rule, units: &str) -> String {
         let change = |ratio: f64| format!("{:+.1}%", (ratio - 1.0) * 100.0);
         let between = match self.ratio.interval {
             Some(interval) => format!(" ({} to {})", change(interval.low), change(interval.high)),
             None => String::new(),
         };
         let margin = self.margin * 100.0;
-        let error = rule.error * 100.0;
-        let sure = match self.finding {
-            Finding::Regression => {
-                format!("worse by more than {margin:.1}%, with an error of at most {error}%")
+        let told = match self.finding {
+            Finding::Regression => Some("worse"),
+            Finding::Improved => Some("better"),
+            Finding::Pass => Some("not worse"),
+            Finding::Ambiguous => None,
+        };
+        let sure = match told {
+            Some(how) => {
+                format!("{how} by more than {margin:.1}%, with an error of at most {}%", rule.error * 100.0)
             }
-            Finding::Improved => {
-                format!("better by more than {margin:.1}%, with an error of at most {error}%")
-            }
-            Finding::Pass => {
-                format!("not worse by more than {margin:.1}%, with an error of at most {error}%")
-            }
-            Finding::Ambiguous => format!("too uncertain for a margin of {margin:.1}%"),
+            None => format!("too uncertain for a margin of {margin:.1}%"),
         };
         let (name, ratio, pairs) = (self.figure.name(), change(self.ratio.value), self.pairs);
-        format!("{name} {ratio}{between} in {pairs} pairs: {sure}")
+        format!("{name} {ratio}{between} in {pairs} {units}: {sure}")
     }
 }
 
@@ -195,45 +229,86 @@ pub fn worse_answers(metric: Metric, answers: &IndexMap<Metric, Judged>) -> Opti
     })
 }
 
+/// Why answers are worse by labels than those of a program whose figures were kept, if they are.
+pub fn worse_than_kept(now: &IndexMap<Metric, f64>, then: &IndexMap<Metric, f64>) -> Option<String> {
+    then.iter().find_map(|(metric, then)| {
+        let now = now.get(metric).copied().unwrap_or_default();
+        let lost = now < then * (1.0 - LEAST_LOSS);
+        lost.then(|| format!("{} fell from {then:.4} to {now:.4}", metric.name()))
+    })
+}
+
 /// The verdict on a stage whose pairs were taken, with its sentence.
-pub fn verdict(figures: &[Compared], worse: Option<String>, dropped: usize, rule: Rule) -> (Verdict, String) {
+/// `units` are what was counted: pairs.
+pub fn verdict(figures: &[Compared], dropped: usize, rule: Rule, units: &str) -> (Verdict, String) {
+    let sentence = |one: &Compared| one.sentence(rule, units);
     let with = |finding: Finding| figures.iter().find(|one| one.finding == finding);
     let time = figures.iter().find(|one| one.figure == Gated::Time);
-    if let Some(why) = worse {
-        return (Verdict::Regression, why);
-    }
     if let Some(one) = with(Finding::Regression) {
-        return (Verdict::Regression, one.sentence(rule));
+        return (Verdict::Regression, sentence(one));
     }
     let Some(time) = time else {
-        return (Verdict::Invalid, "not one pair could be measured".to_owned());
+        return (Verdict::Invalid, format!("no {units} could be measured"));
     };
     if dropped > time.pairs {
-        let why = format!("{dropped} pairs were set aside and {} are left", time.pairs);
+        let why = format!("{dropped} {units} were set aside and {} are left", time.pairs);
         return (Verdict::Invalid, why);
     }
     // A load is a single event: where it doesn't tell, the others do.
     let unsure = figures.iter().find(|one| one.finding == Finding::Ambiguous && one.figure != Gated::Load);
     if let Some(one) = unsure {
-        return (Verdict::Ambiguous, one.sentence(rule));
+        return (Verdict::Ambiguous, sentence(one));
     }
     match time.finding {
-        Finding::Improved => (Verdict::Improved, time.sentence(rule)),
-        _ => (Verdict::Pass, time.sentence(rule)),
+        Finding::Improved => (Verdict::Improved, sentence(time)),
+        _ => (Verdict::Pass, sentence(time)),
     }
 }
 
 /// Compares all figures by the ratios of their pairs. `looks` is among how many looks the error is split.
 pub fn compare(figures: &[(Gated, Vec<f64>)], rule: Rule, looks: usize) -> Vec<Compared> {
     let error = rule.error / looks.max(1) as f64;
-    let worse: Vec<f64> = figures
-        .iter()
-        .map(|(figure, ratios)| ranks::above(ratios, 1.0 + figure.margin(rule)).unwrap_or(1.0))
-        .collect();
-    let worse = holm(&worse);
-    let compared = figures.iter().zip(worse).filter_map(|((figure, ratios), worse)| {
-        let margin = figure.margin(rule);
-        let is_below = |bound: f64| ranks::below(ratios, bound).is_some_and(|chance| chance < error);
+    let tested = figures.iter().map(|(figure, ratios)| Tested {
+        figure: *figure,
+        count: ratios.len(),
+        ratio: ranks::middle(ratios, 2.0 * error),
+        above: Box::new(|bound| ranks::above(ratios, bound)),
+        below: Box::new(|bound| ranks::below(ratios, bound)),
+    });
+    decided(tested.collect(), rule, error)
+}
+
+/// Compares figures of processes that have nothing in common: those of now with those that were kept.
+pub fn compare_with_kept(figures: &[(Gated, Vec<f64>, Vec<f64>)], rule: Rule) -> Vec<Compared> {
+    let tested = figures.iter().map(|(figure, now, then)| Tested {
+        figure: *figure,
+        count: now.len(),
+        ratio: ranks::middle_of_two(now, then, 2.0 * rule.error),
+        above: Box::new(|bound| ranks::above_others(now, then, bound)),
+        // Lower by so much is higher the other way round.
+        below: Box::new(|bound: f64| ranks::above_others(then, now, 1.0 / bound)),
+    });
+    decided(tested.collect(), rule, rule.error)
+}
+
+/// How likely a ratio as far as that is, if the true one is at a bound.
+type Chance<'a> = Box<dyn Fn(f64) -> Option<f64> + 'a>;
+
+/// A figure, and the tests that tell how far it is from a bound.
+struct Tested<'a> {
+    figure: Gated,
+    count: usize,
+    ratio: Option<Estimate>,
+    above: Chance<'a>,
+    below: Chance<'a>,
+}
+
+fn decided(figures: Vec<Tested>, rule: Rule, error: f64) -> Vec<Compared> {
+    let worse: Vec<f64> =
+        figures.iter().map(|one| (one.above)(1.0 + one.figure.margin(rule)).unwrap_or(1.0)).collect();
+    let compared = figures.iter().zip(holm(&worse)).filter_map(|(one, worse)| {
+        let margin = one.figure.margin(rule);
+        let is_below = |bound: f64| (one.below)(bound).is_some_and(|chance| chance < error);
         let finding = if worse < error {
             Finding::Regression
         } else if is_below(1.0 / (1.0 + margin)) {
@@ -243,8 +318,7 @@ pub fn compare(figures: &[(Gated, Vec<f64>)], rule: Rule, looks: usize) -> Vec<C
         } else {
             Finding::Ambiguous
         };
-        let ratio = ranks::middle(ratios, 2.0 * error)?;
-        Some(Compared { figure: *figure, ratio, margin, finding, pairs: ratios.len() })
+        Some(Compared { figure: one.figure, ratio: one.ratio?, margin, finding, pairs: one.count })
     });
     compared.collect()
 }
@@ -323,12 +397,22 @@ pub fn calibrate(own: &[f64], pairs: usize, rule: Rule, seed: u64) -> Option<Cal
 
 /// How many pairs find a slowdown of twice the margin 9 times in 10, at this noise.
 pub fn needed(own: &[f64], rule: Rule) -> usize {
+    let pairs = (in_margins(own, rule) / rule.margin).powi(2);
+    (pairs.ceil() as usize).max(LEAST_PAIRS)
+}
+
+/// The margin for which so many pairs are enough, at this noise.
+pub fn margin_of(own: &[f64], pairs: usize, rule: Rule) -> f64 {
+    in_margins(own, rule) / (pairs.max(1) as f64).sqrt()
+}
+
+/// The margin that a single pair would be enough for, if noise were the same for one as for many.
+fn in_margins(own: &[f64], rule: Rule) -> f64 {
     let noise = spread(&own.iter().map(|ratio| ratio.ln()).collect::<Vec<_>>());
     let normal = |chance: f64| Normal::standard().inverse_cdf(chance);
     let reach = normal(1.0 - rule.error / LOOKS as f64) + normal(0.9);
     // Ranks need a twentieth more pairs than means of normal noise.
-    let pairs = 1.05 * (reach * noise / rule.margin).powi(2);
-    (pairs.ceil() as usize).max(LEAST_PAIRS)
+    1.05_f64.sqrt() * reach * noise
 }
 
 /// When a gate of so many pairs looks at them: after how many.
@@ -434,6 +518,9 @@ mod tests {
             assert!(share > 0.85, "{needed} pairs at {noise}: {share}");
         }
         assert_eq!(needed(&[1.0; 12], RULE), LEAST_PAIRS);
+        let own = pairs(200, 0.0, 0.02, 7);
+        let enough = margin_of(&own, needed(&own, RULE), RULE);
+        assert!((0.0095..=0.01).contains(&enough), "{enough}");
     }
 
     #[test]

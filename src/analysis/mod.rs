@@ -19,7 +19,7 @@ pub mod statistics;
 mod summary;
 mod verdict;
 
-pub use certificate::{Certificate, finalists, is_settled, standing, unchecked};
+pub use certificate::{Certificate, finalists, rounds_wanted, standing, unchecked};
 pub use compare::{Comparison, StageComparison, compare};
 pub use decisions::{Decision, Decisions, Left, decisions};
 pub use doubt::Doubt;

@@ -1,6 +1,7 @@
 //! Planned pairs by the ranks of their ratios, which ask nothing of how the noise is distributed: Wilcoxon's signed-rank test, and
 //! the estimate that goes with it.
 
+use std::cmp::Ordering;
 use std::sync::OnceLock;
 
 use statrs::distribution::{ContinuousCDF, Normal};
@@ -46,6 +47,43 @@ pub fn middle(ratios: &[f64], error: f64) -> Option<Estimate> {
         0 => Estimate::alone(value),
         out => Estimate::between(means[out - 1].exp(), value, means[last + 1 - out].exp()),
     })
+}
+
+/// How likely figures as high as these would be, beside others that have nothing in common with them, if the true ratio were `bound` or
+/// less: Mann and Whitney's test.
+pub fn above_others(own: &[f64], others: &[f64], bound: f64) -> Option<f64> {
+    let higher: f64 = own
+        .iter()
+        .flat_map(|own| others.iter().map(move |other| (own / bound).total_cmp(other)))
+        .map(|order| match order {
+            Ordering::Greater => 1.0,
+            Ordering::Equal => 0.5,
+            Ordering::Less => 0.0,
+        })
+        .sum();
+    let (middle, deviation) = of_two(own.len(), others.len())?;
+    // Half a rank for what is counted in whole ones.
+    Some(1.0 - Normal::standard().cdf((higher - middle - 0.5) / deviation))
+}
+
+/// How many times others these figures are, with the interval that the test doesn't rule out at this error on both sides.
+pub fn middle_of_two(own: &[f64], others: &[f64], error: f64) -> Option<Estimate> {
+    let mut ratios: Vec<f64> =
+        own.iter().flat_map(|own| others.iter().map(move |other| (own / other).ln())).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (middle, deviation) = of_two(own.len(), others.len())?;
+    let last = ratios.len() - 1;
+    let value = ((ratios[last / 2] + ratios[last.div_ceil(2)]) / 2.0).exp();
+    let out = (middle - Normal::standard().inverse_cdf(1.0 - error / 2.0) * deviation).floor();
+    let out = out.max(0.0) as usize;
+    Some(Estimate::between(ratios[out].exp(), value, ratios[last - out].exp()))
+}
+
+/// The middle and the deviation of Mann and Whitney's count, for so many on either side. Nothing for too few.
+fn of_two(own: usize, others: usize) -> Option<(f64, f64)> {
+    let (own, others) = (own as f64, others as f64);
+    let enough = own.min(others) >= LEAST_PAIRS as f64;
+    enough.then(|| (own * others / 2.0, (own * others * (own + others + 1.0) / 12.0).sqrt()))
 }
 
 /// Ranks of how far ratios are from a bound, and their sums on either side of it.
@@ -194,5 +232,20 @@ mod tests {
         assert!((interval.low.ln() - means[8]).abs() < 1e-12, "{interval:?}");
         assert!((interval.high.ln() - means[46]).abs() < 1e-12, "{interval:?}");
         assert_eq!(middle(&[], 0.05), None);
+    }
+
+    #[test]
+    fn two_series_are_told_apart_as_scipy_tells_them() {
+        // scipy.stats.mannwhitneyu(own, others, alternative="greater", method="asymptotic").
+        let own: Vec<f64> = (1..=12).map(f64::from).collect();
+        let others: Vec<f64> =
+            (1..=12).map(|one| f64::from(one) - 2.5).map(|one: f64| one.max(0.25)).collect();
+        let chance = above_others(&own, &others, 1.0).unwrap();
+        assert!((chance - 0.062_97).abs() < 2e-3, "{chance}");
+        assert_eq!(above_others(&own[..11], &others, 1.0), None);
+        let ratio = middle_of_two(&[2.0; 12], &[1.0; 12], 0.05).unwrap();
+        assert_eq!(ratio.value, 2.0);
+        let same = middle_of_two(&own, &own, 0.05).unwrap();
+        assert!(!same.excludes(1.0) && (same.value - 1.0).abs() < 1e-9, "{same:?}");
     }
 }

@@ -120,6 +120,16 @@ impl Logarithms {
         Some(Logarithms { count, mean, error })
     }
 
+    /// How likely a mean as high as this is, if the true one is zero: Student's test on one side. Nothing for a single observation.
+    pub fn chance_of_none(&self) -> Option<f64> {
+        let error = self.error?.sqrt();
+        if error == 0.0 {
+            return Some(if self.mean > 0.0 { 0.0 } else { 1.0 });
+        }
+        let student = StudentsT::new(0.0, 1.0, (self.count - 1) as f64).ok()?;
+        Some(1.0 - student.cdf(self.mean / error))
+    }
+
     pub fn estimate(&self) -> Estimate {
         let Some(error) = self.error else { return Estimate::alone(self.mean.exp()) };
         interval_of_mean(self.mean, error, (self.count - 1) as f64)

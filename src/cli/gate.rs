@@ -1,24 +1,26 @@
 //! `autotune gate`.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use serde_json::Value;
 
 use super::exit::{self, BadUsage};
 use super::output::{self, note};
 use super::present::{self, View};
 use super::progress::Narrator;
 use crate::addon::Setup;
-use crate::analysis::gate::{Rule, Verdict};
+use crate::analysis::gate::{GateReport, Rule, Verdict};
 use crate::emit;
 use crate::gate::{self, NoBase, Order, Program};
 use crate::runner::Interrupt;
 use crate::units::parse_duration;
 
-const HELP: &str = "Each pair is measured in fresh processes, in the order base, new, new, base or the other way round, and then \
-     another process of the base is measured in the same way: from that the gate knows how often it would give a false alarm here, \
+const HELP: &str = "Each pair is measured in fresh processes: the base, the new arm and another process of the base, in a random order \
+     and then in the opposite one. From the base beside itself the gate knows how often it would give a false alarm here, \
      and which slowdown it would miss. Exit codes: 0 pass or improved, 5 regression, 6 ambiguous or invalid.";
 
 #[derive(Args)]
@@ -30,8 +32,14 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "new_worker")]
     new_bin: Option<PathBuf>,
     /// The change: a program that speaks the worker protocol, in place of the suite's command
-    #[arg(long, value_name = "COMMAND", requires = "base_worker")]
+    #[arg(long, value_name = "COMMAND")]
     new_worker: Option<String>,
+    /// The change: the winner of this run as the configuration, with the same program
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["new_bin", "new_worker"])]
+    candidate: Option<PathBuf>,
+    /// Keep this program's figures in FILE, for a later --baseline
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["base_bin", "base_ref", "base_worker"])]
+    save: Option<PathBuf>,
     /// Run the winner of this run instead of the suite's default configuration
     #[arg(long, value_name = "RUN")]
     config: Option<PathBuf>,
@@ -50,12 +58,8 @@ pub struct Arguments {
     /// How long to take pairs, beyond the first twelve
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = parse_duration)]
     time: Duration,
-    /// Also write a summary in Markdown to FILE, as for $GITHUB_STEP_SUMMARY
-    #[arg(long, value_name = "FILE")]
-    markdown: Option<PathBuf>,
-    /// Also write the result as JUnit XML to FILE
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Download and build nothing: skip engines that are not set up yet (see `autotune setup`)
     #[arg(long)]
     no_setup: bool,
@@ -63,9 +67,92 @@ pub struct Arguments {
     view: View,
 }
 
+/// Where CI and its services read the result.
+#[derive(Args)]
+struct Files {
+    /// Print annotations for GitHub, and append a summary to $GITHUB_STEP_SUMMARY
+    #[arg(long)]
+    github: bool,
+    /// Also write a summary in Markdown to FILE
+    #[arg(long, value_name = "FILE")]
+    markdown: Option<PathBuf>,
+    /// Also write the result as JUnit XML to FILE
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Also write metrics for Bencher to FILE (its format `json`)
+    #[arg(long, value_name = "FILE")]
+    bencher: Option<PathBuf>,
+    /// Also write metrics for github-action-benchmark to FILE (its tool `customSmallerIsBetter`)
+    #[arg(long, value_name = "FILE")]
+    benchmark: Option<PathBuf>,
+    /// Also draw the pairs to FILE; of several stages to FILE-STAGE
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+impl Files {
+    fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.markdown, &self.junit, &self.bencher, &self.benchmark, &self.svg].into_iter().flatten()
+    }
+
+    /// Before anything is measured: a result that can't be written would be lost.
+    fn check(&self) -> Result<(), BadUsage> {
+        for file in self.all() {
+            let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
+            opened.map_err(|error| BadUsage(format!("can't write {}: {error}", file.display())))?;
+        }
+        Ok(())
+    }
+
+    fn write(&self, report: &GateReport) -> anyhow::Result<()> {
+        let pretty = |value: &Value| serde_json::to_string_pretty(value).unwrap_or_default() + "\n";
+        let texts = [
+            (&self.markdown, emit::gate::markdown(report)),
+            (&self.junit, emit::gate::junit(report)),
+            (&self.bencher, pretty(&emit::gate::bencher(report))),
+            (&self.benchmark, pretty(&emit::gate::benchmark(report))),
+        ];
+        for (file, text) in texts {
+            if let Some(file) = file {
+                std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+            }
+        }
+        if let Some(file) = &self.svg {
+            draw(file, report)?;
+        }
+        if self.github {
+            note(emit::gate::annotations(report).trim_end());
+            if let Some(summary) = std::env::var_os("GITHUB_STEP_SUMMARY") {
+                let opened = std::fs::OpenOptions::new().create(true).append(true).open(&summary);
+                let written =
+                    opened.and_then(|mut file| file.write_all(emit::gate::markdown(report).as_bytes()));
+                written.with_context(|| format!("writing {}", summary.display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Draws the pairs of each stage that has some.
+fn draw(file: &Path, report: &GateReport) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    for stage in report.stages.iter().filter(|stage| !stage.pairs.is_empty()) {
+        let plot = emit::plots::pairs(stage, report, scratch.path())?;
+        let own = match report.stages.len() {
+            1 => file.to_owned(),
+            _ => {
+                let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+                file.with_file_name(format!("{stem}-{}.svg", stage.stage))
+            }
+        };
+        std::fs::write(&own, plot.svg).with_context(|| format!("writing {}", own.display()))?;
+    }
+    Ok(())
+}
+
 /// What the change is compared with: one of these.
 #[derive(Args)]
-#[group(required = true, multiple = false)]
+#[group(multiple = false)]
 struct Base {
     /// The base: another build of autotune
     #[arg(long, value_name = "FILE")]
@@ -76,6 +163,9 @@ struct Base {
     /// The base: a program that speaks the worker protocol, in place of the suite's command
     #[arg(long, value_name = "COMMAND", requires = "new_worker")]
     base_worker: Option<String>,
+    /// The base: figures that --save has kept, of the same machine and suite
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
 }
 
 /// A share, written as a percentage with or without its sign.
@@ -92,6 +182,15 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// What is measured on one side: a file, a command, or else this program.
+fn program(file: &Option<PathBuf>, worker: &Option<String>, flag: &str) -> Result<Program, BadUsage> {
+    match (file, worker) {
+        (Some(file), _) => Ok(Program::File(file.clone())),
+        (None, Some(worker)) => command(worker, flag),
+        (None, None) => Ok(Program::This),
+    }
+}
+
 /// A command as a shell would split it.
 fn command(text: &str, flag: &str) -> Result<Program, BadUsage> {
     let words = shlex::split(text).filter(|words| !words.is_empty());
@@ -100,23 +199,12 @@ fn command(text: &str, flag: &str) -> Result<Program, BadUsage> {
 
 impl Arguments {
     fn order(&self) -> Result<Order, BadUsage> {
-        let program = |file: &Option<PathBuf>, worker: &Option<String>, flag| match (file, worker) {
-            (Some(file), _) => Ok(Program::File(file.clone())),
-            (None, Some(worker)) => command(worker, flag),
-            (None, None) => Ok(Program::This),
-        };
         Ok(Order {
             gpu: self.gpu.clone(),
             suite: self.suite.clone(),
             config: self.config.clone(),
-            base: match &self.base.base_ref {
-                Some(reference) => gate::Base::Revision(reference.clone()),
-                None => gate::Base::Program(program(
-                    &self.base.base_bin,
-                    &self.base.base_worker,
-                    "--base-worker",
-                )?),
-            },
+            candidate: self.candidate.clone(),
+            base: self.base()?,
             new: program(&self.new_bin, &self.new_worker, "--new-worker")?,
             rule: Rule { margin: self.margin, error: self.error },
             time: self.time,
@@ -124,10 +212,35 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    fn base(&self) -> Result<gate::Base, BadUsage> {
+        let Base { base_bin, base_ref, base_worker, baseline } = &self.base;
+        if let Some(reference) = base_ref {
+            return Ok(gate::Base::Revision(reference.clone()));
+        }
+        if let Some(file) = baseline {
+            return Ok(gate::Base::Kept(file.clone()));
+        }
+        let named = base_bin.is_some() || base_worker.is_some();
+        match (named, &self.save, &self.candidate) {
+            (true, ..) | (false, None, Some(_)) => {
+                Ok(gate::Base::Program(program(base_bin, base_worker, "--base-worker")?))
+            }
+            (false, Some(_), _) => Ok(gate::Base::Nothing),
+            (false, None, None) => {
+                let why = "what is the change compared with? Name it with --base-ref, --base-bin, --base-worker or \
+                           --baseline; or a configuration with --candidate";
+                Err(BadUsage(why.to_owned()))
+            }
+        }
+    }
+}
+
 pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     let interrupt = Interrupt::listen()?;
     let narrator = Narrator::new(arguments.view.quiet, &interrupt);
     let gate = arguments.order()?.begin()?;
+    arguments.files.check()?;
     if !arguments.view.quiet {
         note(present::style().paragraph(&gate.title()).trim_end());
     }
@@ -141,13 +254,14 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         other => other?,
     };
     let report = &ended.report;
-    for (file, text) in
-        [(&arguments.markdown, emit::gate::markdown(report)), (&arguments.junit, emit::gate::junit(report))]
-    {
-        if let Some(file) = file {
-            std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
-        }
+    if let (Some(file), Some(stored)) = (&arguments.save, &ended.stored) {
+        stored.write(file)?;
+        note(&format!("kept in {}", file.display()));
     }
+    if report.stages.is_empty() && ended.signal.is_none() {
+        return Ok(exit::DONE);
+    }
+    arguments.files.write(report)?;
     if arguments.view.json {
         output::print_json(report)?;
     } else if !report.stages.is_empty() {

@@ -1,44 +1,45 @@
 //! Whether a change makes something slower or worse: two programs run the same suite side by side, in pairs.
 //!
-//! A pair is measured in processes of its own, since processes of one program differ, too. Each arm is measured twice in it, in the order
-//! base, new, new, base or the other way round, so that a machine that slows down harms neither; and then another process of the
-//! base in the same way, which tells what differences mean nothing here. Knows the rooms that it joins; what the pairs tell is
-//! `analysis`'s.
+//! A pair is measured in processes of its own, since processes of one program differ, too: the base, the new arm, and another process of
+//! the base, which tells what differences mean nothing here (`pair.rs`). `stage.rs` takes pairs until they tell. Knows the rooms that it
+//! joins; what the pairs tell is `analysis`'s.
 
 mod arm;
+mod pair;
 mod revision;
+mod series;
 mod side;
+mod stage;
+mod stored;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use indexmap::IndexMap;
-use rand::{RngExt, SeedableRng};
+use rand::SeedableRng;
 use rand_pcg::Pcg64;
 
 use crate::addon::{Setup, Tell};
-use crate::analysis::gate::{
-    self as judge, Finding, GateReport, Gated, GatedStage, LOOKS, Pair, Rule, Verdict, looks,
-};
-use crate::analysis::ranks::LEAST_PAIRS;
+use crate::analysis::gate::{self as judge, GateReport, Gated, GatedStage, Rule, Verdict};
 use crate::backend::fake;
 use crate::emit::env;
 use crate::hardware::{Machine, Target};
 use crate::knob::Candidate;
 use crate::provision;
-use crate::quality::References;
-use crate::record::{Failure, Status};
 use crate::report;
-use crate::runner::{Interrupt, Paths, Place, Runner, Stopped, Trial};
-use crate::store::{Run, lay_out};
+use crate::runner::{Interrupt, Paths, Runner};
+use crate::store::{Run, digests, lay_out};
 use crate::suite::{self, Material, Overrides, Problem, Stage, Suite, SuiteSource};
 use crate::telemetry::Watch;
 use crate::tune::target_of;
 
 use arm::Arm;
 pub use arm::{Base, Program};
+use pair::{Pairs, Party};
 pub use revision::NoBase;
-use side::Side;
+use series::Series;
+use stage::{Gating, blamed};
+pub use stored::Stored;
+use stored::{Setting, StoredStage};
 
 /// A measurement lasts so long at most, whatever the suite says: many short ones tell more than a few long ones.
 const LONGEST: Duration = Duration::from_millis(400);
@@ -52,6 +53,8 @@ pub struct Order {
     pub suite: Option<String>,
     /// A run whose winner is the configuration; else it's the suite's baseline.
     pub config: Option<PathBuf>,
+    /// A run whose winner is the new arm's configuration, where that is the change.
+    pub candidate: Option<PathBuf>,
     pub base: Base,
     pub new: Program,
     pub rule: Rule,
@@ -66,13 +69,19 @@ pub struct Gate {
     target: Target,
     machine: Machine,
     source: SuiteSource,
+    /// What the base runs, stage by stage, and what the new arm does.
     candidates: Vec<Candidate>,
+    new_candidates: Vec<Candidate>,
+    /// What was kept of the base, where that is what the new arm is compared with.
+    kept: Option<Stored>,
     order: Order,
 }
 
 /// How a gate ended.
 pub struct Ended {
     pub report: GateReport,
+    /// The new arm's figures, where they are to be kept.
+    pub stored: Option<Stored>,
     pub signal: Option<u8>,
 }
 
@@ -80,8 +89,9 @@ impl Order {
     /// Reads the suite, and the run whose winner is compared.
     pub fn begin(self) -> anyhow::Result<Gate> {
         let machine = Machine::here();
-        let run = self.config.as_deref().map(Run::read).transpose()?;
-        let (source, overrides) = match (&self.suite, &run) {
+        let read = |path: &Option<PathBuf>| path.as_deref().map(Run::read).transpose();
+        let (run, other) = (read(&self.config)?, read(&self.candidate)?);
+        let (source, overrides) = match (&self.suite, run.as_ref().or(other.as_ref())) {
             (None, Some(run)) => (run.header.source.clone(), run.header.overrides.clone()),
             (name, _) => (SuiteSource::find(name.as_deref().unwrap_or(DEFAULT_SUITE))?, Overrides::default()),
         };
@@ -95,20 +105,33 @@ impl Order {
         let target = target_of(&self.gpu, &suite, &machine, !scripted)?;
         let candidates = match &run {
             None => suite.stages.iter().map(|stage| stage.baseline.clone()).collect(),
-            Some(run) => winners(&suite, run)?,
+            Some(run) => winners(&suite, run, "--config")?,
         };
-        Ok(Gate { suite, material, target, machine, source, candidates, order: self })
+        let new_candidates = match &other {
+            None => candidates.clone(),
+            Some(run) => winners(&suite, run, "--candidate")?,
+        };
+        self.base.check(&suite)?;
+        self.new.check(&suite)?;
+        let kept = match &self.base {
+            Base::Kept(path) => Some(Stored::read(path)?),
+            _ => None,
+        };
+        Ok(Gate { kept, suite, material, target, machine, source, candidates, new_candidates, order: self })
     }
 }
 
-/// The winners of a run, of the stages that the suite has.
-fn winners(suite: &Suite, run: &Run) -> anyhow::Result<Vec<Candidate>> {
+/// The winners of a run, of the stages that the suite has, which must be able to run them.
+fn winners(suite: &Suite, run: &Run, flag: &str) -> anyhow::Result<Vec<Candidate>> {
     let analysis = report::judged(run)?;
     let of = |stage: &Stage| {
+        let problem = |why: String| Problem::new(format!("{flag} {}", run.path.display()), why);
         let own = analysis.stages.iter().find(|own| own.name == stage.name);
         let winner = own.and_then(|own| own.winner()).map(|winner| winner.summary.candidate.clone());
-        let why = format!("the run has no winner in the stage {}", stage.name);
-        winner.ok_or_else(|| Problem::new(format!("--config {}", run.path.display()), why).into())
+        let winner =
+            winner.ok_or_else(|| problem(format!("the run has no winner in the stage {}", stage.name)))?;
+        suite.can_run(&winner).map_err(|why| problem(format!("of the suite {}: {why}", suite.name)))?;
+        Ok(winner)
     };
     suite.stages.iter().map(of).collect()
 }
@@ -117,13 +140,11 @@ impl Gate {
     /// What is compared, in a line.
     pub fn title(&self) -> String {
         let Order { base, new, .. } = &self.order;
-        format!(
-            "{} beside {}, suite {}, on {}",
-            new.name(),
-            base.name(),
-            self.suite.name,
-            self.target.description
-        )
+        let (suite, target) = (&self.suite.name, &self.target.description);
+        match base {
+            Base::Nothing => format!("{}, suite {suite}, on {target}", new.name()),
+            _ => format!("{} beside {}, suite {suite}, on {target}", new.name(), base.name()),
+        }
     }
 
     /// Takes the pairs and judges them.
@@ -133,8 +154,10 @@ impl Gate {
         let supplies = provision::supplies(&self.suite, &self.machine, &self.target, setup);
         setup.tell.done();
         let device = self.target.device.as_deref();
+        let new = self.order.new.arm(&self.suite, supplies.clone(), device)?;
         // Its worktree is there as long as it's measured.
         let (program, _built) = match &self.order.base {
+            Base::Kept(_) | Base::Nothing => return Ok(self.alone(&new, &paths, setup.tell, interrupt)),
             Base::Program(program) => (program.clone(), None),
             Base::Revision(reference) => {
                 let built = revision::build(reference, setup.tell)?;
@@ -142,286 +165,142 @@ impl Gate {
             }
         };
         setup.tell.done();
-        let base = program.arm(&self.suite, supplies.clone(), device)?;
-        let new = self.order.new.arm(&self.suite, supplies, device)?;
-        let mut report = GateReport {
+        let base = program.arm(&self.suite, supplies, device)?;
+        let mut report = self.report();
+        let time = self.order.time / self.suite.stages.len().max(1) as u32;
+        for place in 0..self.suite.stages.len() {
+            let gating = Gating {
+                pairs: Pairs {
+                    parties: [
+                        self.party(&base, place, &self.candidates[place], &paths, "base", interrupt),
+                        self.party(&new, place, &self.new_candidates[place], &paths, "new", interrupt),
+                        self.party(&base, place, &self.candidates[place], &paths, "again", interrupt),
+                    ],
+                    alone: self.target.is_gpu(),
+                    random: Pcg64::seed_from_u64(self.suite.seed),
+                    turn: 0,
+                },
+                rule: self.order.rule,
+                time,
+                tell: setup.tell,
+            };
+            report.stages.push(gating.run());
+            if interrupt.signal().is_some() {
+                break;
+            }
+        }
+        Ok(Ended { report, stored: None, signal: interrupt.signal() })
+    }
+
+    /// A report in which no stage is yet.
+    fn report(&self) -> GateReport {
+        GateReport {
             suite: self.suite.name.clone(),
             target: self.target.description.clone(),
             base: self.order.base.name(),
             new: self.order.new.name(),
             rule: self.order.rule,
             stages: Vec::new(),
-        };
-        let time = self.order.time / self.suite.stages.len().max(1) as u32;
-        for (place, candidate) in self.candidates.iter().enumerate() {
-            let mut arms = Arms {
-                base: self.runner(&base, &paths, "base", interrupt),
-                again: self.runner(&base, &paths, "again", interrupt),
-                new: self.runner(&new, &paths, "new", interrupt),
-                stages: [&base.suite.stages[place], &new.suite.stages[place]],
-                candidate,
-                rule: self.order.rule,
-                random: Pcg64::seed_from_u64(self.suite.seed),
-                turn: 0,
-            };
-            match arms.stage(time, setup.tell) {
-                Ok(stage) => report.stages.push(stage),
-                Err(Stopped::Interrupted) => return Ok(Ended { report, signal: interrupt.signal() }),
-                Err(Stopped::LoadBroke(failure)) => {
-                    let why = format!("{}: {}", report.base, failure.in_words());
-                    report.stages.push(arms.without_pairs(Verdict::Invalid, why));
-                }
-            }
         }
-        Ok(Ended { report, signal: None })
     }
 
-    fn runner<'a>(&'a self, arm: &'a Arm, paths: &Paths, name: &str, interrupt: &Interrupt) -> Runner<'a> {
+    /// Measures the new arm by itself, and compares it with what was kept, if that is comparable.
+    fn alone(&self, new: &Arm, paths: &Paths, tell: &dyn Tell, interrupt: &Interrupt) -> Ended {
+        let mut report = self.report();
+        let setting = self.setting();
+        let mut stored = Stored::new(self.order.new.name(), setting.clone());
+        let differs = self.kept.as_ref().and_then(|kept| kept.setting.differs_from(&setting));
+        for (place, candidate) in self.new_candidates.iter().enumerate() {
+            let name = &self.suite.stages[place].name;
+            let invalid = |why| GatedStage::without_figures(name, candidate, Verdict::Invalid, why);
+            if let Some(why) = &differs {
+                report.stages.push(invalid(format!("not comparable: {why}")));
+                continue;
+            }
+            let party = self.party(new, place, candidate, paths, "new", interrupt);
+            match (Series { party, tell }.take(), &self.kept) {
+                (Err(fault), _) => {
+                    let (verdict, why) = blamed(fault, 0, "processes");
+                    report.stages.push(GatedStage::without_figures(name, candidate, verdict, why));
+                }
+                (Ok(now), kept) => {
+                    if let Some(kept) = kept {
+                        report.stages.push(match kept.stages.get(name) {
+                            Some(then) => beside(name, &now, then, kept.day(), self.order.rule),
+                            None => invalid(format!("not comparable: the file has no stage {name}")),
+                        });
+                    }
+                    stored.stages.insert(name.clone(), now);
+                }
+            }
+            if interrupt.signal().is_some() {
+                break;
+            }
+        }
+        let whole = stored.stages.len() == self.suite.stages.len();
+        Ended { report, stored: whole.then_some(stored), signal: interrupt.signal() }
+    }
+
+    fn setting(&self) -> Setting {
+        Setting {
+            suite: self.suite.name.clone(),
+            suite_digest: self.suite.digest.clone(),
+            corpus_digest: digests(&self.material).0,
+            target: self.target.description.clone(),
+            machine: self.machine.clone(),
+        }
+    }
+
+    fn party<'a>(
+        &'a self,
+        arm: &'a Arm,
+        stage: usize,
+        candidate: &'a Candidate,
+        paths: &Paths,
+        name: &str,
+        interrupt: &Interrupt,
+    ) -> Party<'a> {
         let paths = Paths { answers: paths.answers.join(name), ..paths.clone() };
-        Runner::new(
+        let runner = Runner::new(
             &arm.suite,
             &self.target,
-            &self.source.folder,
+            arm.folder.as_ref().unwrap_or(&self.source.folder),
             &self.material,
             paths,
             &arm.supplies,
             interrupt.clone(),
-        )
-        .watching(Watch::over(&self.machine, self.target.device.as_deref()))
+        );
+        let watch = Watch::over(&self.machine, self.target.device.as_deref());
+        Party { runner: runner.watching(watch), stage: &arm.suite.stages[stage], candidate }
     }
 }
 
-/// What takes the pairs of one stage.
-struct Arms<'a> {
-    base: Runner<'a>,
-    /// Another process of the base.
-    again: Runner<'a>,
-    new: Runner<'a>,
-    /// The stage as the base has it, and as the new arm has it.
-    stages: [&'a Stage; 2],
-    candidate: &'a Candidate,
-    rule: Rule,
-    random: Pcg64,
-    /// Measurements so far: each is a round of its own, so that nobody draws the same noise twice.
-    turn: u32,
-}
-
-/// Which arm failed to be measured, and why.
-enum Fault {
-    Base(Failure),
-    New(Failure),
-    /// Neither: the pair doesn't count.
-    Pair(String),
-    Stopped(Stopped),
-}
-
-impl Arms<'_> {
-    fn stage(&mut self, time: Duration, tell: &dyn Tell) -> Result<GatedStage, Stopped> {
-        let start = Instant::now();
-        let candidate = self.candidate;
-        tell.step("answers of both arms");
-        let (reference, _) = match self.base.right_answers(self.stages[0], candidate, Place::Target)? {
-            Ok(right) => right,
-            Err(failure) => {
-                let why = format!("the base gives no answers: {}", failure.in_words());
-                return Ok(self.without_pairs(Verdict::Invalid, why));
-            }
-        };
-        let references = References::from([(self.stages[1].name.clone(), reference)]);
-        let trial = Trial { stage: self.stages[1], candidate, round: 0 };
-        let first = match self.new.trial(&trial, &references) {
-            Ok(recording) => recording,
-            Err(Stopped::LoadBroke(failure)) => return Ok(self.failed(&failure)),
-            Err(stopped) => return Err(stopped),
-        };
-        if let Some(failure) = first.failure() {
-            return Ok(self.failed(failure));
-        }
-        self.rest();
-        let worse = judge::worse_answers(self.stages[1].metric, &first.agreements);
-        let mut taken = Taken::default();
-        let mut planned = LEAST_PAIRS;
-        let compared = loop {
-            let count = taken.pairs.len();
-            if count == LEAST_PAIRS {
-                planned = self.plan(&taken, start.elapsed(), time);
-            }
-            let looks = looks(planned);
-            if count >= LEAST_PAIRS && looks.contains(&count) {
-                let compared = judge::compare(&taken.figures(), self.rule, LOOKS);
-                let open = compared.iter().any(|one| one.finding == Finding::Ambiguous);
-                if !open || count >= planned || worse.is_some() {
-                    break compared;
-                }
-            }
-            // Who is disturbed all the time is never done.
-            if taken.dropped.len() > LEAST_PAIRS + count {
-                break judge::compare(&taken.figures(), self.rule, LOOKS);
-            }
-            tell.step(&format!("pair {} of {planned}", count + 1));
-            match self.pair(&references) {
-                Ok(pair) => taken.pairs.push(pair),
-                Err(Fault::Pair(why)) => taken.dropped.push(why),
-                Err(Fault::New(failure)) => return Ok(self.failed(&failure)),
-                Err(Fault::Base(failure)) => {
-                    let why = format!("the base failed: {}", failure.in_words());
-                    return Ok(self.without_pairs(Verdict::Invalid, why));
-                }
-                Err(Fault::Stopped(stopped)) => return Err(stopped),
-            }
-        };
-        let own = taken.own();
-        let (verdict, sentence) = judge::verdict(&compared, worse, taken.dropped.len(), self.rule);
-        Ok(GatedStage {
-            stage: self.stages[0].name.clone(),
-            candidate: candidate.clone(),
-            verdict,
-            sentence,
-            figures: compared,
-            answers: first.agreements,
-            calibration: judge::calibrate(&own, taken.pairs.len(), self.rule, 0),
-            needed: (!own.is_empty()).then(|| judge::needed(&own, self.rule)),
-            pairs: taken.pairs,
-            dropped: taken.dropped,
-        })
+/// What is told of a stage by what was kept of it.
+fn beside(name: &str, now: &StoredStage, then: &StoredStage, day: &str, rule: Rule) -> GatedStage {
+    let versions = [then.version.clone(), now.version.clone()];
+    let with = |verdict, sentence| GatedStage {
+        versions: versions.clone(),
+        ..GatedStage::without_figures(name, &now.candidate, verdict, sentence)
+    };
+    if let Some(why) = then.differs_from(now) {
+        return with(Verdict::Invalid, format!("not comparable: {why}"));
     }
-
-    /// How many pairs are taken: as many as the noise asks for, or as there is time for.
-    fn plan(&self, taken: &Taken, spent: Duration, time: Duration) -> usize {
-        let of_a_pair = spent.as_secs_f64() / (taken.pairs.len() + taken.dropped.len()).max(1) as f64;
-        let left = time.saturating_sub(spent).as_secs_f64();
-        let most = taken.pairs.len() + (left / of_a_pair.max(1e-6)) as usize;
-        // As many as are needed find nine in ten at the second look; the tenth gets as many again.
-        (2 * judge::needed(&taken.own(), self.rule)).min(most)
+    let figures = Gated::ALL.into_iter().filter_map(|figure| {
+        let of = |stage: &StoredStage| stage.figure(|side| side.figure(figure));
+        let (now, then) = (of(now), of(then));
+        (!now.is_empty() && !then.is_empty()).then_some((figure, now, then))
+    });
+    let figures = judge::compare_with_kept(&figures.collect::<Vec<_>>(), rule);
+    if let Some(why) = judge::worse_than_kept(&now.quality, &then.quality) {
+        return GatedStage { figures, ..with(Verdict::Regression, why) };
     }
-
-    /// Takes a pair, in processes of its own.
-    fn pair(&mut self, references: &References) -> Result<Pair, Fault> {
-        let new_first = self.random.random_bool(0.5);
-        let base = self.stages[0];
-        let pair = (|| {
-            let [of_base, of_new] = turns(
-                [(&mut self.base, base), (&mut self.new, self.stages[1])],
-                self.candidate,
-                references,
-                new_first,
-                &mut self.turn,
-            )
-            .map_err(|(place, fault)| fault.of(if place == 0 { Fault::Base } else { Fault::New }))?;
-            self.new.end();
-            let [before, again] = turns(
-                [(&mut self.base, base), (&mut self.again, base)],
-                self.candidate,
-                references,
-                !new_first,
-                &mut self.turn,
-            )
-            .map_err(|(_, fault)| fault.of(Fault::Base))?;
-            Ok(Pair { ratios: of_new.beside(&of_base), own: again.seconds / before.seconds })
-        })();
-        self.rest();
-        pair
-    }
-
-    /// Ends all workers, so that the next pair has others.
-    fn rest(&mut self) {
-        self.base.end();
-        self.again.end();
-        self.new.end();
-    }
-
-    /// The new arm can't be measured and the base can.
-    fn failed(&self, failure: &Failure) -> GatedStage {
-        let why = format!("the new arm failed: {}", failure.in_words());
-        // What isn't here says nothing of what the arm does where it is.
-        let absent = failure.status == Status::NotAvailable;
-        self.without_pairs(if absent { Verdict::Invalid } else { Verdict::Regression }, why)
-    }
-
-    fn without_pairs(&self, verdict: Verdict, sentence: String) -> GatedStage {
-        GatedStage {
-            stage: self.stages[0].name.clone(),
-            candidate: self.candidate.clone(),
-            verdict,
-            sentence,
-            figures: Vec::new(),
-            answers: IndexMap::new(),
-            calibration: None,
-            needed: None,
-            pairs: Vec::new(),
-            dropped: Vec::new(),
-        }
-    }
-}
-
-/// The pairs so far.
-#[derive(Default)]
-struct Taken {
-    pairs: Vec<Pair>,
-    dropped: Vec<String>,
-}
-
-impl Taken {
-    fn figures(&self) -> Vec<(Gated, Vec<f64>)> {
-        [Gated::Time, Gated::Memory, Gated::Load]
-            .into_iter()
-            .map(|figure| {
-                let ratios = self.pairs.iter().filter_map(|pair| pair.ratios.get(&figure).copied());
-                (figure, ratios.collect::<Vec<f64>>())
-            })
-            // A figure that some pairs don't have is none.
-            .filter(|(_, ratios)| ratios.len() == self.pairs.len())
-            .collect()
-    }
-
-    fn own(&self) -> Vec<f64> {
-        self.pairs.iter().map(|pair| pair.own).collect()
-    }
-}
-
-/// Why a side of a pair couldn't be measured.
-enum SideFault {
-    Failed(Failure),
-    Aside(String),
-    Stopped(Stopped),
-}
-
-impl SideFault {
-    fn of(self, failed: fn(Failure) -> Fault) -> Fault {
-        match self {
-            SideFault::Failed(failure) | SideFault::Stopped(Stopped::LoadBroke(failure)) => failed(failure),
-            SideFault::Aside(why) => Fault::Pair(why),
-            SideFault::Stopped(stopped) => Fault::Stopped(stopped),
-        }
-    }
-}
-
-/// Measures two arms in the order first, second, second, first, or the other way round. An error says whose it is.
-fn turns(
-    mut arms: [(&mut Runner, &Stage); 2],
-    candidate: &Candidate,
-    references: &References,
-    second_first: bool,
-    turn: &mut u32,
-) -> Result<[Side; 2], (usize, SideFault)> {
-    let order = if second_first { [1, 0, 0, 1] } else { [0, 1, 1, 0] };
-    let mut sides: [Vec<Side>; 2] = [Vec::new(), Vec::new()];
-    for place in order {
-        let (runner, stage) = &mut arms[place];
-        *turn += 1;
-        let trial = Trial { stage, candidate, round: *turn };
-        let recording =
-            runner.trial(&trial, references).map_err(|stopped| (place, SideFault::Stopped(stopped)))?;
-        if let Some(failure) = recording.failure() {
-            return Err((place, SideFault::Failed(failure.clone())));
-        }
-        if let Some(aside) = recording.set_aside() {
-            return Err((place, SideFault::Aside(aside.why)));
-        }
-        let nothing = || (place, SideFault::Aside("a measurement without a pass".to_owned()));
-        sides[place].push(Side::of(&recording).ok_or_else(nothing)?);
-    }
-    let nothing = |place| (place, SideFault::Aside("a measurement without a pass".to_owned()));
-    let [first, second] = sides.map(|own| Side::of_both(&own));
-    Ok([first.ok_or_else(|| nothing(0))?, second.ok_or_else(|| nothing(1))?])
+    let (verdict, sentence) = judge::verdict(&figures, 0, rule, "processes");
+    let answers = match now.answers == then.answers {
+        true => "",
+        false => "; the answers aren't the same as then",
+    };
+    let sentence = format!(
+        "{sentence}; beside figures of {day}, so what the machine does differently today counts, too{answers}"
+    );
+    GatedStage { figures, ..with(verdict, sentence) }
 }

@@ -1,13 +1,14 @@
 //! What one arm took in a pair.
 
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 
 use crate::analysis::gate::Gated;
 use crate::analysis::statistics::of_round;
 use crate::record::Recording;
 
 /// Figures of which more is worse.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Side {
     /// For a document.
     pub seconds: f64,
@@ -43,16 +44,19 @@ impl Side {
 
     /// How many times another side's figures these are, of those that both have.
     pub fn beside(&self, base: &Side) -> IndexMap<Gated, f64> {
-        let ratio = |own: Option<f64>, base: Option<f64>| {
-            let ratio = own? / base?;
-            (ratio.is_finite() && ratio > 0.0).then_some(ratio)
+        let ratio = |figure: Gated| {
+            let ratio = self.figure(figure)? / base.figure(figure)?;
+            (ratio.is_finite() && ratio > 0.0).then_some((figure, ratio))
         };
-        let ratios = [
-            (Gated::Time, ratio(Some(self.seconds), Some(base.seconds))),
-            (Gated::Memory, ratio(self.bytes, base.bytes)),
-            (Gated::Load, ratio(self.load_seconds, base.load_seconds)),
-        ];
-        ratios.into_iter().filter_map(|(figure, ratio)| Some((figure, ratio?))).collect()
+        Gated::ALL.into_iter().filter_map(ratio).collect()
+    }
+
+    pub fn figure(&self, figure: Gated) -> Option<f64> {
+        match figure {
+            Gated::Time => Some(self.seconds),
+            Gated::Memory => self.bytes,
+            Gated::Load => self.load_seconds,
+        }
     }
 }
 

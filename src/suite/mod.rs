@@ -172,6 +172,18 @@ impl Suite {
         }
     }
 
+    /// Whether a candidate, which may be of another suite, has a backend here, and knobs and values that this one has.
+    pub fn can_run(&self, candidate: &Candidate) -> Result<(), String> {
+        let name = &candidate.backend;
+        let backend = self.backend(name).ok_or_else(|| format!("it has no backend {name:?}"))?;
+        for (knob, value) in &candidate.knobs {
+            let spec = backend.knobs.iter().find(|spec| spec.name == *knob);
+            let spec = spec.ok_or_else(|| format!("its backend {name:?} has no knob {knob:?}"))?;
+            spec.kind.accept(value).map_err(|why| format!("{knob}: {why}"))?;
+        }
+        Ok(())
+    }
+
     /// Candidates with the same key can share a worker: they differ in knobs that apply at a run.
     pub fn load_key(&self, stage: &Stage, candidate: &Candidate) -> String {
         let at_load = self.knobs_of(candidate, Applies::Load);

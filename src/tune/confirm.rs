@@ -175,7 +175,7 @@ impl Tuning<'_> {
     ) -> Result<Option<u8>, TuneError> {
         for round in 0..MOST_CONFIRMING_ROUNDS {
             let Some(confirmation) = self.confirmations.get(&stage.name) else { return Ok(None) };
-            if round >= LEAST_ROUNDS && analysis::is_settled(self.suite, stage, confirmation) {
+            if round >= analysis::rounds_wanted(self.suite, stage, confirmation) {
                 return Ok(None);
             }
             let arms = arms(stage, best, confirmation);

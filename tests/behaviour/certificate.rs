@@ -169,7 +169,7 @@ fn longest_documents_that_do_not_go_through_are_a_doubt() {
 }
 
 #[test]
-#[ignore = "a hundred runs of two hundred candidates take some minutes: cargo test --release -- --ignored two_hundred_equals"]
+#[ignore = "three hundred runs of two hundred candidates take ten minutes: cargo test --release -- --ignored two_hundred_equals"]
 fn the_gain_of_a_winner_among_two_hundred_equals_holds_one() {
     let values: Vec<String> = (0..200).map(|place| format!("\"v{place}\"")).collect();
     let values = values.join(", ");
@@ -179,7 +179,7 @@ fn the_gain_of_a_winner_among_two_hundred_equals_holds_one() {
     );
     let suite = suite(&stage, &script).replace("documents = 24", "documents = 128");
     let (mut held, mut flattered) = (0, 0);
-    for seed in 0..100 {
+    for seed in 0..300 {
         let place = Place::with_suite(&suite);
         let best = place.best(&["--search", "grid", "--seed", &seed.to_string()], 0);
         let gain = &best["stages"][0]["gain"];
@@ -190,7 +190,7 @@ fn the_gain_of_a_winner_among_two_hundred_equals_holds_one() {
         flattered +=
             u32::from(alone["stages"][0]["candidates"][0]["id"] != alone["stages"][0]["baseline_id"]);
     }
-    println!("the interval holds 1 in {held} of 100; another one than the default won in {flattered}");
-    assert!(held >= 94, "{held}");
-    assert!(flattered > 50, "{flattered}: nobody was picked");
+    println!("the interval holds 1 in {held} of 300; another one than the default won in {flattered}");
+    assert!(held >= 282, "{held}");
+    assert!(flattered > 200, "{flattered}: nobody was picked");
 }

@@ -1,10 +1,13 @@
 //! The gate: two programs side by side, in pairs.
 
-use std::process::Output;
+use std::process::{Output, Stdio};
+use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value as Json;
 
-use crate::support::{Place, autotune, text};
+use crate::support::{Place, STAGE, autotune, suite, text};
 
 /// A worker whose figures are drawn: `time` times as slow as usual, answers turned by `turned`, and `dies` at its second measurement.
 const WORKER: &str = r#"
@@ -92,6 +95,8 @@ fn faster_and_wrong_is_a_regression_and_rounding_is_none() {
     let place = place();
     let wrong = json(&place, "time=0.5 turned=0.1", 5);
     assert!(wrong["sentence"].as_str().unwrap().contains("below 0.999"), "{wrong:#}");
+    // No pair would change that.
+    assert_eq!(wrong["pairs"].as_array().map(Vec::len), Some(0));
     assert_eq!(json(&place, "turned=0.0001", 0)["verdict"], "pass");
 }
 
@@ -118,12 +123,132 @@ fn whoever_dies_is_to_blame() {
 #[test]
 fn what_ci_reads_is_written() {
     let place = place();
-    let files = ["--markdown", "summary.md", "--junit", "junit.xml", "--margin", "2%", "--time", "20s"];
-    let output = gate(&place, "time=1.2", &files);
+    let files = [
+        ["--markdown", "summary.md"],
+        ["--junit", "junit.xml"],
+        ["--bencher", "bencher.json"],
+        ["--benchmark", "benchmark.json"],
+        ["--svg", "pairs.svg"],
+        ["--margin", "2%"],
+        ["--time", "20s"],
+    ];
+    let mut command = autotune(&["gate", "--suite", "suite.toml", "--gpu", "cpu", "--quiet", "--github"]);
+    command.args(["--base-worker", "python3 worker.py", "--new-worker", "python3 worker.py time=1.2"]);
+    command.args(files.concat()).env("GITHUB_STEP_SUMMARY", place.path().join("step.md"));
+    let output = command.current_dir(place.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(5), "{}", text(&output));
     let read = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
     assert!(read("summary.md").starts_with("### autotune gate: regression"), "{}", read("summary.md"));
     assert!(read("junit.xml").contains("failures=\"1\""), "{}", read("junit.xml"));
+    assert_eq!(read("step.md"), read("summary.md"));
+    assert!(
+        text(&output).contains("::error title=autotune gate%2C embed%3A regression::"),
+        "{}",
+        text(&output)
+    );
+    let json = |name: &str| serde_json::from_str::<Json>(&read(name)).unwrap();
+    let ratio = json("bencher.json")["suite/embed"]["time-a-document-beside-base"]["value"].as_f64().unwrap();
+    assert!((ratio - 1.2).abs() < 0.05, "{ratio}");
+    assert_eq!(json("benchmark.json")[0]["value"].as_f64(), Some(ratio));
+    assert!(read("pairs.svg").starts_with("<svg") && read("pairs.svg").contains("the base again"));
+}
+
+#[test]
+fn a_configuration_is_gated_like_a_program() {
+    let stage = format!("{STAGE}\n[stages.knobs]\nbatch_size = [2, 24]\n");
+    let place = Place::with_suite(&suite(&stage, "batch_ms = 5\nnoise = 0.01\n"));
+    place.best(&[], 0);
+    let candidate = |more: &[&str]| {
+        let arguments = ["gate", "--suite", "suite.toml", "--candidate", "run", "--json", "--quiet"];
+        autotune(&arguments).args(more).current_dir(place.path()).output().unwrap()
+    };
+    // The default has batches of 32, which 24 documents don't fill; the winner is as fast.
+    let output = candidate(&["--margin", "5%"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let slow = suite(&format!("{STAGE}\nbaseline = {{ batch_size = 1 }}\n"), "batch_ms = 5\nnoise = 0.01\n");
+    std::fs::write(place.path().join("suite.toml"), slow).unwrap();
+    let output = candidate(&[]);
+    let document: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let stage = &document["stages"][0];
+    assert_eq!(stage["verdict"], "improved", "{stage:#}");
+    assert_eq!(stage["candidate"]["knobs"]["batch_size"], 1);
+    assert!(stage["new_candidate"]["knobs"]["batch_size"].as_u64().unwrap() >= 24, "{stage:#}");
+}
+
+#[test]
+fn figures_are_kept_and_compared_with_where_they_can_be() {
+    let place = place();
+    let run = |more: &[&str]| {
+        let arguments = ["gate", "--suite", "suite.toml", "--gpu", "cpu", "--json", "--quiet"];
+        autotune(&arguments).args(more).current_dir(place.path()).output().unwrap()
+    };
+    let output = run(&["--new-worker", "python3 worker.py", "--save", "kept.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let kept = std::fs::read_to_string(place.path().join("kept.json")).unwrap();
+    let against = |file: &str, worker: &str, code: i32| {
+        let output = run(&["--new-worker", worker, "--baseline", file, "--margin", "5%"]);
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        let document: Json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        document["stages"][0]["sentence"].as_str().unwrap_or_default().to_owned() + &text(&output)
+    };
+    assert!(against("kept.json", "python3 worker.py", 0).contains("beside figures of "));
+    assert!(against("kept.json", "python3 worker.py time=1.3", 5).contains("worse by more than 5.0%"));
+    let change = |from: &str, to: &str| {
+        assert!(kept.contains(from), "{kept}");
+        std::fs::write(place.path().join("other.json"), kept.replace(from, to)).unwrap();
+        against("other.json", "python3 worker.py", 6)
+    };
+    assert!(change("\"drawn 1\"", "\"drawn 2\"").contains("not comparable: the engine's version differs"));
+    assert!(change("\"cores\": ", "\"cores\": 9").contains("not comparable: the machine differs"));
+    assert!(
+        change("\"suite\": \"suite\"", "\"suite\": \"another\"")
+            .contains("not comparable: the suite differs")
+    );
+    // What isn't whole is no file of ours.
+    std::fs::write(place.path().join("other.json"), &kept[..kept.len() / 2]).unwrap();
+    assert!(against("other.json", "python3 worker.py", 2).contains("no whole file"));
+    assert!(against("nowhere.json", "python3 worker.py", 2).contains("No such file"));
+}
+
+#[test]
+fn commands_are_run_where_they_were_typed() {
+    let place = place();
+    let folder = place.path().file_name().unwrap().to_str().unwrap();
+    let worker = format!("python3 {folder}/worker.py");
+    let suite = format!("{folder}/suite.toml");
+    let output = autotune(&["gate", "--suite", &suite, "--gpu", "cpu", "--quiet", "--margin", "3%"])
+        .args(["--base-worker", &worker, "--new-worker", &worker])
+        .current_dir(place.path().parent().unwrap())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+}
+
+#[test]
+fn a_gate_that_is_interrupted_says_so_where_ci_looks() {
+    let place = place();
+    let mut command = autotune(&["gate", "--suite", "suite.toml", "--gpu", "cpu", "--junit", "junit.xml"]);
+    command.args([
+        "--markdown",
+        "summary.md",
+        "--base-worker",
+        "python3 worker.py",
+        "--new-worker",
+        "python3 worker.py",
+    ]);
+    command.args(["--margin", "0.1%", "--time", "1h"]);
+    let child =
+        command.current_dir(place.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(3));
+    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
+    let read = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
+    for (name, wanted) in
+        [("junit.xml", "errors=\"1\""), ("junit.xml", "interrupted"), ("summary.md", "interrupted")]
+    {
+        assert!(read(name).contains(wanted), "{name}: {}", read(name));
+    }
 }
 
 #[test]
@@ -139,6 +264,13 @@ fn what_makes_no_sense_is_refused() {
         assert!(text(&output).contains(why), "{arguments:?}: {}", text(&output));
     };
     refused(&[], "--base-bin");
+    // It would never be started.
+    let own = env!("CARGO_BIN_EXE_autotune");
+    refused(&["--base-bin", own], "runs commands only");
+    refused(&["--base-bin", "/bin/true"], "this is no build of autotune");
+    refused(&["--base-worker", "no-such-program", "--new-worker", "python3"], "there is no such program");
+    let workers = ["--base-worker", "python3 worker.py", "--new-worker", "python3 worker.py"];
+    refused(&[&workers[..], &["--junit", "nowhere/junit.xml"]].concat(), "can't write nowhere/junit.xml");
     refused(&["--base-bin", "nowhere"], "nowhere: No such file");
     refused(&["--base-bin", "notes.txt"], "no program that can be run");
     refused(&["--base-worker", "python3 worker.py"], "--new-worker");

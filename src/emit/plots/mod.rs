@@ -4,6 +4,7 @@
 
 mod canvas;
 mod curves;
+mod pairs;
 mod pareto;
 mod progress;
 mod regret;
@@ -14,6 +15,7 @@ use std::path::Path;
 use canvas::Caption;
 pub use canvas::Plot;
 
+use crate::analysis::gate::{GateReport, GatedStage};
 use crate::analysis::{Analysis, StageAnalysis};
 use crate::record::Recording;
 use crate::replay::{Grid, Score};
@@ -64,6 +66,14 @@ pub fn regret(scores: &[Score], grid: &Grid, told: &str, seeds: u64, scratch: &P
     let text = format!("{}, {} configurations · replayed with {seeds} seeds, {told}", grid.name, grid.len());
     let caption = Caption { stage: grid.name.clone(), text };
     canvas::render(&format!("{}-regret", grid.name), scratch, &caption, &regret::Regret { scores })
+}
+
+/// The pairs of one stage of a gate.
+pub fn pairs(stage: &GatedStage, report: &GateReport, scratch: &Path) -> anyhow::Result<Plot> {
+    let text = format!("{} beside {}, {} · {}", report.new, report.base, stage.stage, report.target);
+    let caption = Caption { stage: stage.stage.clone(), text };
+    let chart = pairs::Pairs { pairs: &stage.pairs, margin: report.rule.margin };
+    canvas::render(&format!("{}-pairs", stage.stage), scratch, &caption, &chart)
 }
 
 /// Swept knobs whose values are numbers.

@@ -1,9 +1,22 @@
-//! What a gate has found: in the terminal, as Markdown for a page of CI, as JUnit for its list of tests.
+//! What a gate has found: here in the terminal, and a file for each form that CI and its services read.
+
+mod github;
+mod junit;
+mod markdown;
+mod metrics;
+
+use std::time::Duration;
+
+pub use github::annotations;
+pub use junit::junit;
+pub use markdown::markdown;
+pub use metrics::{bencher, benchmark};
 
 use super::bracket;
 use super::columns::{self, Column, NEEDED};
 use super::style::Style;
-use crate::analysis::gate::{Calibration, Compared, Finding, GateReport, GatedStage, Verdict};
+use crate::analysis::gate::{Calibration, Compared, Finding, GateReport, GatedStage, margin_of};
+use crate::units::print_duration;
 
 /// For people: the figures, how far they can be trusted, and the verdict last.
 pub fn render(report: &GateReport, style: Style) -> String {
@@ -11,6 +24,7 @@ pub fn render(report: &GateReport, style: Style) -> String {
     for stage in &report.stages {
         let title = format!("{} · {} · {} pairs", stage.stage, stage.candidate.backend, stage.pairs.len());
         text.push_str(&style.bold(&style.paragraph(&title)));
+        text.push_str(&loaded(stage).map(|line| style.paragraph(&line)).unwrap_or_default());
         if !stage.figures.is_empty() {
             let rows: Vec<&Compared> = stage.figures.iter().collect();
             text.push_str(&columns::render(figure_columns(), &rows, style, |row| {
@@ -19,7 +33,7 @@ pub fn render(report: &GateReport, style: Style) -> String {
             text.push('\n');
         }
         if let Some(calibration) = &stage.calibration {
-            text.push_str(&style.paragraph(&trust(calibration, stage)));
+            text.push_str(&style.paragraph(&trust(calibration, stage, report)));
         }
         if !stage.dropped.is_empty() {
             text.push_str(&style.caution(&dropped(stage)));
@@ -50,7 +64,7 @@ fn finding(finding: Finding) -> &'static str {
 }
 
 /// What the gate can tell here.
-fn trust(calibration: &Calibration, stage: &GatedStage) -> String {
+fn trust(calibration: &Calibration, stage: &GatedStage, report: &GateReport) -> String {
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
     let alarms = calibration.false_alarms;
     let between = alarms
@@ -61,16 +75,41 @@ fn trust(calibration: &Calibration, stage: &GatedStage) -> String {
         Some(smallest) => format!("the smallest slowdown found 9 times in 10: {}", percent(smallest)),
         None => "not even a doubling is found 9 times in 10".to_owned(),
     };
-    let needed = stage.needed.filter(|needed| *needed > stage.pairs.len());
-    let more = needed.map(|needed| {
-        format!(". It would take {needed} pairs to find twice the margin: raise --time or --margin")
-    });
     format!(
         "the base beside itself: {} noise a pair; false alarms at this setting: {}{between}; {found}{}",
         percent(calibration.noise),
         percent(alarms.value),
-        more.unwrap_or_default()
+        more(stage, report).map(|more| format!(". {more}")).unwrap_or_default()
     )
+}
+
+/// What it would take to find twice the margin, where the pairs are too few for that.
+fn more(stage: &GatedStage, report: &GateReport) -> Option<String> {
+    let needed = stage.needed.filter(|needed| *needed > stage.pairs.len())?;
+    let time = Duration::try_from_secs_f64((stage.pair_seconds? * needed as f64).round()).ok()?;
+    let own: Vec<f64> = stage.pairs.iter().map(|pair| pair.own).collect();
+    let margin = margin_of(&own, stage.pairs.len(), report.rule) * 100.0;
+    Some(format!(
+        "To find twice the margin takes {needed} pairs, about {}: raise --time; or use --margin {}%, for which these were enough",
+        print_duration(time),
+        (margin * 10.0).ceil() / 10.0
+    ))
+}
+
+/// What the arms have loaded, once if it's the same.
+fn loaded(stage: &GatedStage) -> Option<String> {
+    let [base, new] = &stage.versions;
+    let versions = match (base.is_empty(), base == new) {
+        (true, _) => None,
+        (false, true) => Some(format!("both arms: {base}")),
+        (false, false) => Some(format!("base: {base}; new arm: {new}")),
+    };
+    let other = stage.new_candidate.as_ref().map(|new| {
+        let same = |knob: &str| stage.candidate.word(knob) == new.word(knob);
+        format!("the new arm's configuration differs: {}", new.label(same))
+    });
+    let lines: Vec<String> = versions.into_iter().chain(other).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
 }
 
 fn dropped(stage: &GatedStage) -> String {
@@ -81,89 +120,17 @@ fn dropped(stage: &GatedStage) -> String {
     }
 }
 
-/// For `$GITHUB_STEP_SUMMARY` and its like.
-pub fn markdown(report: &GateReport) -> String {
-    let mut text = format!(
-        "### autotune gate: {}\n\n`{}` beside `{}`, suite {}, on {}\n",
-        report.verdict().name(),
-        report.new,
-        report.base,
-        report.suite,
-        report.target
-    );
-    for stage in &report.stages {
-        text.push_str(&format!("\n**{}**: {}: {}\n", stage.stage, stage.verdict.name(), stage.sentence));
-        if !stage.figures.is_empty() {
-            text.push_str("\n| figure | new/base | interval | margin | finding |\n|---|---:|---|---:|---|\n");
-        }
-        for row in &stage.figures {
-            text.push_str(&format!(
-                "| {} | {:.3} | {} | {:.1}% | {} |\n",
-                row.figure.name(),
-                row.ratio.value,
-                bracket(row.ratio, 3),
-                row.margin * 100.0,
-                finding(row.finding)
-            ));
-        }
-        if let Some(calibration) = &stage.calibration {
-            text.push_str(&format!("\n{}\n", trust(calibration, stage)));
-        }
-        if !stage.dropped.is_empty() {
-            text.push_str(&format!("\n{}\n", dropped(stage)));
-        }
-    }
-    text
-}
-
-/// As a text or an attribute of XML. What stderr has said may hold characters that XML has no place for.
-fn escape(text: &str) -> String {
-    let kept: String = text.chars().filter(|character| !character.is_control()).collect();
-    minijinja::HtmlEscape(&kept).to_string()
-}
-
-/// A test case a stage. What can't be told is an error there, which is no failure of the change.
-pub fn junit(report: &GateReport) -> String {
-    let count =
-        |wanted: &[Verdict]| report.stages.iter().filter(|stage| wanted.contains(&stage.verdict)).count();
-    let unsure = [Verdict::Ambiguous, Verdict::Invalid];
-    let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n  <testsuite name=\"autotune gate: {}\" \
-         tests=\"{}\" failures=\"{}\" errors=\"{}\">\n",
-        escape(&report.suite),
-        report.stages.len(),
-        count(&[Verdict::Regression]),
-        count(&unsure)
-    );
-    for stage in &report.stages {
-        let kind = match stage.verdict {
-            Verdict::Regression => Some("failure"),
-            Verdict::Ambiguous | Verdict::Invalid => Some("error"),
-            Verdict::Pass | Verdict::Improved => None,
-        };
-        let said = format!("{}: {}", stage.verdict.name(), stage.sentence);
-        let inner = match kind {
-            Some(kind) => format!("<{kind} message=\"{}\"/>", escape(&said)),
-            None => format!("<system-out>{}</system-out>", escape(&said)),
-        };
-        let (name, class) = (escape(&stage.stage), escape(&report.target));
-        text.push_str(&format!("    <testcase name=\"{name}\" classname=\"{class}\">{inner}</testcase>\n"));
-    }
-    text.push_str("  </testsuite>\n</testsuites>\n");
-    text
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use indexmap::IndexMap;
 
     use super::*;
-    use crate::analysis::gate::{Gated, Rule};
+    use crate::analysis::gate::{Gated, Rule, Verdict};
     use crate::analysis::{Estimate, gate::Pair};
     use crate::knob::Candidate;
 
-    fn report() -> GateReport {
-        let own = Pair { ratios: IndexMap::from([(Gated::Time, 1.08)]), own: 1.0 };
+    pub fn report() -> GateReport {
+        let own = Pair { ratios: IndexMap::from([(Gated::Time, 1.08)]), own: 1.02 };
         GateReport {
             suite: "a<b".to_owned(),
             target: "two \"cores\"".to_owned(),
@@ -173,6 +140,8 @@ mod tests {
             stages: vec![GatedStage {
                 stage: "embed".to_owned(),
                 candidate: Candidate { backend: "candle".to_owned(), knobs: IndexMap::new() },
+                new_candidate: None,
+                versions: ["engine 1", "engine 2"].map(String::from),
                 verdict: Verdict::Regression,
                 sentence: "time a document +8.0%".to_owned(),
                 figures: vec![Compared {
@@ -190,6 +159,7 @@ mod tests {
                     smallest: Some(0.055),
                 }),
                 needed: Some(60),
+                pair_seconds: Some(2.0),
                 pairs: vec![own; 12],
                 dropped: vec!["its passes kept getting faster".to_owned()],
             }],
@@ -207,26 +177,13 @@ mod tests {
                 "worse",
                 "false alarms at this setting: 0.4% (0.0% to 1.2%)",
                 "found 9 times in 10: 5.5%",
-                "It would take 60 pairs",
+                "takes 60 pairs, about 2m 00s: raise --time; or use --margin ",
+                "base: engine 1; new arm: engine 2",
                 "! 1 pair was set aside: its passes kept getting faster",
                 "→ regression: time a document +8.0%",
             ] {
                 assert!(words.contains(wanted), "{wanted}: {words}");
             }
         }
-    }
-
-    #[test]
-    fn markdown_and_junit_say_the_same() {
-        let markdown = markdown(&report());
-        assert!(markdown.starts_with("### autotune gate: regression\n"), "{markdown}");
-        assert!(markdown.contains("| time a document | 1.080 | "), "{markdown}");
-        let junit = junit(&report());
-        assert!(
-            junit.contains("name=\"autotune gate: a&lt;b\" tests=\"1\" failures=\"1\" errors=\"0\""),
-            "{junit}"
-        );
-        assert!(junit.contains("classname=\"two &quot;cores&quot;\""), "{junit}");
-        assert!(junit.contains("<failure message=\"regression: time a document +8.0%\"/>"), "{junit}");
     }
 }

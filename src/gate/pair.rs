@@ -1,0 +1,103 @@
+//! A pair: the base, the new arm and another process of the base, each measured twice in turn.
+
+use rand::seq::SliceRandom;
+use rand_pcg::Pcg64;
+
+use super::side::Side;
+use crate::analysis::gate::Pair;
+use crate::knob::Candidate;
+use crate::quality::References;
+use crate::record::Failure;
+use crate::runner::{Runner, Stopped, Trial};
+use crate::suite::Stage;
+
+/// One who is measured in a pair.
+pub struct Party<'a> {
+    pub runner: Runner<'a>,
+    pub stage: &'a Stage,
+    pub candidate: &'a Candidate,
+}
+
+/// The places of those who are measured.
+pub const BASE: usize = 0;
+pub const NEW: usize = 1;
+/// Another process of the base, which tells what differences mean nothing here.
+const AGAIN: usize = 2;
+pub const PARTIES: usize = 3;
+
+/// Why a pair wasn't measured.
+pub enum Fault {
+    Base(Failure),
+    New(Failure),
+    /// Nobody's: the pair doesn't count.
+    Pair(String),
+    Stopped(Stopped),
+}
+
+/// Who takes the pairs of a stage.
+pub struct Pairs<'a> {
+    pub parties: [Party<'a>; PARTIES],
+    /// Whether only one may be loaded at a time: models share a processor's memory in peace, and a card's not always.
+    pub alone: bool,
+    pub random: Pcg64,
+    /// Measurements so far: each is a round of its own, so that nobody draws the same noise twice.
+    pub turn: u32,
+}
+
+impl<'a> Pairs<'a> {
+    pub fn party(&mut self, place: usize) -> &mut Party<'a> {
+        &mut self.parties[place]
+    }
+
+    /// Takes a pair, in processes of its own.
+    pub fn pair(&mut self, references: &References) -> Result<Pair, Fault> {
+        let sides = self.in_turn(references);
+        self.rest();
+        let sides = sides?;
+        let own = sides[AGAIN].seconds / sides[BASE].seconds;
+        Ok(Pair { ratios: sides[NEW].beside(&sides[BASE]), own })
+    }
+
+    /// Measures each in a random order, and then again in the opposite one, so that a machine that slows down harms all as much.
+    fn in_turn(&mut self, references: &References) -> Result<[Side; PARTIES], Fault> {
+        let mut order: [usize; PARTIES] = std::array::from_fn(|place| place);
+        order.shuffle(&mut self.random);
+        let order: Vec<usize> = order.into_iter().chain(order.into_iter().rev()).collect();
+        let mut sides: [Vec<Side>; PARTIES] = std::array::from_fn(|_| Vec::new());
+        for (place, who) in order.iter().enumerate() {
+            self.turn += 1;
+            sides[*who].push(measure(&mut self.parties[*who], *who, self.turn, references)?);
+            if self.alone && order.get(place + 1) != Some(who) {
+                self.parties[*who].runner.end();
+            }
+        }
+        let [base, new, again] = sides.map(|own| Side::of_both(&own).ok_or_else(without_a_pass));
+        Ok([base?, new?, again?])
+    }
+
+    /// Ends all workers, so that the next pair has others.
+    pub fn rest(&mut self) {
+        self.parties.iter_mut().for_each(|party| party.runner.end());
+    }
+}
+
+/// Measures one party; a fault says whose it is.
+pub fn measure(party: &mut Party, who: usize, round: u32, references: &References) -> Result<Side, Fault> {
+    let failed = |failure| if who == NEW { Fault::New(failure) } else { Fault::Base(failure) };
+    let trial = Trial { stage: party.stage, candidate: party.candidate, round };
+    let recording = party.runner.trial(&trial, references).map_err(|stopped| match stopped {
+        Stopped::LoadBroke(failure) => failed(failure),
+        stopped => Fault::Stopped(stopped),
+    })?;
+    if let Some(failure) = recording.failure() {
+        return Err(failed(failure.clone()));
+    }
+    if let Some(aside) = recording.set_aside() {
+        return Err(Fault::Pair(aside.why));
+    }
+    Side::of(&recording).ok_or_else(without_a_pass)
+}
+
+fn without_a_pass() -> Fault {
+    Fault::Pair("a measurement without a pass".to_owned())
+}
