@@ -3,6 +3,7 @@
 //! Decides everything that `emit/` shows. Knows no file and no terminal.
 
 mod compare;
+pub mod counts;
 mod decisions;
 mod doubt;
 mod doubting;

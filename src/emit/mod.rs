@@ -4,6 +4,7 @@
 
 mod columns;
 pub mod comparison;
+pub mod counts;
 pub mod decisions;
 pub mod env;
 pub mod gate;

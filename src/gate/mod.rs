@@ -31,7 +31,7 @@ use crate::record::{Failure, Status};
 use crate::report;
 use crate::runner::{Interrupt, Paths, Place, Runner, Stopped, Trial};
 use crate::store::{Run, lay_out};
-use crate::suite::{self, Material, Overrides, Problem, Stage, Suite, SuiteSource};
+use crate::suite::{self, Material, Stage, Suite, SuiteSource};
 use crate::telemetry::Watch;
 use crate::tune::target_of;
 
@@ -42,9 +42,6 @@ use side::Side;
 
 /// A measurement lasts so long at most, whatever the suite says: many short ones tell more than a few long ones.
 const LONGEST: Duration = Duration::from_millis(400);
-
-/// The suite that is run when none is named.
-const DEFAULT_SUITE: &str = "minilm";
 
 /// What is to be compared, and how.
 pub struct Order {
@@ -81,10 +78,7 @@ impl Order {
     pub fn begin(self) -> anyhow::Result<Gate> {
         let machine = Machine::here();
         let run = self.config.as_deref().map(Run::read).transpose()?;
-        let (source, overrides) = match (&self.suite, &run) {
-            (None, Some(run)) => (run.header.source.clone(), run.header.overrides.clone()),
-            (name, _) => (SuiteSource::find(name.as_deref().unwrap_or(DEFAULT_SUITE))?, Overrides::default()),
-        };
+        let (source, overrides) = report::source_of(self.suite.as_deref(), run.as_ref())?;
         let mut suite = suite::parse(&source, &overrides, &env::names())?;
         let material = suite.material(&source.folder)?;
         suite.without_labels(|stage| material.judging.contains_key(stage))?;
@@ -94,22 +88,10 @@ impl Order {
         let target = target_of(&self.gpu, &suite, &machine, !scripted)?;
         let candidates = match &run {
             None => suite.stages.iter().map(|stage| stage.baseline.clone()).collect(),
-            Some(run) => winners(&suite, run)?,
+            Some(run) => report::winners(&suite, run)?,
         };
         Ok(Gate { suite, material, target, machine, source, candidates, order: self })
     }
-}
-
-/// The winners of a run, of the stages that the suite has.
-fn winners(suite: &Suite, run: &Run) -> anyhow::Result<Vec<Candidate>> {
-    let analysis = report::judged(run)?;
-    let of = |stage: &Stage| {
-        let own = analysis.stages.iter().find(|own| own.name == stage.name);
-        let winner = own.and_then(|own| own.winner()).map(|winner| winner.summary.candidate.clone());
-        let why = format!("the run has no winner in the stage {}", stage.name);
-        winner.ok_or_else(|| Problem::new(format!("--config {}", run.path.display()), why).into())
-    };
-    suite.stages.iter().map(of).collect()
 }
 
 impl Gate {

@@ -3,6 +3,7 @@
 mod circles;
 mod command_line;
 mod corpora;
+mod counts;
 mod decisions;
 mod documents;
 mod drivers;
