@@ -1,8 +1,10 @@
 //! Counts as a table for each engine, and what has changed since others were taken.
 
+use indexmap::IndexMap;
+
 use super::columns::{self, Column, NEEDED};
 use super::style::Style;
-use crate::analysis::counts::{Change, Counts, Entry, Finding, worst};
+use crate::analysis::counts::{Change, Counts, Entry, Finding, Group, worst};
 
 /// A line of the table.
 struct Row {
@@ -26,8 +28,8 @@ pub fn render(counts: &Counts, style: Style) -> String {
         let rows = rows(entry);
         text.push_str(&columns::render(of_rows(), &rows.iter().collect::<Vec<_>>(), style, |_| false));
         text.push('\n');
-        for (group, why) in &entry.left_out {
-            text.push_str(&style.paragraph(&format!("{} are not counted: {why}", group.name())));
+        for (why, groups) in left_out(entry) {
+            text.push_str(&style.paragraph(&format!("{} are not counted: {why}", groups.join(", "))));
         }
         if entry.by_processor {
             let why = format!("kernels and weights are those for a processor that has {}", counts.processor);
@@ -46,7 +48,7 @@ fn of_rows() -> Vec<Column<Row>> {
 }
 
 fn rows(entry: &Entry) -> Vec<Row> {
-    let of_group = |(group, counts): (&crate::analysis::counts::Group, &indexmap::IndexMap<String, u64>)| {
+    let of_group = |(group, counts): (&Group, &IndexMap<String, u64>)| {
         let row = |(place, (name, count)): (usize, (&String, &u64))| Row {
             group: if place == 0 { group.name().to_owned() } else { String::new() },
             name: name.clone(),
@@ -55,6 +57,15 @@ fn rows(entry: &Entry) -> Vec<Row> {
         counts.iter().enumerate().map(row).collect::<Vec<Row>>()
     };
     entry.groups.iter().flat_map(of_group).collect()
+}
+
+/// Why groups aren't counted, and which of them: an engine that refuses a configuration has one reason for several.
+fn left_out(entry: &Entry) -> IndexMap<&str, Vec<&'static str>> {
+    let mut reasons: IndexMap<&str, Vec<&str>> = IndexMap::new();
+    for (group, why) in &entry.left_out {
+        reasons.entry(why).or_default().push(group.name());
+    }
+    reasons
 }
 
 /// What has changed, the worst first, and what that means.
@@ -88,10 +99,8 @@ fn mark(finding: Finding) -> String {
 
 #[cfg(test)]
 mod tests {
-    use indexmap::IndexMap;
-
     use super::*;
-    use crate::analysis::counts::{FORMAT, Group, changes};
+    use crate::analysis::counts::{FORMAT, changes};
     use crate::knob::Candidate;
 
     fn counts(add: u64) -> Counts {
