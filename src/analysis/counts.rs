@@ -88,7 +88,7 @@ impl Group {
             Group::InPassing => "in passing",
             Group::Nodes => "nodes",
             Group::NodesOnGpu => "nodes on a GPU",
-            Group::LaunchesOnGpu => "launches on a GPU",
+            Group::LaunchesOnGpu => "launches on a GPU, predicted",
             Group::Weights => "weights",
             Group::WeightsOnGpu => "weights on a GPU",
             Group::Memory => "memory",

@@ -80,7 +80,8 @@ fn read(file: &Path) -> Result<Counts, BadUsage> {
         );
         return Err(wrong(why));
     }
-    if counts.entries.is_empty() {
+    // One that holds only reasons would let everything pass.
+    if counts.entries.iter().all(|entry| entry.groups.is_empty()) {
         return Err(wrong("there are no counts in it".to_owned()));
     }
     Ok(counts)

@@ -350,14 +350,17 @@ mod tests {
         for folder in folders {
             for model in Task::ALL.into_iter().filter_map(|task| Model::open(&folder, task).ok()) {
                 for precision in [Precision::Float, Precision::Half, Precision::Eight] {
-                    let called = alone.install(|| {
+                    let (called, numbers) = alone.install(|| {
                         let network = Network::new(&model, precision).unwrap();
                         noted::take();
                         network.run(&batch).unwrap();
-                        noted::take()
+                        let slots = network.slots[0].lock().unwrap();
+                        (noted::take(), slots.iter().map(Slot::count).sum::<usize>())
                     });
-                    let planned = Plan::of(&model.graph, precision).kernels();
-                    assert_eq!(called, planned, "{} at {precision:?}", folder.display());
+                    let plan = Plan::of(&model.graph, precision);
+                    assert_eq!(called, plan.kernels(), "{} at {precision:?}", folder.display());
+                    let bytes = plan.slot_bytes(batch.ids.len(), batch.lengths.len());
+                    assert_eq!((numbers * size_of::<f32>()) as u64, bytes, "{}", folder.display());
                     networks += 1;
                 }
             }
