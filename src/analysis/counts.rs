@@ -175,13 +175,15 @@ impl Change {
         match &self.what {
             What::Count { group, name, was, now } => {
                 let (from, to) = printed(*group, *was, *now);
-                // Kinds and operators have names that tell what they are; others need their group's.
+                // Operators of ONNX and what a pass consists of are known by their names alone.
                 let name = match group {
+                    Group::Operations => format!("operation {name}"),
+                    Group::Kernels => format!("kernel {name}"),
                     Group::Weights | Group::WeightsOnGpu => format!("{} {name}", group.name()),
                     Group::NodesOnGpu | Group::LaunchesOnGpu | Group::InPassing => {
                         format!("{name} ({})", group.name())
                     }
-                    _ => name.clone(),
+                    Group::Nodes | Group::Memory | Group::Pass => name.clone(),
                 };
                 match (was, now) {
                     (0, _) => format!("{name} {to}, was none"),
@@ -206,7 +208,7 @@ fn printed(group: Group, was: u64, now: u64) -> (String, String) {
 
 fn growth(group: Group, was: u64, now: u64) -> String {
     let times = now as f64 / was as f64;
-    if !(0.5..2.0).contains(&times) {
+    if times >= 2.0 {
         return format!("{times:.1} times");
     }
     let sign = if now > was { '+' } else { '-' };
@@ -402,7 +404,7 @@ mod tests {
         let found = found(|entry| set(entry, Group::Nodes, "Add", 73));
         assert_eq!(found, [(Finding::More, "embed · ort fp32: Add 73, was 49 (+24)".to_owned())]);
         let fewer = self::found(|entry| set(entry, Group::Operations, "Add", 48));
-        assert_eq!(fewer, [(Finding::Fewer, "embed · ort fp32: Add 48, was 49 (-1)".to_owned())]);
+        assert_eq!(fewer, [(Finding::Fewer, "embed · ort fp32: operation Add 48, was 49 (-1)".to_owned())]);
     }
 
     #[test]

@@ -93,7 +93,7 @@ fn counts_are_equal_twice_and_a_change_is_named() {
     set(&mut base, "candle", "kernels", "norm", 1);
     let (code, said) = beside(&place, &base, &minilm);
     assert_eq!(
-        (code, said.contains("fewer           embed · candle fp32: norm 13, was 14 (-1)")),
+        (code, said.contains("fewer           embed · candle fp32: kernel norm 13, was 14 (-1)")),
         (0, true),
         "{said}"
     );
@@ -145,7 +145,7 @@ fn padding_batches_and_weights_follow_the_configuration() {
     let (code, said) = beside(&place, &base, &OWN);
     assert_eq!(code, 5, "{said}");
     for part in [
-        "candle fp16: conversion to fp16 24, was none",
+        "candle fp16: kernel conversion to fp16 24, was none",
         "candle fp16: weights fp16 ",
         "ort fp16: weights fp32 ",
         "dtype is fp16, was fp32",
