@@ -54,6 +54,8 @@ pub mod memory;
 
 pub mod tune;
 
+pub mod counts;
+
 pub mod gate;
 
 pub mod cli;

@@ -6,8 +6,9 @@ use anyhow::Context;
 
 use crate::analysis::{self, Analysis};
 use crate::emit::{self, env, plots, trials};
+use crate::knob::Candidate;
 use crate::store::{Run, StoreError};
-use crate::suite::{self, Overrides, Suite};
+use crate::suite::{self, Overrides, Problem, Stage, Suite, SuiteSource};
 
 /// What a run's journal leads to.
 pub struct Report {
@@ -37,6 +38,32 @@ pub fn suite_of(run: &Run) -> anyhow::Result<Suite> {
 pub fn judged(run: &Run) -> anyhow::Result<Analysis> {
     Ok(analysis::analyse(&suite_of(run)?, run))
 }
+
+/// The winners of a run, of the stages that a suite has, which must be able to run them. `flag` has named the run.
+pub fn winners(suite: &Suite, run: &Run, flag: &str) -> anyhow::Result<Vec<Candidate>> {
+    let analysis = judged(run)?;
+    let of = |stage: &Stage| {
+        let problem = |why: String| Problem::new(format!("{flag} {}", run.path.display()), why);
+        let own = analysis.stages.iter().find(|own| own.name == stage.name);
+        let winner = own.and_then(|own| own.winner()).map(|winner| winner.summary.candidate.clone());
+        let winner =
+            winner.ok_or_else(|| problem(format!("the run has no winner in the stage {}", stage.name)))?;
+        suite.can_run(&winner).map_err(|why| problem(format!("of the suite {}: {why}", suite.name)))?;
+        Ok(winner)
+    };
+    suite.stages.iter().map(of).collect()
+}
+
+/// The suite by its name or file; else that of the run whose winner is the configuration; else the default.
+pub fn source_of(name: Option<&str>, run: Option<&Run>) -> Result<(SuiteSource, Overrides), Problem> {
+    match (name, run) {
+        (None, Some(run)) => Ok((run.header.source.clone(), run.header.overrides.clone())),
+        (name, _) => Ok((SuiteSource::find(name.unwrap_or(DEFAULT_SUITE))?, Overrides::default())),
+    }
+}
+
+/// The suite that is taken when none is named.
+const DEFAULT_SUITE: &str = "minilm";
 
 /// The same run's suite with its settings in other words.
 pub fn in_dialect(suite: Suite, run: &Run, dialect: &str) -> anyhow::Result<Suite> {

@@ -4,6 +4,7 @@
 
 pub mod certificate;
 mod compare;
+pub mod counts;
 mod decisions;
 mod doubt;
 mod doubting;

@@ -4,6 +4,7 @@
 
 mod check;
 mod compare;
+mod counts;
 mod doctor;
 mod exit;
 mod export;
@@ -50,6 +51,8 @@ enum Verb {
     Report(report::Arguments),
     /// Compare two runs
     Compare(compare::Arguments),
+    /// Count what a configuration does, exactly and without a GPU; compare with earlier counts
+    Counts(counts::Arguments),
     /// Pass or fail a change: two programs run the same suite side by side, in pairs
     Gate(gate::Arguments),
     /// Play searches on a recorded grid: how soon does each come near the best?
@@ -79,6 +82,7 @@ pub fn run(cli: Cli) -> anyhow::Result<u8> {
         Some(Verb::Predict(arguments)) => predict::run(arguments),
         Some(Verb::Report(arguments)) => report::run(&arguments),
         Some(Verb::Compare(arguments)) => compare::run(&arguments),
+        Some(Verb::Counts(arguments)) => counts::run(&arguments),
         Some(Verb::Gate(arguments)) => gate::run(arguments),
         Some(Verb::Replay(arguments)) => replay::run(&arguments),
         Some(Verb::Monitor(arguments)) => monitor::run(&arguments),

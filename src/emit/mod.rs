@@ -5,6 +5,7 @@
 mod certificate;
 mod columns;
 pub mod comparison;
+pub mod counts;
 pub mod decisions;
 pub mod env;
 pub mod gate;

@@ -28,7 +28,7 @@ use crate::provision;
 use crate::report;
 use crate::runner::{Interrupt, Paths, Runner};
 use crate::store::{Run, digests, lay_out};
-use crate::suite::{self, Material, Overrides, Problem, Stage, Suite, SuiteSource};
+use crate::suite::{self, Material, Suite, SuiteSource};
 use crate::telemetry::Watch;
 use crate::tune::target_of;
 
@@ -43,9 +43,6 @@ use stored::{Setting, StoredStage};
 
 /// A measurement lasts so long at most, whatever the suite says: many short ones tell more than a few long ones.
 const LONGEST: Duration = Duration::from_millis(400);
-
-/// The suite that is run when none is named.
-const DEFAULT_SUITE: &str = "minilm";
 
 /// What is to be compared, and how.
 pub struct Order {
@@ -91,10 +88,7 @@ impl Order {
         let machine = Machine::here();
         let read = |path: &Option<PathBuf>| path.as_deref().map(Run::read).transpose();
         let (run, other) = (read(&self.config)?, read(&self.candidate)?);
-        let (source, overrides) = match (&self.suite, run.as_ref().or(other.as_ref())) {
-            (None, Some(run)) => (run.header.source.clone(), run.header.overrides.clone()),
-            (name, _) => (SuiteSource::find(name.as_deref().unwrap_or(DEFAULT_SUITE))?, Overrides::default()),
-        };
+        let (source, overrides) = report::source_of(self.suite.as_deref(), run.as_ref().or(other.as_ref()))?;
         let mut suite = suite::parse(&source, &overrides, &env::names())?;
         suite.confirm = false;
         let material = suite.material(&source.folder)?;
@@ -105,11 +99,11 @@ impl Order {
         let target = target_of(&self.gpu, &suite, &machine, !scripted)?;
         let candidates = match &run {
             None => suite.stages.iter().map(|stage| stage.baseline.clone()).collect(),
-            Some(run) => winners(&suite, run, "--config")?,
+            Some(run) => report::winners(&suite, run, "--config")?,
         };
         let new_candidates = match &other {
             None => candidates.clone(),
-            Some(run) => winners(&suite, run, "--candidate")?,
+            Some(run) => report::winners(&suite, run, "--candidate")?,
         };
         self.base.check(&suite)?;
         self.new.check(&suite)?;
@@ -119,21 +113,6 @@ impl Order {
         };
         Ok(Gate { kept, suite, material, target, machine, source, candidates, new_candidates, order: self })
     }
-}
-
-/// The winners of a run, of the stages that the suite has, which must be able to run them.
-fn winners(suite: &Suite, run: &Run, flag: &str) -> anyhow::Result<Vec<Candidate>> {
-    let analysis = report::judged(run)?;
-    let of = |stage: &Stage| {
-        let problem = |why: String| Problem::new(format!("{flag} {}", run.path.display()), why);
-        let own = analysis.stages.iter().find(|own| own.name == stage.name);
-        let winner = own.and_then(|own| own.winner()).map(|winner| winner.summary.candidate.clone());
-        let winner =
-            winner.ok_or_else(|| problem(format!("the run has no winner in the stage {}", stage.name)))?;
-        suite.can_run(&winner).map_err(|why| problem(format!("of the suite {}: {why}", suite.name)))?;
-        Ok(winner)
-    };
-    suite.stages.iter().map(of).collect()
 }
 
 impl Gate {

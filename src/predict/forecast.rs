@@ -119,7 +119,11 @@ impl<'a> Forecast<'a> {
     }
 
     /// The stage's model, and the batches that these settings make of the corpus.
-    fn prepared(&mut self, stage: &Stage, settings: &Settings) -> Result<(&Outline, Rc<Batches>), Failure> {
+    pub fn prepared(
+        &mut self,
+        stage: &Stage,
+        settings: &Settings,
+    ) -> Result<(&Outline, Rc<Batches>), Failure> {
         let (documents, folders) = (self.documents, &self.folders);
         let opened = self.opened.entry(stage.name.clone()).or_insert_with(|| {
             let missing =

@@ -8,7 +8,7 @@ use super::assumption::{
 };
 use super::batches::{Batches, Shape};
 use super::cost::{SCALE_BYTES, is_eight, steps};
-use super::method::{Engine, Method};
+use super::method::{Engine, Method, Numbers};
 use crate::backend::Transfers;
 use crate::backend::candle::kernel::quantised::BLOCK;
 use crate::backend::gpu::lanes::GRAIN;
@@ -55,6 +55,13 @@ pub fn memory(
         }
     };
     Memory { weight_bytes, used_bytes, reserved_bytes, peak }
+}
+
+/// Bytes of the values of fp32 that are there at once while a batch goes through the graph, at the most. On whatever device: it's
+/// the order of operations that decides, and allocations are counted as a card makes them.
+pub fn live_values(graph: &Graph, shape: &Shape) -> u64 {
+    let method = Method { engine: Engine::Candle, numbers: Numbers::Float32, eight: false, tf32: false };
+    Peak::of(graph, method, shape).bytes
 }
 
 /// What is really taken for an allocation.
@@ -171,7 +178,6 @@ impl Peak {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predict::Numbers;
     use crate::predict::cost::tests::{HALF, bert};
     use crate::task::Task;
 

@@ -14,9 +14,9 @@ mod method;
 mod throughput;
 
 pub use assumption::Overhead;
-pub use batches::Shape;
+pub use batches::{Batches, Shape};
 pub use cost::{Step, steps};
 pub use forecast::Forecast;
-pub use memory::{Memory, memory};
+pub use memory::{Memory, live_values, memory};
 pub use method::{Engine, Method, Numbers};
 pub use throughput::pass;

@@ -4,6 +4,7 @@ mod certificate;
 mod circles;
 mod command_line;
 mod corpora;
+mod counts;
 mod decisions;
 mod documents;
 mod drivers;

@@ -144,6 +144,19 @@ pub fn significant(value: f64) -> String {
     }
 }
 
+/// Prints a whole number with its thousands apart: `5,120`.
+pub fn print_count(count: u64) -> String {
+    let digits = count.to_string();
+    let mut printed = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            printed.push(',');
+        }
+        printed.push(digit);
+    }
+    printed
+}
+
 /// The value below which `share` of a sorted list lies, between its neighbours where it falls between two.
 pub fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let place = share.clamp(0.0, 1.0) * (sorted.len().checked_sub(1)?) as f64;
@@ -229,6 +242,7 @@ mod tests {
         assert_eq!(printed, ["1234", "100", "56.8", "1.00", "0.990", "0.0123", "0", "–"]);
         assert_eq!(Bytes(6258 << 20).to_string(), "6.11 GiB");
         assert_eq!(Bytes(1023).to_string(), "0.999 KiB");
+        assert_eq!([0, 999, 5120, 1_234_567].map(print_count), ["0", "999", "5,120", "1,234,567"]);
         assert_eq!(print_duration(Duration::from_millis(123_400)), "2m 03s");
         assert_eq!(print_duration(Duration::from_micros(4510)), "4.51 ms");
     }

@@ -133,6 +133,22 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    /// Its kind, as it's called where operations are counted.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Operation::Embedding { .. } => "Embedding",
+            Operation::Linear { .. } => "Linear",
+            Operation::Gate { .. } => "Gate",
+            Operation::Add { .. } => "Add",
+            Operation::LayerNorm { .. } => "LayerNorm",
+            Operation::Attention { .. } => "Attention",
+            Operation::Pool { .. } => "Pool",
+            Operation::Normalise { .. } => "Normalise",
+        }
+    }
+}
+
 /// Whether rows stand for tokens or for sequences.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {

@@ -5,6 +5,7 @@
 mod cuda;
 pub mod kernel;
 mod network;
+mod plan;
 mod precision;
 mod receipt;
 mod slot;
@@ -20,6 +21,8 @@ use crate::knob::{Candidate, KnobSpec};
 use crate::model::{Cutter, Model, Tokenise};
 use network::Network;
 
+pub use kernel::quantised::Way;
+pub use plan::Plan;
 pub use precision::Precision;
 pub use receipt::Receipt;
 
@@ -47,22 +50,12 @@ impl Backend for Candle {
 
     fn load(&self, request: &LoadRequest) -> Result<Box<dyn Session>, BackendError> {
         let candidate = &request.candidate;
-        let precision = Precision::of(candidate)?;
-        if knobs::tf32_of(candidate) && request.device == Device::Processor {
-            return Err(BackendError::Refused(
-                "`tf32` is for GPUs: the processor always uses full fp32".into(),
-            ));
-        }
         match request.device {
             Device::Processor => {}
-            Device::Cuda(number) => return on_cuda(request, number, precision),
+            Device::Cuda(number) => return on_cuda(request, number, Precision::of(candidate)?),
             Device::Apple => return Err(BackendError::Refused(NO_METAL.into())),
         }
-        if precision == Precision::Brain {
-            return Err(BackendError::Refused(
-                "`dtype` bf16 is for GPUs: the processor has no kernels for it".into(),
-            ));
-        }
+        let precision = Precision::on_processor(candidate)?;
         knobs::limit_memory(candidate)?;
         let model = Model::open(Path::new(&request.model), request.task)?;
         let pool = rayon::ThreadPoolBuilder::new()

@@ -8,8 +8,10 @@ use candle_core::Result;
 use rayon::prelude::*;
 
 use super::kernel::attention::{Attention, DistanceBias, Rotary, attend};
+use super::kernel::called::{Kernel, called};
 use super::kernel::norm::{self, LayerNorm};
 use super::kernel::{Crew, activation};
+use super::plan::{self, Place, Plan};
 use super::precision::Precision;
 use super::slot::Slot;
 use super::weight::{Product, Table, vector};
@@ -29,19 +31,10 @@ pub struct Network {
 /// enough that reading the weights pays.
 const SHARE: usize = 48;
 
-/// Where a value lies and how wide it is.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    slot: usize,
-    columns: usize,
-}
-
 /// An operation with what it needs at hand.
 struct Step {
     kind: Kind,
-    inputs: Vec<Place>,
-    output: Place,
-    rows: Rows,
+    planned: plan::Step,
 }
 
 enum Kind {
@@ -72,23 +65,18 @@ impl Network {
     pub fn new(model: &Model, precision: Precision) -> std::result::Result<Self, String> {
         let weights = Arc::new(model.weights.clone());
         let graph = &model.graph;
-        let places = places(graph);
-        let slots = places.iter().map(|place| place.slot + 1).max().unwrap_or(0);
-        let mut maker = Maker { graph, weights, precision, rotary: HashMap::new(), bias: None };
+        let plan = Plan::of(graph, precision);
+        let slots = plan.slots();
+        let mut maker = Maker { graph, weights, rotary: HashMap::new(), bias: None };
         let mut steps = Vec::new();
-        for (place, operation) in graph.operations.iter().enumerate() {
-            steps.push(Step {
-                kind: maker.kind(Value(place), operation)?,
-                inputs: Graph::inputs(operation).iter().map(|value| places[value.0]).collect(),
-                output: places[place],
-                rows: graph.rows(Value(place)),
-            });
+        for ((place, operation), planned) in graph.operations.iter().enumerate().zip(plan.steps) {
+            steps.push(Step { kind: maker.kind(Value(place), operation, planned.precision)?, planned });
         }
         let own = |_| (0..slots).map(|_| Slot::new()).collect::<Result<_>>().map(Mutex::new);
         let slots = (0..rayon::current_num_threads()).map(own).collect::<Result<_>>();
         let slots = slots.map_err(|error| error.to_string())?;
-        let output = graph.output();
-        Ok(Network { steps, slots, output: places[output.0], rows: graph.rows(output) })
+        let last = steps.last().map(|step| step.planned.clone()).ok_or("a graph without operations")?;
+        Ok(Network { steps, slots, output: last.output, rows: last.rows })
     }
 
     /// The output's row for each sequence; for outputs that have one for each token, those of its tokens.
@@ -125,10 +113,11 @@ impl Network {
             Rows::Sequences => sequences.len(),
         };
         for step in &self.steps {
-            slots[step.output.slot].reserve(count(step.rows) * step.output.columns)?;
+            let plan::Step { output, rows, .. } = &step.planned;
+            slots[output.slot].reserve(count(*rows) * output.columns)?;
         }
         for step in &self.steps {
-            step.run(&slots, batch, &sequences, count(step.rows), crew)?;
+            step.run(&slots, batch, &sequences, count(step.planned.rows), crew)?;
         }
         let Place { slot, columns } = self.output;
         slots[slot].read(count(self.rows) * columns, |numbers| {
@@ -141,36 +130,21 @@ impl Network {
     }
 }
 
-/// Gives each value a slot; one whose value nobody will read any more is given again.
-fn places(graph: &Graph) -> Vec<Place> {
-    let last = graph.last_uses();
-    let mut free: Vec<usize> = Vec::new();
-    let mut slots = 0;
-    let mut places: Vec<Place> = Vec::new();
-    for (place, operation) in graph.operations.iter().enumerate() {
-        let slot = free.pop().unwrap_or_else(|| {
-            slots += 1;
-            slots - 1
-        });
-        places.push(Place { slot, columns: graph.columns(Value(place)) });
-        let mut inputs = Graph::inputs(operation);
-        inputs.dedup();
-        free.extend(inputs.iter().filter(|value| last[value.0] == place).map(|value| places[value.0].slot));
-    }
-    places
-}
-
 /// Makes operations ready, and shares what several of them read.
 struct Maker<'a> {
     graph: &'a Graph,
     weights: Arc<Weights>,
-    precision: Precision,
     rotary: HashMap<u32, Arc<Rotary>>,
     bias: Option<Arc<DistanceBias>>,
 }
 
 impl Maker<'_> {
-    fn kind(&mut self, value: Value, operation: &Operation) -> std::result::Result<Kind, String> {
+    fn kind(
+        &mut self,
+        value: Value,
+        operation: &Operation,
+        precision: Precision,
+    ) -> std::result::Result<Kind, String> {
         let said = |error: ModelError| error.to_string();
         let weights = &self.weights;
         let table = |weight: &Weight| Table::new(weights, weight).map_err(said);
@@ -185,9 +159,6 @@ impl Maker<'_> {
                 types: types.as_ref().map(table).transpose()?,
             },
             Operation::Linear { weight, bias, activation, .. } => {
-                // The heads are small, and every digit of theirs is in the answer.
-                let head = self.graph.rows(value) == Rows::Sequences || value == self.graph.output();
-                let precision = if head { Precision::Float } else { self.precision };
                 Kind::Linear(Product::new(weights, weight, bias.as_ref(), *activation, precision)?)
             }
             Operation::Gate { activation, .. } => Kind::Gate(*activation),
@@ -238,17 +209,19 @@ impl Step {
         rows: usize,
         crew: Crew,
     ) -> Result<()> {
-        let columns = self.output.columns;
-        let output = &slots[self.output.slot];
-        let input = |place: usize| &slots[self.inputs[place].slot];
+        let columns = self.planned.output.columns;
+        let output = &slots[self.planned.output.slot];
+        let input = |place: usize| &slots[self.planned.inputs[place].slot];
         let count = rows * columns;
         match &self.kind {
             Kind::Embedding { words, positions, types } => {
                 let lookup = Lookup { words, positions: positions.as_ref(), types: types.as_ref() };
+                called(Kernel::Embedding);
                 output.fill(count, |output| lookup.run(batch, sequences, columns, output))
             }
             Kind::Linear(product) => product.run(rows, input(0), output, crew),
             Kind::Gate(kind) => output.map(count, input(0), |output, input| {
+                called(Kernel::Gate);
                 let rows = output.chunks_mut(columns).zip(input.chunks(2 * columns));
                 crew.each(rows, |(output, both)| {
                     let (numbers, gates) = both.split_at(columns);
@@ -258,17 +231,20 @@ impl Step {
                 Ok(())
             }),
             Kind::Add => output.combine(count, input(0), input(1), |output, left, right| {
+                called(Kernel::Sum);
                 norm::add(&left[..count], &right[..count], output);
                 Ok(())
             }),
             Kind::LayerNorm { weight, bias, epsilon } => {
                 let norm = LayerNorm { weight, bias: bias.as_deref(), epsilon: *epsilon };
-                match self.inputs.len() {
+                match self.planned.inputs.len() {
                     1 => output.map(count, input(0), |output, input| {
+                        called(Kernel::Norm);
                         norm::layer_norm(&norm, input, None, output, crew);
                         Ok(())
                     }),
                     _ => output.combine(count, input(0), input(1), |output, input, residual| {
+                        called(Kernel::Norm);
                         norm::layer_norm(&norm, input, Some(residual), output, crew);
                         Ok(())
                     }),
@@ -283,11 +259,13 @@ impl Step {
                     bias: bias.as_deref(),
                 };
                 output.map(count, input(0), |output, qkv| {
+                    called(Kernel::Attention);
                     attend(&attention, qkv, sequences, output, crew);
                     Ok(())
                 })
             }
             Kind::Pool(pooling) => output.map(count, input(0), |output, input| {
+                called(Kernel::Pooling);
                 for (output, sequence) in output.chunks_exact_mut(columns).zip(sequences) {
                     let tokens = match pooling {
                         Pooling::Mean => sequence.clone(),
@@ -299,6 +277,7 @@ impl Step {
                 Ok(())
             }),
             Kind::Normalise => output.map(count, input(0), |output, input| {
+                called(Kernel::Length);
                 output.copy_from_slice(&input[..count]);
                 norm::unit_rows(output, columns);
                 Ok(())
@@ -348,4 +327,44 @@ impl Lookup<'_> {
 
 fn add(row: &mut [f32], other: &[f32]) {
     row.iter_mut().zip(other).for_each(|(number, other)| *number += other);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::backend::candle::kernel::called::noted;
+    use crate::model::Encoding;
+    use crate::task::Task;
+
+    /// Runs every model of the fixtures at every precision, one batch on one thread.
+    #[test]
+    fn what_is_called_is_what_is_planned() {
+        let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models");
+        let folders = std::fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path());
+        let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+        let text = |ids: &[u32]| Encoding { ids: ids.into(), types: vec![0; ids.len()], offsets: vec![] };
+        let batch = Batch::new(&[text(&[1, 2, 3]), text(&[2, 1])], false);
+        let mut networks = 0;
+        for folder in folders {
+            for model in Task::ALL.into_iter().filter_map(|task| Model::open(&folder, task).ok()) {
+                for precision in [Precision::Float, Precision::Half, Precision::Eight] {
+                    let (called, numbers) = alone.install(|| {
+                        let network = Network::new(&model, precision).unwrap();
+                        noted::take();
+                        network.run(&batch).unwrap();
+                        let slots = network.slots[0].lock().unwrap();
+                        (noted::take(), slots.iter().map(Slot::count).sum::<usize>())
+                    });
+                    let plan = Plan::of(&model.graph, precision);
+                    assert_eq!(called, plan.kernels(), "{} at {precision:?}", folder.display());
+                    let bytes = plan.slot_bytes(batch.ids.len(), batch.lengths.len());
+                    assert_eq!((numbers * size_of::<f32>()) as u64, bytes, "{}", folder.display());
+                    networks += 1;
+                }
+            }
+        }
+        assert!(networks > 60, "{networks}");
+    }
 }

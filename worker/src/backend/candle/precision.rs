@@ -36,4 +36,17 @@ impl Precision {
         }
         Ok(precision)
     }
+
+    /// What a candidate asks for on the processor, or why that isn't done there.
+    pub fn on_processor(candidate: &Candidate) -> Result<Precision, BackendError> {
+        let precision = Precision::of(candidate)?;
+        let refused = |why: &str| Err(BackendError::Refused(why.into()));
+        if knobs::tf32_of(candidate) {
+            return refused("`tf32` is for GPUs: the processor always uses full fp32");
+        }
+        if precision == Precision::Brain {
+            return refused("`dtype` bf16 is for GPUs: the processor has no kernels for it");
+        }
+        Ok(precision)
+    }
 }

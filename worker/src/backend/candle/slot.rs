@@ -12,6 +12,11 @@ impl Slot {
         Ok(Slot { tensor: Tensor::zeros(0, DType::F32, &Device::Cpu)? })
     }
 
+    #[cfg(test)]
+    pub fn count(&self) -> usize {
+        self.tensor.elem_count()
+    }
+
     /// Has room for so many numbers from here on.
     pub fn reserve(&mut self, count: usize) -> Result<()> {
         if self.tensor.elem_count() < count {

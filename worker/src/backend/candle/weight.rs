@@ -5,8 +5,9 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor};
 
 use super::kernel::Crew;
+use super::kernel::called::{Kernel, called};
 use super::kernel::product::{Finish, Panels, multiply};
-use super::kernel::quantised::Quantised;
+use super::kernel::quantised::{Quantised, Way};
 use super::precision::Precision;
 use super::slot::Slot;
 use crate::model::graph::{Activation, Stack, Weight};
@@ -69,6 +70,26 @@ enum Form {
     Eight(Quantised),
 }
 
+/// What is called for a product. With candle's tensors a bias and an activation are part of the copy back.
+pub fn kernels_of_product(precision: Precision) -> Vec<Kernel> {
+    match precision {
+        Precision::Float => vec![Kernel::Product],
+        Precision::Half | Precision::Brain => {
+            vec![Kernel::Halving, Kernel::HalfProduct, Kernel::Widening, Kernel::CopyOut, Kernel::CopyIn]
+        }
+        Precision::Eight => Way::here().kernels().into(),
+    }
+}
+
+/// What the weights of a product are held as, and the bytes that they take.
+pub fn product_bytes(precision: Precision, outputs: usize, depth: usize) -> (&'static str, u64) {
+    match precision {
+        Precision::Float => ("fp32", Panels::bytes(outputs, depth)),
+        Precision::Half | Precision::Brain => ("fp16", (outputs * depth * size_of::<half::f16>()) as u64),
+        Precision::Eight => ("int8", Way::here().bytes(outputs, depth)),
+    }
+}
+
 /// A product with weights, ready to be worked out.
 pub struct Product {
     form: Form,
@@ -123,6 +144,7 @@ impl Product {
         let count = rows * self.outputs;
         match &self.form {
             Form::Float(panels) => output.map(count, input, |output, input| {
+                called(Kernel::Product);
                 multiply(panels, input, rows, finish, output, crew);
                 Ok(())
             }),
@@ -130,9 +152,16 @@ impl Product {
                 quantised.multiply(input, rows, self.depth, finish, output, crew)
             }),
             Form::Half(weights) => {
-                let product = input.tensor(rows, self.depth)?.to_dtype(DType::F16)?.matmul(weights)?;
-                let product = product.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+                called(Kernel::Halving);
+                let halves = input.tensor(rows, self.depth)?.to_dtype(DType::F16)?;
+                called(Kernel::HalfProduct);
+                let product = halves.matmul(weights)?;
+                called(Kernel::Widening);
+                let product = product.to_dtype(DType::F32)?;
+                called(Kernel::CopyOut);
+                let product = product.flatten_all()?.to_vec1::<f32>()?;
                 output.fill(count, |output| {
+                    called(Kernel::CopyIn);
                     output.copy_from_slice(&product);
                     output.chunks_exact_mut(self.outputs).for_each(|row| finish.apply(0, row));
                     Ok(())

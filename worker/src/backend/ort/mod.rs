@@ -6,6 +6,7 @@
 mod bound;
 mod call;
 mod choice;
+mod counted;
 mod cuda;
 mod device;
 mod engine;
@@ -39,6 +40,7 @@ use library::Libraries;
 use session::OrtSession;
 
 pub use choice::{DTYPE, Dtype, GRAPH, PROVIDER, Source, Wanted};
+pub use counted::{Counted, count};
 pub use export::export;
 pub use library::{CUDA_12_NEEDS, CUDA_NEEDS};
 pub use lower::Precision;

@@ -22,6 +22,20 @@ pub enum Element {
     Float16 = 10,
 }
 
+impl Element {
+    /// As knobs call it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Element::Float32 => "fp32",
+            Element::Uint8 => "uint8",
+            Element::Int8 => "int8",
+            Element::Int32 => "int32",
+            Element::Int64 => "int64",
+            Element::Float16 => "fp16",
+        }
+    }
+}
+
 /// A constant of the graph.
 #[derive(Debug, Clone)]
 pub struct Tensor<'w> {

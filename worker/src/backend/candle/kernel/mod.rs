@@ -47,12 +47,15 @@ macro_rules! vectorised {
 
 pub mod activation;
 pub mod attention;
+pub mod called;
 mod exp;
 pub mod norm;
 mod own;
 pub mod product;
 pub mod quantised;
 mod tile;
+
+pub use called::Kernel;
 
 /// Who does the work of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,8 +29,16 @@ pub struct Panels {
 impl Panels {
     /// Makes room for `outputs` rows of `depth` numbers.
     pub fn new(outputs: usize, depth: usize) -> Self {
-        let lines = outputs.div_ceil(COLUMNS) * depth * (COLUMNS / 16);
-        Panels { lines: Own::zeroed(lines), outputs, depth }
+        Panels { lines: Own::zeroed(Panels::lines(outputs, depth)), outputs, depth }
+    }
+
+    fn lines(outputs: usize, depth: usize) -> usize {
+        outputs.div_ceil(COLUMNS) * depth * (COLUMNS / 16)
+    }
+
+    /// Bytes that so many weights take.
+    pub fn bytes(outputs: usize, depth: usize) -> u64 {
+        (Panels::lines(outputs, depth) * size_of::<Line>()) as u64
     }
 
     /// Puts rows of weights in their places, the first of them as output `first`.

@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use super::block::BLOCK;
 use super::panels::{Form, Tile};
+use crate::backend::candle::kernel::Kernel;
 
 pub struct Avx2;
 
@@ -26,6 +27,8 @@ unsafe impl bytemuck::Zeroable for Block {}
 
 // SAFETY: `supported` asks for what `multiply` is compiled for.
 unsafe impl Form for Avx2 {
+    const KERNEL: Kernel = Kernel::EightAvx2;
+
     const COLUMNS: usize = COLUMNS;
 
     /// Eight registers of a block's sums, two of weights, two for the products and the activations: the sums of all blocks wait

@@ -4,5 +4,4 @@
 pub const BLOCK: usize = 32;
 
 /// Bytes of a block as candle keeps it: a scale in half precision, then the numbers.
-#[cfg(target_arch = "x86_64")]
 pub const BLOCK_BYTES: usize = 2 + BLOCK;

@@ -19,9 +19,66 @@ use candle_core::{Device, Module, Result, Tensor};
 pub use block::BLOCK;
 
 use super::Crew;
+use super::called::{Kernel, called};
 use super::product::Finish;
 #[cfg(target_arch = "x86_64")]
-use {avx2::Avx2, panels::Panels, vnni::Vnni};
+use {avx2::Avx2, panels::Form, panels::Panels, vnni::Vnni};
+
+/// How this processor multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    #[cfg(target_arch = "x86_64")]
+    Vnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    Rows,
+}
+
+impl Way {
+    /// The fastest that this processor has the instructions for.
+    pub fn here() -> Way {
+        #[cfg(target_arch = "x86_64")]
+        if Vnni::supported() {
+            return Way::Vnni;
+        } else if Avx2::supported() {
+            return Way::Avx2;
+        }
+        Way::Rows
+    }
+
+    /// What it's called where it tells processors apart.
+    pub fn name(self) -> &'static str {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => "VNNI",
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => "AVX2",
+            Way::Rows => "neither VNNI nor AVX2",
+        }
+    }
+
+    /// What is called for a product.
+    pub fn kernels(self) -> [Kernel; 2] {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => [Kernel::Quantisation, Vnni::KERNEL],
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => [Kernel::Quantisation, Avx2::KERNEL],
+            Way::Rows => [Kernel::PaddedCopy, Kernel::EightRows],
+        }
+    }
+
+    /// Bytes that so many weights take, their scales counted.
+    pub fn bytes(self, outputs: usize, depth: usize) -> u64 {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => Panels::<Vnni>::bytes(outputs, depth),
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => Panels::<Avx2>::bytes(outputs, depth),
+            Way::Rows => (outputs * depth.div_ceil(BLOCK) * block::BLOCK_BYTES) as u64,
+        }
+    }
+}
 
 pub enum Quantised {
     #[cfg(target_arch = "x86_64")]
@@ -41,15 +98,17 @@ impl Quantised {
         }
         let tensor = Tensor::from_vec(numbers, (outputs, padded), &Device::Cpu)?;
         let quantised = QTensor::quantize(&tensor, GgmlDType::Q8_0)?;
-        #[cfg(target_arch = "x86_64")]
-        {
-            let bytes = quantised.data()?;
-            let vnni = Panels::new(&bytes, outputs, depth).map(Quantised::Vnni);
-            if let Some(panels) = vnni.or_else(|| Panels::new(&bytes, outputs, depth).map(Quantised::Avx2)) {
-                return Ok(panels);
-            }
+        let panels = match Way::here() {
+            #[cfg(target_arch = "x86_64")]
+            Way::Vnni => Panels::new(&quantised.data()?, outputs, depth).map(Quantised::Vnni),
+            #[cfg(target_arch = "x86_64")]
+            Way::Avx2 => Panels::new(&quantised.data()?, outputs, depth).map(Quantised::Avx2),
+            Way::Rows => None,
+        };
+        match panels {
+            Some(panels) => Ok(panels),
+            None => Ok(Quantised::Rows(QMatMul::from_qtensor(quantised)?)),
         }
-        Ok(Quantised::Rows(QMatMul::from_qtensor(quantised)?))
     }
 
     /// `output = finish(input · weightsᵀ)`, for `rows` rows of `depth` numbers.
@@ -77,12 +136,14 @@ impl Quantised {
 
 /// By candle's own product, whose rows are padded to whole blocks.
 fn by_rows(product: &QMatMul, input: &[f32], depth: usize, finish: Finish, output: &mut [f32]) -> Result<()> {
+    called(Kernel::PaddedCopy);
     let padded = depth.next_multiple_of(BLOCK);
     let mut numbers = vec![0.0; input.len() / depth * padded];
     for (row, given) in numbers.chunks_exact_mut(padded).zip(input.chunks_exact(depth)) {
         row[..depth].copy_from_slice(given);
     }
     let rows = numbers.len() / padded;
+    called(Kernel::EightRows);
     let product = product.forward(&Tensor::from_vec(numbers, (rows, padded), &Device::Cpu)?)?;
     let outputs = product.dim(1)?;
     for (row, given) in product.to_vec2::<f32>()?.iter().enumerate() {

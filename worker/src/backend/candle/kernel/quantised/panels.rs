@@ -5,6 +5,7 @@ use std::ops::Range;
 use bytemuck::Zeroable;
 
 use super::block::{BLOCK, BLOCK_BYTES};
+use crate::backend::candle::kernel::called::{Kernel, called};
 use crate::backend::candle::kernel::own::Own;
 use crate::backend::candle::kernel::product::{Finish, Task, tasks};
 use crate::backend::candle::kernel::{Crew, Shared, stretches};
@@ -17,6 +18,9 @@ pub const MOST_ROWS: usize = 6;
 /// # Safety
 /// `supported` must say no where the processor lacks what `multiply` is compiled for.
 pub unsafe trait Form {
+    /// The product's name.
+    const KERNEL: Kernel;
+
     /// Outputs of a panel.
     const COLUMNS: usize;
 
@@ -79,7 +83,7 @@ impl<F: Form> Panels<F> {
             return None;
         }
         let deep = depth.div_ceil(BLOCK);
-        let mut blocks = Own::<F::Block>::zeroed(outputs.div_ceil(F::COLUMNS) * deep);
+        let mut blocks = Own::<F::Block>::zeroed(Self::blocks(outputs, depth));
         for (place, given) in bytes.chunks_exact(BLOCK_BYTES).enumerate() {
             let (output, block) = (place / deep, place % deep);
             let (panel, column) = (output / F::COLUMNS, output % F::COLUMNS);
@@ -93,12 +97,23 @@ impl<F: Form> Panels<F> {
         Some(Panels { blocks, outputs, depth })
     }
 
+    fn blocks(outputs: usize, depth: usize) -> usize {
+        outputs.div_ceil(F::COLUMNS) * depth.div_ceil(BLOCK)
+    }
+
+    /// Bytes that so many weights take.
+    pub fn bytes(outputs: usize, depth: usize) -> u64 {
+        (Self::blocks(outputs, depth) * size_of::<F::Block>()) as u64
+    }
+
     pub fn multiply(&self, input: &[f32], rows: usize, finish: Finish, output: &mut [f32], crew: Crew) {
         assert!(input.len() >= rows * self.depth && output.len() >= rows * self.outputs);
         if rows == 0 {
             return;
         }
+        called(Kernel::Quantisation);
         let activations = self.quantise(&input[..rows * self.depth], rows, crew);
+        called(F::KERNEL);
         let shared = Shared::of(output);
         let panels = self.outputs.div_ceil(F::COLUMNS);
         crew.each(tasks(rows, panels, crew.threads()), |task| {

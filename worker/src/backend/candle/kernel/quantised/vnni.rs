@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 
 use super::block::BLOCK;
 use super::panels::{Form, Tile};
+use crate::backend::candle::kernel::Kernel;
 
 pub struct Vnni;
 
@@ -25,6 +26,8 @@ unsafe impl bytemuck::Zeroable for Block {}
 
 // SAFETY: `supported` asks for what `multiply` is compiled for.
 unsafe impl Form for Vnni {
+    const KERNEL: Kernel = Kernel::EightVnni;
+
     const COLUMNS: usize = COLUMNS;
 
     /// Twelve registers of sums, twelve of a block's, two of weights, and room for scales.
