@@ -2,7 +2,7 @@
 //! stored already may be kept, and what the longest documents take.
 
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
@@ -10,6 +10,7 @@ use super::TuneError;
 use super::sweep::Tuning;
 use crate::analysis;
 use crate::answer::{self, Answer, AnswerFile};
+use crate::hardware::Provenance;
 use crate::item::Item;
 use crate::knob::{Candidate, Changes, Kind, KnobSpec, Value};
 use crate::pipeline::BATCH_SIZE;
@@ -120,14 +121,30 @@ impl Tuning<'_> {
     fn asked_of(&self, stage: &Stage, candidate: &Candidate) -> Vec<Item> {
         let fresh = !self.material.fresh.is_empty();
         let pool = if fresh { &self.material.fresh } else { &self.material.documents };
-        let passes = self.recordings.iter().filter(|recording| recording.candidate == *candidate);
-        let each = passes
-            .filter(|recording| recording.stage == stage.name)
+        let room = (SECONDS_OF_A_LIST / self.seconds_each(stage, candidate)) as usize;
+        suite::part(pool, room.clamp(LEAST, MOST))
+    }
+
+    /// What a candidate that was measured takes for a document.
+    fn seconds_each(&self, stage: &Stage, candidate: &Candidate) -> f64 {
+        let own = self.recordings.iter().filter(|recording| recording.stage == stage.name);
+        own.filter(|recording| recording.candidate == *candidate)
             .flat_map(|recording| recording.passes())
             .map(|pass| pass.seconds / pass.documents.max(1) as f64)
-            .fold(f64::INFINITY, f64::min);
-        let room = (SECONDS_OF_A_LIST / each) as usize;
-        suite::part(pool, room.clamp(LEAST, MOST))
+            .fold(f64::INFINITY, f64::min)
+    }
+
+    /// How long the checks of a candidate may be expected to take, its loads apart.
+    pub(super) fn checks_take(&self, stage: &Stage, candidate: &Candidate) -> Duration {
+        // A script's seconds aren't the clock's.
+        if self.recordings.iter().any(|recording| recording.provenance() == Some(Provenance::Simulated)) {
+            return Duration::ZERO;
+        }
+        let items = self.asked_of(stage, candidate);
+        // Besides the variations: as configured, as by default, and the longest batch.
+        let lists = self.arrangements(candidate, &items).len() + 3;
+        let seconds = self.seconds_each(stage, candidate) * (lists * items.len()) as f64;
+        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
     }
 
     /// All ways in which the company of a document can be changed.

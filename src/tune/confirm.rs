@@ -93,20 +93,31 @@ impl Tuning<'_> {
         let ended = self.rounds_of(stage, &best, allowance);
         self.runner.returns_to(&stage.name, before);
         let ended = match ended? {
-            None => self.check_best(stage, &best)?,
+            None => self.check_best(stage, &best, allowance)?,
             signal => signal,
         };
         self.keep_answers(stage, 1);
         Ok(ended)
     }
 
-    /// Checks whoever stands first.
-    fn check_best(&mut self, stage: &Stage, best: &[Candidate]) -> Result<Option<u8>, TuneError> {
+    /// Checks whoever stands first, unless that would take longer than all of its confirmation may.
+    fn check_best(
+        &mut self,
+        stage: &Stage,
+        best: &[Candidate],
+        allowance: Allowance,
+    ) -> Result<Option<u8>, TuneError> {
         let standing =
             self.confirmations.get(&stage.name).map(|known| analysis::standing(self.suite, stage, known));
         let first = standing.and_then(|standing| standing.into_iter().next());
         match best.iter().find(|one| Some(one.id()) == first) {
-            Some(winner) if stage.stability.is_none() => self.keep_checks(stage, winner),
+            Some(winner) if stage.stability.is_none() => {
+                let too_long = match allowance {
+                    Allowance::Time(time) => self.checks_take(stage, winner) > time,
+                    Allowance::Trials(_) => false,
+                };
+                if too_long { Ok(None) } else { self.keep_checks(stage, winner) }
+            }
             Some(_) => self.check_until_stable(stage),
             None => Ok(None),
         }
