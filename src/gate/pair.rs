@@ -7,8 +7,8 @@ use super::side::Side;
 use crate::analysis::gate::Pair;
 use crate::knob::Candidate;
 use crate::quality::References;
-use crate::record::Failure;
-use crate::runner::{Runner, Stopped, Trial};
+use crate::record::{Failure, Recording};
+use crate::runner::{Place, Runner, Stopped, Trial};
 use crate::suite::Stage;
 
 /// One who is measured in a pair.
@@ -66,7 +66,7 @@ impl<'a> Pairs<'a> {
         let mut sides: [Vec<Side>; PARTIES] = std::array::from_fn(|_| Vec::new());
         for (place, who) in order.iter().enumerate() {
             self.turn += 1;
-            sides[*who].push(measure(&mut self.parties[*who], *who, self.turn, references)?);
+            sides[*who].push(self.parties[*who].measure(*who, self.turn, references)?);
             if self.alone && order.get(place + 1) != Some(who) {
                 self.parties[*who].runner.end();
             }
@@ -81,23 +81,42 @@ impl<'a> Pairs<'a> {
     }
 }
 
-/// Measures one party; a fault says whose it is.
-pub fn measure(party: &mut Party, who: usize, round: u32, references: &References) -> Result<Side, Fault> {
-    let failed = |failure| if who == NEW { Fault::New(failure) } else { Fault::Base(failure) };
-    let trial = Trial { stage: party.stage, candidate: party.candidate, round };
-    let recording = party.runner.trial(&trial, references).map_err(|stopped| match stopped {
-        Stopped::LoadBroke(failure) => failed(failure),
-        stopped => Fault::Stopped(stopped),
-    })?;
-    if let Some(failure) = recording.failure() {
-        return Err(failed(failure.clone()));
+impl Party<'_> {
+    /// Its answers, by which others are judged, and their digest.
+    pub fn right_answers(&mut self, who: usize) -> Result<(References, String), Fault> {
+        let right = self.runner.right_answers(self.stage, self.candidate, Place::Target);
+        let (reference, digest) = right.map_err(Fault::Stopped)?.map_err(|failure| of(who, failure))?;
+        Ok((References::from([(self.stage.name.clone(), reference)]), digest))
     }
-    if let Some(aside) = recording.set_aside() {
-        return Err(Fault::Pair(aside.why));
+
+    /// Runs a trial that doesn't fail; a fault says whose it is.
+    pub fn trial(&mut self, who: usize, round: u32, references: &References) -> Result<Recording, Fault> {
+        let trial = Trial { stage: self.stage, candidate: self.candidate, round };
+        let recording = self.runner.trial(&trial, references).map_err(|stopped| match stopped {
+            Stopped::LoadBroke(failure) => of(who, failure),
+            stopped => Fault::Stopped(stopped),
+        })?;
+        match recording.failure() {
+            Some(failure) => Err(of(who, failure.clone())),
+            None => Ok(recording),
+        }
     }
-    Side::of(&recording).ok_or_else(without_a_pass)
+
+    /// Measures it.
+    pub fn measure(&mut self, who: usize, round: u32, references: &References) -> Result<Side, Fault> {
+        let recording = self.trial(who, round, references)?;
+        if let Some(aside) = recording.set_aside() {
+            return Err(Fault::Pair(aside.why));
+        }
+        Side::of(&recording).ok_or_else(without_a_pass)
+    }
 }
 
-fn without_a_pass() -> Fault {
+/// A failure of the new arm, or of the base.
+fn of(who: usize, failure: Failure) -> Fault {
+    if who == NEW { Fault::New(failure) } else { Fault::Base(failure) }
+}
+
+pub fn without_a_pass() -> Fault {
     Fault::Pair("a measurement without a pass".to_owned())
 }

@@ -1,15 +1,10 @@
 //! A program measured by itself, in processes of its own: what `--save` keeps, and `--baseline` compares with what was kept.
 
-use indexmap::IndexMap;
-
-use super::pair::{Fault, NEW, Party, measure};
+use super::pair::{Fault, NEW, Party, without_a_pass};
 use super::side::Side;
 use super::stored::StoredStage;
 use crate::addon::Tell;
 use crate::quality::References;
-use crate::record::Judged;
-use crate::runner::{Place, Stopped, Trial};
-use crate::task::Metric;
 
 /// Processes that are measured: no run beside it tells which of them the machine has slowed.
 const PROCESSES: usize = 20;
@@ -26,8 +21,8 @@ pub struct Series<'a> {
 impl Series<'_> {
     pub fn take(mut self) -> Result<StoredStage, Fault> {
         self.tell.step("answers");
-        let (references, answers) = self.answers()?;
-        let judged = self.judged(&references)?;
+        let (references, answers) = self.party.right_answers(NEW)?;
+        let judged = self.party.trial(NEW, 0, &references)?.agreements;
         let version = self.party.runner.version().unwrap_or_default().to_owned();
         self.party.runner.end();
         let (mut sides, mut dropped) = (Vec::new(), 0);
@@ -50,34 +45,11 @@ impl Series<'_> {
         })
     }
 
-    /// Its answers, by which it's judged itself, and their digest.
-    fn answers(&mut self) -> Result<(References, String), Fault> {
-        let Party { runner, stage, candidate } = &mut self.party;
-        let right = runner.right_answers(stage, candidate, Place::Target).map_err(Fault::Stopped)?;
-        let (reference, digest) = right.map_err(Fault::New)?;
-        Ok((References::from([(stage.name.clone(), reference)]), digest))
-    }
-
-    /// What labels say of its answers.
-    fn judged(&mut self, references: &References) -> Result<IndexMap<Metric, Judged>, Fault> {
-        let Party { runner, stage, candidate } = &mut self.party;
-        let trial = Trial { stage, candidate, round: 0 };
-        let first = runner.trial(&trial, references).map_err(|stopped| match stopped {
-            Stopped::LoadBroke(failure) => Fault::New(failure),
-            stopped => Fault::Stopped(stopped),
-        })?;
-        match first.failure() {
-            Some(failure) => Err(Fault::New(failure.clone())),
-            None => Ok(first.agreements),
-        }
-    }
-
     /// Measures one process, twice.
     fn process(&mut self, references: &References, round: u32) -> Result<Side, Fault> {
-        let sides = [round, round + 1].map(|round| measure(&mut self.party, NEW, round, references));
+        let sides = [round, round + 1].map(|round| self.party.measure(NEW, round, references));
         self.party.runner.end();
         let [first, second] = sides;
-        Side::of_both(&[first?, second?])
-            .ok_or_else(|| Fault::Pair("a measurement without a pass".to_owned()))
+        Side::of_both(&[first?, second?]).ok_or_else(without_a_pass)
     }
 }

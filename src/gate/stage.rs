@@ -12,7 +12,7 @@ use crate::analysis::gate::{
 use crate::analysis::ranks::LEAST_PAIRS;
 use crate::quality::References;
 use crate::record::{Failure, Judged, Status};
-use crate::runner::{Place, Stopped, Trial};
+use crate::runner::Stopped;
 use crate::task::Metric;
 use crate::units::print_duration;
 
@@ -46,7 +46,7 @@ impl Gating<'_> {
             Ok(answers) => answers,
             Err(fault) => return self.at_fault(fault, &Taken::default()),
         };
-        let mut versions = [BASE, NEW].map(|who| self.version(who));
+        let versions = [BASE, NEW].map(|who| self.version(who));
         self.pairs.rest();
         let metric = self.pairs.parties[NEW].stage.metric;
         if let Some(why) = judge::worse_answers(metric, &answers.agreements) {
@@ -71,7 +71,7 @@ impl Gating<'_> {
             calibration: judge::calibrate(&own, taken.pairs.len(), self.rule, 0),
             needed: (!own.is_empty()).then(|| judge::needed(&own, self.rule)),
             pair_seconds: Some(taken.each()),
-            versions: std::mem::take(&mut versions),
+            versions,
             pairs: taken.pairs,
             dropped: taken.dropped,
             ..stage
@@ -81,23 +81,12 @@ impl Gating<'_> {
     /// Has both arms answer, and says how the new one's answers agree.
     fn answers(&mut self) -> Result<Answers, Fault> {
         self.tell.step("answers of both arms");
-        let base = self.pairs.party(BASE);
-        let right = base.runner.right_answers(base.stage, base.candidate, Place::Target);
-        let (reference, _) = right.map_err(Fault::Stopped)?.map_err(Fault::Base)?;
+        let (references, _) = self.pairs.party(BASE).right_answers(BASE)?;
         if self.pairs.alone {
             self.pairs.party(BASE).runner.end();
         }
-        let new = self.pairs.party(NEW);
-        let references = References::from([(new.stage.name.clone(), reference)]);
-        let trial = Trial { stage: new.stage, candidate: new.candidate, round: 0 };
-        let first = new.runner.trial(&trial, &references).map_err(|stopped| match stopped {
-            Stopped::LoadBroke(failure) => Fault::New(failure),
-            stopped => Fault::Stopped(stopped),
-        })?;
-        match first.failure() {
-            Some(failure) => Err(Fault::New(failure.clone())),
-            None => Ok(Answers { references, agreements: first.agreements }),
-        }
+        let agreements = self.pairs.party(NEW).trial(NEW, 0, &references)?.agreements;
+        Ok(Answers { references, agreements })
     }
 
     fn version(&mut self, who: usize) -> String {

@@ -331,6 +331,11 @@ impl Suite {
 }
 
 impl Stage {
+    /// A candidate by the knobs in which this stage's differ.
+    pub fn label(&self, candidate: &Candidate) -> String {
+        candidate.label(|knob| !self.swept.iter().any(|swept| swept == knob))
+    }
+
     /// The largest batch that any of its candidates has.
     pub fn largest_batch(&self) -> usize {
         let sizes = self.space.values(BATCH_SIZE.name);

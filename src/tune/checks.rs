@@ -83,7 +83,7 @@ impl Tuning<'_> {
     }
 
     fn check(&mut self, stage: &Stage, candidate: &Candidate) -> Result<Checks, Stopped> {
-        let label = candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob));
+        let label = stage.label(candidate);
         self.progress.began(&format!("{}: checking the answers of {label}", stage.name));
         let items = self.asked_of(stage, candidate);
         let answers = self.suite.answers_key(stage, candidate, true);
@@ -119,10 +119,8 @@ impl Tuning<'_> {
 
     /// Documents to ask in each variation: as many as a candidate that was measured answers in a short time.
     fn asked_of(&self, stage: &Stage, candidate: &Candidate) -> Vec<Item> {
-        let fresh = !self.material.fresh.is_empty();
-        let pool = if fresh { &self.material.fresh } else { &self.material.documents };
         let room = (SECONDS_OF_A_LIST / self.seconds_each(stage, candidate)) as usize;
-        suite::part(pool, room.clamp(LEAST, MOST))
+        suite::part(self.material.confirming(), room.clamp(LEAST, MOST))
     }
 
     /// What a candidate that was measured takes for a document.

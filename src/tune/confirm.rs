@@ -84,8 +84,7 @@ impl Tuning<'_> {
         let measured =
             self.parts.get(&stage.name).map_or(self.material.documents.len(), |part| part.documents);
         let fresh = !self.material.fresh.is_empty();
-        let pool = if fresh { &self.material.fresh } else { &self.material.documents };
-        let items = suite::part(pool, measured);
+        let items = suite::part(self.material.confirming(), measured);
         let allowance = self.allowance();
         self.choose(stage, &best, allowance, items.len(), fresh)?;
         let path = self.folder.keep_part(&format!("{}-confirmed", stage.name), &items)?;
@@ -220,7 +219,7 @@ impl Tuning<'_> {
         candidate: &Candidate,
         round: u32,
     ) -> Result<Option<u8>, TuneError> {
-        let label = candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob));
+        let label = stage.label(candidate);
         self.progress.began(&format!("{}: confirming {label}, round {}", stage.name, round + 1));
         self.runner.end();
         let trial = Trial { stage, candidate, round: FIRST_DRAW + round };

@@ -263,8 +263,7 @@ impl Tuning<'_> {
                 continue;
             }
             let trial = Trial { stage, candidate: todo[index], round };
-            self.progress
-                .began(&trial.candidate.label(|knob| !stage.swept.iter().any(|swept| swept == knob)));
+            self.progress.began(&stage.label(trial.candidate));
             let id = trial.candidate.id();
             let why = decided.tried.get(&id).copied().filter(|_| round == 0);
             self.folder.note(Entry::Began { stage: stage.name.clone(), id, round, why })?;

@@ -55,6 +55,13 @@ pub struct Material {
     pub notes: Vec<String>,
 }
 
+impl Material {
+    /// What the best are confirmed on: documents that nobody is chosen by, where there are some.
+    pub fn confirming(&self) -> &[Item] {
+        if self.fresh.is_empty() { &self.documents } else { &self.fresh }
+    }
+}
+
 /// Reads a corpus of whatever form its path tells.
 pub fn read(files: &Files, folder: &Folder) -> Result<Library, String> {
     let path = Path::new(&files.path);
