@@ -1,8 +1,8 @@
 //! Whether a gate can be believed: its false alarms, what it finds, whether what it claims of itself holds, and how others do on the
 //! same data. Prints the tables of results/README.md: `cargo bench --bench gate`.
 
-use autotune::analysis::gate::{Finding, Gated, LOOKS, Rule, calibrate, compare, looks, needed};
-use autotune::analysis::ranks::{LEAST_PAIRS, above_others};
+use autotune::analysis::gate::{Finding, Gated, LOOKS, Looks, Rule, calibrate, compare, looks};
+use autotune::analysis::ranks::above_others;
 use autotune::analysis::statistics::{Logarithms, median};
 use rand::{RngExt, SeedableRng};
 use rand_distr::{Distribution, Normal};
@@ -19,7 +19,7 @@ const SPIKES: f64 = 0.02;
 const SPIKE: f64 = 0.3;
 
 const GATES: usize = 1000;
-const RUNNERS: usize = 100;
+const RUNNERS: usize = 1000;
 
 struct Machine {
     /// The deviation of a pair's ratio.
@@ -58,26 +58,34 @@ impl Machine {
 
     /// A gate as it's run: what it finds of the time, among three figures, and how many pairs it took.
     fn gate(&mut self, slowdown: f64) -> (Finding, Pairs) {
-        let (mut pairs, mut planned) = (Pairs::default(), LEAST_PAIRS);
+        let (mut pairs, mut gate) = (Pairs::default(), Looks::new(RULE));
+        let mut others = [(Gated::Memory, 0.003, Vec::new()), (Gated::Load, 0.05, Vec::new())];
         loop {
             self.pair(slowdown, &mut pairs);
-            let count = pairs.new.len();
-            if count == LEAST_PAIRS {
-                planned = (2 * needed(&pairs.own, RULE)).min(MOST_PAIRS);
+            for (_, noise, ratios) in &mut others {
+                ratios.push(self.normal(*noise).exp());
             }
-            if count < LEAST_PAIRS || !looks(planned).contains(&count) {
-                continue;
-            }
-            let others = [(Gated::Memory, 0.003), (Gated::Load, 0.05)].map(|(figure, noise)| {
-                (figure, (0..count).map(|_| self.normal(noise).exp()).collect::<Vec<_>>())
-            });
-            let figures: Vec<_> = std::iter::once((Gated::Time, pairs.new.clone())).chain(others).collect();
-            let found = compare(&figures, RULE, LOOKS);
-            if count >= planned || found.iter().all(|one| one.finding != Finding::Ambiguous) {
+            let figures: Vec<_> = std::iter::once((Gated::Time, pairs.new.clone()))
+                .chain(others.iter().map(|(figure, _, ratios)| (*figure, ratios.clone())))
+                .collect();
+            if let Some(found) = gate.after(&figures, &pairs.own, MOST_PAIRS) {
                 return (found[0].finding, pairs);
             }
         }
     }
+}
+
+/// What `of` gives for each number below `count`, by all of the processor's cores.
+fn each<T: Send>(count: usize, of: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let of = &of;
+    let mut found: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let own = |core| scope.spawn(move || (core..count).step_by(cores).map(|at| (at, of(at))).collect());
+        let threads: Vec<std::thread::ScopedJoinHandle<Vec<(usize, T)>>> = (0..cores).map(own).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    found.sort_by_key(|(at, _)| *at);
+    found.into_iter().map(|(_, one)| one).collect()
 }
 
 fn percent(count: usize, of: usize) -> String {
@@ -90,8 +98,7 @@ fn found() {
     println!("|---|---|---|---|---|---|");
     for noise in [0.01, 0.02, 0.03] {
         for slowdown in [0.0, 0.02, 0.05, 0.10] {
-            let gates: Vec<_> =
-                (0..GATES).map(|seed| Machine::new(noise, 7 * seed + 1).gate(slowdown)).collect();
+            let gates = each(GATES, |seed| Machine::new(noise, 7 * seed + 1).gate(slowdown));
             let count = |wanted: &[Finding]| gates.iter().filter(|(own, _)| wanted.contains(own)).count();
             let pairs = median(gates.iter().map(|(_, pairs)| pairs.new.len() as f64)).unwrap();
             println!(
@@ -106,40 +113,84 @@ fn found() {
     }
 }
 
+/// What a gate says of itself on one machine, and what is true.
+struct Claim {
+    held: bool,
+    width: f64,
+    /// How often the slowdown is found that is said to be found 9 times in 10.
+    power: Option<f64>,
+}
+
+fn claim(runner: usize) -> Option<Claim> {
+    let noise = 0.005 * 16f64.powf(runner as f64 / RUNNERS as f64);
+    let mut machine = Machine::new(noise, 1000 + runner);
+    let (_, pairs) = machine.gate(0.0);
+    let count = pairs.own.len();
+    let claim = calibrate(&pairs.own, count, RULE, 0)?;
+    let mut share = |slowdown: f64, gates: usize| {
+        let alarm = |machine: &mut Machine| {
+            let mut pairs = Pairs::default();
+            (0..count).for_each(|_| machine.pair(slowdown, &mut pairs));
+            looks(count).into_iter().any(|look| {
+                let figures = [(Gated::Time, pairs.new[..look].to_vec())];
+                compare(&figures, RULE, LOOKS)[0].finding == Finding::Regression
+            })
+        };
+        (0..gates).filter(|_| alarm(&mut machine)).count() as f64 / gates as f64
+    };
+    let interval = claim.false_alarms.interval?;
+    Some(Claim {
+        held: interval.contains(share(0.0, 200)),
+        width: interval.high - interval.low,
+        power: claim.smallest.map(|smallest| share(smallest, 100)),
+    })
+}
+
 /// Whether the error rate and the smallest slowdown that a gate prints are true.
 fn claims() {
-    let (mut held, mut widths, mut powers) = (0, Vec::new(), Vec::new());
-    for seed in 0..RUNNERS {
-        let noise = 0.005 * 16f64.powf(seed as f64 / RUNNERS as f64);
-        let mut machine = Machine::new(noise, 1000 + seed);
-        let (_, pairs) = machine.gate(0.0);
-        let count = pairs.own.len();
-        let Some(claim) = calibrate(&pairs.own, count, RULE, 0) else { continue };
-        let mut share = |slowdown: f64, gates: usize| {
-            let alarm = |machine: &mut Machine| {
-                let mut pairs = Pairs::default();
-                (0..count).for_each(|_| machine.pair(slowdown, &mut pairs));
-                looks(count).into_iter().any(|look| {
-                    let figures = [(Gated::Time, pairs.new[..look].to_vec())];
-                    compare(&figures, RULE, LOOKS)[0].finding == Finding::Regression
-                })
-            };
-            (0..gates).filter(|_| alarm(&mut machine)).count() as f64 / gates as f64
-        };
-        let interval = claim.false_alarms.interval.unwrap();
-        held += usize::from(interval.contains(share(0.0, 200)));
-        widths.push(interval.high - interval.low);
-        powers.extend(claim.smallest.map(|smallest| share(smallest, 100)));
-    }
-    println!("\n{RUNNERS} runners with 0.5% to 8% of noise a pair:");
-    println!("the share of false alarms lies in the printed interval on {}", percent(held, RUNNERS));
+    let claims: Vec<Claim> = each(RUNNERS, claim).into_iter().flatten().collect();
+    println!("\n{} runners with 0.5% to 8% of noise a pair:", claims.len());
+    let held = claims.iter().filter(|claim| claim.held).count();
+    println!("the share of false alarms lies in the printed interval on {}", percent(held, claims.len()));
+    let widths = claims.iter().map(|claim| claim.width);
     println!("whose median width is {:.2} points", 100.0 * median(widths).unwrap());
+    let powers: Vec<f64> = claims.iter().filter_map(|claim| claim.power).collect();
     let enough = powers.iter().filter(|power| **power >= 0.8).count();
     println!(
-        "the smallest slowdown \"found 9 times in 10\" is found in {:.0}% (median), in at least 80% on {}",
+        "the smallest slowdown \"found 9 times in 10\" is found in {:.0}% (median), in at least 80% on {}\n",
         100.0 * median(powers.iter().copied()).unwrap(),
         percent(enough, powers.len())
     );
+}
+
+/// What criterion decides when it compares with the run before: a bootstrap of Student's statistic on both together, and an interval
+/// of the means' ratio by another, beyond its threshold of 1% for noise.
+fn as_criterion(new: &[f64], base: &[f64], random: &mut Pcg64) -> bool {
+    const RESAMPLES: usize = 1000;
+    let mean = |of: &[f64]| of.iter().sum::<f64>() / of.len() as f64;
+    let statistic = |left: &[f64], right: &[f64]| {
+        let squared = |of: &[f64]| {
+            let middle = mean(of);
+            let squares: f64 = of.iter().map(|one| (one - middle).powi(2)).sum();
+            squares / (of.len() as f64 - 1.0) / of.len() as f64
+        };
+        (mean(left) - mean(right)) / (squared(left) + squared(right)).sqrt()
+    };
+    let mut drawn = |of: &[f64], count: usize| {
+        (0..count).map(|_| of[random.random_range(0..of.len())]).collect::<Vec<f64>>()
+    };
+    let both = [new, base].concat();
+    let seen = statistic(new, base).abs();
+    let as_far = (0..RESAMPLES)
+        .filter(|_| {
+            let other = drawn(&both, both.len());
+            statistic(&other[..new.len()], &other[new.len()..]).abs() >= seen
+        })
+        .count();
+    let mut ratios: Vec<f64> =
+        (0..RESAMPLES).map(|_| mean(&drawn(new, new.len())) / mean(&drawn(base, base.len()))).collect();
+    ratios.sort_by(f64::total_cmp);
+    (as_far as f64) < 0.05 * RESAMPLES as f64 && ratios[RESAMPLES / 40] > 1.01
 }
 
 /// Measurements in two blocks, one program after the other, of a machine that drifts; and what people decide by them.
@@ -181,8 +232,11 @@ fn others() {
         let offset = machine.normal(session.max(1e-9)).exp();
         (block((1.0 + slowdown) * offset, &mut machine), base)
     };
-    let row = |name: &str, alarms: &dyn Fn(f64, usize) -> bool| {
-        let of = |slowdown: f64| percent((0..GATES).filter(|seed| alarms(slowdown, *seed)).count(), GATES);
+    let row = |name: &str, alarms: &(dyn Fn(f64, usize) -> bool + Sync)| {
+        let of = |slowdown: f64| {
+            let alarms = each(GATES, |seed| alarms(slowdown, seed));
+            percent(alarms.into_iter().filter(|alarm| *alarm).count(), GATES)
+        };
         println!("| {name} | {} | {} |", of(0.0), of(0.05));
     };
     row("a stored baseline, 2% allowed", &|slowdown, seed| {
@@ -192,6 +246,10 @@ fn others() {
     row("one block after the other, Mann and Whitney at 1%", &|slowdown, seed| {
         let (new, base) = in_blocks(slowdown, seed, 0.0);
         mann_whitney(&new, &base)
+    });
+    row("one block after the other, as criterion compares", &|slowdown, seed| {
+        let (new, base) = in_blocks(slowdown, seed, 0.0);
+        as_criterion(&new, &base, &mut Pcg64::seed_from_u64(seed as u64))
     });
     row("pairs, Student's test at 1%", &|slowdown, seed| {
         let (new, base) = in_turn(slowdown, seed);

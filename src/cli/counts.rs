@@ -1,15 +1,15 @@
 //! `autotune counts`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
 
-use super::exit::{self, BadUsage};
+use super::exit;
 use super::output::{self, note};
 use super::present;
-use crate::analysis::counts::{Change, Counts, FORMAT, Finding, changes, worst};
-use crate::counts::Order;
+use crate::analysis::counts::{Change, Counts, Finding, changes, worst};
+use crate::counts::{Order, read};
 use crate::emit;
 
 const HELP: &str = "Counts have no noise, so a difference of one is a finding. Exit codes with --beside: 0 equal or fewer, 5 more of \
@@ -47,7 +47,7 @@ struct Document<'a> {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let Arguments { suite, config, replica, json, beside } = arguments;
-    let base = beside.as_deref().map(read).transpose()?;
+    let base = beside.as_deref().map(|file| read("--beside", file)).transpose()?;
     let order = Order { suite: suite.clone(), config: config.clone(), replica: *replica };
     let counts = order.count(note)?;
     let changes = base.map(|base| changes(&base, &counts));
@@ -65,50 +65,4 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         Some(Finding::More) => exit::REGRESSION,
         Some(Finding::NotComparable) => exit::CANNOT_TELL,
     })
-}
-
-/// Counts that were taken before.
-fn read(file: &Path) -> Result<Counts, BadUsage> {
-    let wrong = |why: String| BadUsage(format!("--beside {}: {why}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    let no_document = |error| wrong(format!("not a document of `autotune counts --json`: {error}"));
-    let counts: Counts = serde_json::from_str(&text).map_err(no_document)?;
-    if counts.format != FORMAT {
-        let why = format!(
-            "counts of format {}, and this version takes format {FORMAT}: take them again with this version",
-            counts.format
-        );
-        return Err(wrong(why));
-    }
-    // One that holds only reasons would let everything pass.
-    if counts.entries.iter().all(|entry| entry.groups.is_empty()) {
-        return Err(wrong("there are no counts in it".to_owned()));
-    }
-    Ok(counts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_that_holds_no_counts_is_bad_usage() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("base.json");
-        let refused = |text: &str| {
-            std::fs::write(&file, text).unwrap();
-            read(&file).unwrap_err().0
-        };
-        assert!(refused("").contains("not a document"));
-        assert!(refused("{\"format\": 1, \"suite\": \"s\"").contains("not a document"));
-        assert!(refused("[]").contains("not a document"));
-        let with = |format: u32| {
-            format!(
-                "{{\"format\": {format}, \"suite\": \"s\", \"corpus_digest\": \"\", \"processor\": \"\", \"entries\": []}}"
-            )
-        };
-        assert!(refused(&with(FORMAT)).contains("no counts"));
-        assert!(refused(&with(FORMAT + 1)).contains("take them again"));
-        assert!(read(&folder.path().join("nowhere")).unwrap_err().0.contains("nowhere"));
-    }
 }

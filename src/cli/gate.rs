@@ -12,10 +12,11 @@ use super::exit::{self, BadUsage};
 use super::output::{self, note};
 use super::present::{self, View};
 use super::progress::Narrator;
-use crate::addon::Setup;
-use crate::analysis::gate::{GateReport, Rule, Verdict};
+use crate::addon::{Setup, Tell};
+use crate::analysis::gate::{GateReport, Rule, Trend, Verdict};
+use crate::counts;
 use crate::emit;
-use crate::gate::{self, NoBase, Order, Program};
+use crate::gate::{self, History, NoBase, Order, Program, counted};
 use crate::runner::Interrupt;
 use crate::units::parse_duration;
 
@@ -37,6 +38,12 @@ pub struct Arguments {
     /// The change: the winner of this run as the configuration, with the same program
     #[arg(long, value_name = "RUN", conflicts_with_all = ["new_bin", "new_worker"])]
     candidate: Option<PathBuf>,
+    /// Compare what both programs do in exact counts instead of timing them: operations, kernels, nodes, weights, padding
+    #[arg(long, conflicts_with_all = ["base_worker", "new_worker", "candidate", "history", "svg", "bencher", "benchmark"])]
+    counts: bool,
+    /// With --counts: use made-up tokenizers of the models' kind, so that no model is needed
+    #[arg(long, requires = "counts")]
+    replica: bool,
     /// Keep this program's figures in FILE, for a later --baseline
     #[arg(long, value_name = "FILE", conflicts_with_all = ["base_bin", "base_ref", "base_worker"])]
     save: Option<PathBuf>,
@@ -58,6 +65,12 @@ pub struct Arguments {
     /// How long to take pairs, beyond the first twelve
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = parse_duration)]
     time: Duration,
+    /// Set a pair aside if other programs used more of the processor than this while it was taken
+    #[arg(long, value_name = "PERCENT", default_value = "25%", value_parser = share)]
+    other_load: f64,
+    /// Remember this gate in a folder, and show how the gates of this machine and suite went; alone, show what is in it
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["save", "baseline"])]
+    history: Option<PathBuf>,
     #[command(flatten)]
     files: Files,
     /// Download and build nothing: skip engines that are not set up yet (see `autotune setup`)
@@ -95,9 +108,9 @@ impl Files {
         [&self.markdown, &self.junit, &self.bencher, &self.benchmark, &self.svg].into_iter().flatten()
     }
 
-    /// Before anything is measured: a result that can't be written would be lost.
-    fn check(&self) -> Result<(), BadUsage> {
-        for file in self.all() {
+    /// Before anything is measured: a result that can't be written would be lost. `kept` is what `--save` names.
+    fn check(&self, kept: Option<&PathBuf>) -> Result<(), BadUsage> {
+        for file in self.all().chain(kept) {
             let is_new = !file.exists();
             let opened = std::fs::OpenOptions::new().create(true).append(true).open(file);
             opened.map_err(|error| BadUsage(format!("can't write {}: {error}", file.display())))?;
@@ -187,6 +200,15 @@ fn percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A share of all there is.
+fn share(text: &str) -> Result<f64, String> {
+    let number: Result<f64, _> = text.trim().trim_end_matches('%').trim_end().parse();
+    match number {
+        Ok(number) if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
+        _ => Err(format!("{text:?} is not a percentage from 0% to 100%")),
+    }
+}
+
 /// What is measured on one side: a file, a command, or else this program.
 fn program(file: &Option<PathBuf>, worker: &Option<String>, flag: &str) -> Result<Program, BadUsage> {
     match (file, worker) {
@@ -213,11 +235,20 @@ impl Arguments {
             new: program(&self.new_bin, &self.new_worker, "--new-worker")?,
             rule: Rule { margin: self.margin, error: self.error },
             time: self.time,
+            others: self.other_load,
+            history: self.history.clone(),
         })
     }
 }
 
 impl Arguments {
+    /// Whether nothing is named that could be compared.
+    fn only_shows(&self) -> bool {
+        let Base { base_bin, base_ref, base_worker, baseline } = &self.base;
+        let named = base_bin.is_some() || base_ref.is_some() || base_worker.is_some() || baseline.is_some();
+        !named && self.candidate.is_none()
+    }
+
     fn base(&self) -> Result<gate::Base, BadUsage> {
         let Base { base_bin, base_ref, base_worker, baseline } = &self.base;
         if let Some(reference) = base_ref {
@@ -242,28 +273,40 @@ impl Arguments {
 }
 
 pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    if let (Some(folder), true) = (&arguments.history, arguments.only_shows()) {
+        return show(&History::open(folder)?, &arguments);
+    }
     let interrupt = Interrupt::listen()?;
     let narrator = Narrator::new(arguments.view.quiet, &interrupt);
+    if arguments.counts {
+        return count(&arguments, &narrator, &interrupt);
+    }
     let gate = arguments.order()?.begin()?;
-    arguments.files.check()?;
+    arguments.files.check(arguments.save.as_ref())?;
     if !arguments.view.quiet {
         note(present::style().paragraph(&gate.title()).trim_end());
     }
     let setup = Setup { allowed: !arguments.no_setup, named: false, tell: &narrator };
     let ended = gate.run(setup, &interrupt);
     setup.tell.done();
-    let ended = match ended {
-        Err(error) if matches!(error.downcast_ref(), Some(NoBase::Stopped)) => {
-            return Ok(exit::interrupted(interrupt.signal().unwrap_or_default()));
-        }
-        other => other?,
+    let ended = match stopped(&ended, &interrupt) {
+        Some(code) => return Ok(code),
+        None => ended?,
     };
     let report = &ended.report;
     if let (Some(file), Some(stored)) = (&arguments.save, &ended.stored) {
         stored.write(file)?;
         note(&format!("kept in {}", file.display()));
     }
-    if report.stages.is_empty() && ended.signal.is_none() {
+    if let Some(folder) = &arguments.history {
+        draw_trends(folder, &report.trends)?;
+    }
+    tell(report, &arguments, ended.signal)
+}
+
+/// Prints and writes what was found, and says how it ended.
+fn tell(report: &GateReport, arguments: &Arguments, signal: Option<u8>) -> anyhow::Result<u8> {
+    if report.stages.is_empty() && signal.is_none() {
         return Ok(exit::DONE);
     }
     arguments.files.write(report)?;
@@ -272,12 +315,67 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
     } else if !report.stages.is_empty() {
         output::print(&emit::gate::render(report, present::style()))?;
     }
-    Ok(match (ended.signal, report.verdict()) {
+    Ok(match (signal, report.verdict()) {
         (Some(signal), _) => exit::interrupted(signal),
         (None, Verdict::Pass | Verdict::Improved) => exit::DONE,
         (None, Verdict::Regression) => exit::REGRESSION,
         (None, Verdict::Ambiguous | Verdict::Invalid) => exit::CANNOT_TELL,
     })
+}
+
+/// `--counts`.
+fn count(arguments: &Arguments, narrator: &Narrator, interrupt: &Interrupt) -> anyhow::Result<u8> {
+    arguments.files.check(arguments.save.as_ref())?;
+    let order = counts::Order {
+        suite: arguments.suite.clone(),
+        config: arguments.config.clone(),
+        replica: arguments.replica,
+    };
+    let new = program(&arguments.new_bin, &None, "--new-worker")?;
+    let compared = counted::compare(&order, &arguments.base()?, &new, narrator);
+    narrator.done();
+    let compared = match stopped(&compared, interrupt) {
+        Some(code) => return Ok(code),
+        None => compared?,
+    };
+    if let (Some(file), Some(counts)) = (&arguments.save, &compared.counts) {
+        let text = serde_json::to_string_pretty(counts)? + "\n";
+        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+        note(&format!("kept in {}", file.display()));
+    }
+    tell(&compared.report, arguments, interrupt.signal())
+}
+
+/// The exit code, if somebody stopped us while the base was built.
+fn stopped<T>(ended: &anyhow::Result<T>, interrupt: &Interrupt) -> Option<u8> {
+    let error = ended.as_ref().err()?;
+    let stopped = matches!(error.downcast_ref(), Some(NoBase::Stopped));
+    stopped.then(|| exit::interrupted(interrupt.signal().unwrap_or_default()))
+}
+
+/// Prints the trends of a history, and draws them.
+fn show(history: &History, arguments: &Arguments) -> anyhow::Result<u8> {
+    let trends = history.trends();
+    draw_trends(history.folder(), &trends)?;
+    if arguments.view.json {
+        output::print_json(&trends)?;
+    } else if trends.is_empty() {
+        note("no gate is remembered there yet");
+    } else {
+        output::print(&emit::gate::render_trends(&trends, present::style()))?;
+    }
+    Ok(exit::DONE)
+}
+
+/// Draws trends into the folder of the history: the last one of a stage by the stage's name.
+fn draw_trends(folder: &Path, trends: &[Trend]) -> anyhow::Result<()> {
+    let scratch = tempfile::tempdir()?;
+    for trend in trends.iter().filter(|trend| !trend.levels.is_empty()) {
+        let plot = emit::plots::trend(trend, scratch.path())?;
+        let file = folder.join(format!("{}.svg", plot.name));
+        std::fs::write(&file, plot.svg).with_context(|| format!("writing {}", file.display()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

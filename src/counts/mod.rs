@@ -2,6 +2,7 @@
 //! batches. No weight is read, nothing is run and nothing is timed, so that two counts of one revision are equal anywhere.
 
 mod groups;
+mod stored;
 
 use std::path::PathBuf;
 
@@ -19,8 +20,10 @@ use crate::store::{Run, digests};
 use crate::suite::{self, ChosenBackend, Stage, Suite};
 
 use groups::Groups;
+pub use stored::{parse, read};
 
 /// What is to be counted.
+#[derive(Debug, Clone)]
 pub struct Order {
     pub suite: Option<String>,
     /// A run whose winners are the configurations; else they are the suite's baselines.

@@ -70,12 +70,7 @@ fn left_out(entry: &Entry) -> IndexMap<&str, Vec<&'static str>> {
 
 /// What has changed, the worst first, and what that means.
 pub fn render_changes(changes: &[Change], style: Style) -> String {
-    let mut text = String::new();
-    for change in changes {
-        let place = if change.place.is_empty() { String::new() } else { format!("{}: ", change.place) };
-        let line = format!("{}  {place}{}", mark(change.finding), change.in_words());
-        text.push_str(&style.indented("", "                ", &line));
-    }
+    let text = lines(changes, style);
     let verdict = match worst(changes) {
         None => "no count has changed",
         Some(Finding::Aside) => "nothing that counts has changed",
@@ -84,6 +79,16 @@ pub fn render_changes(changes: &[Change], style: Style) -> String {
         Some(Finding::More) => "there is more than before",
     };
     text + &style.bold(&style.paragraph(&format!("→ {verdict}")))
+}
+
+/// A line for each change.
+pub fn lines(changes: &[Change], style: Style) -> String {
+    let line = |change: &Change| {
+        let place = if change.place.is_empty() { String::new() } else { format!("{}: ", change.place) };
+        let line = format!("{}  {place}{}", mark(change.finding), change.in_words());
+        style.indented("", "                ", &line)
+    };
+    changes.iter().map(line).collect()
 }
 
 /// As wide as the longest of them.

@@ -1,17 +1,15 @@
 //! One side of a gate: a program that serves a suite's workers, and what it needs for that.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
+use super::child::{self, Unended};
 use crate::runner::{Supplies, shell_line};
 use crate::suite::{Engine, Folder, Problem, Suite};
 
 /// A program says what it is within this time.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// How often it's looked whether it has.
-const CHECK: Duration = Duration::from_millis(20);
 
 /// What is measured on one side.
 #[derive(Debug, Clone, PartialEq)]
@@ -155,7 +153,7 @@ fn own_program() -> Result<PathBuf, Problem> {
 }
 
 /// The absolute path of a file that can be run.
-fn executable(path: &Path) -> Result<PathBuf, Problem> {
+pub fn executable(path: &Path) -> Result<PathBuf, Problem> {
     let wrong = |why: String| Problem::new(path.display().to_string(), why);
     let absolute = std::path::absolute(path).map_err(|error| wrong(error.to_string()))?;
     absolute.metadata().map_err(|error| wrong(error.to_string()))?;
@@ -182,23 +180,11 @@ fn can_be_started(program: &str) -> bool {
 /// That a program is a build of this one, in its own words.
 fn is_a_build(program: &Path) -> Result<(), String> {
     let name = env!("CARGO_PKG_NAME");
-    let mut child = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(|error| format!("it can't be started: {error}"))?;
-    let start = Instant::now();
-    while matches!(child.try_wait(), Ok(None)) {
-        if start.elapsed() > PATIENCE {
-            let _ = child.kill();
-            break;
-        }
-        std::thread::sleep(CHECK);
-    }
-    let said = child.wait_with_output().map(|output| output.stdout).unwrap_or_default();
-    let said = String::from_utf8_lossy(&said);
+    let said = match child::run(Command::new(program).arg("--version"), PATIENCE, || false) {
+        Ok(said) => said.out,
+        Err(Unended::NotStarted(error)) => return Err(format!("it can't be started: {error}")),
+        Err(Unended::TooLong | Unended::Stopped) => String::new(),
+    };
     let first = said.lines().next().unwrap_or_default();
     if first.starts_with(&format!("{name} ")) {
         return Ok(());

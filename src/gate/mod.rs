@@ -5,6 +5,9 @@
 //! joins; what the pairs tell is `analysis`'s.
 
 mod arm;
+mod child;
+pub mod counted;
+mod history;
 mod pair;
 mod revision;
 mod series;
@@ -21,6 +24,7 @@ use rand_pcg::Pcg64;
 use crate::addon::{Setup, Tell};
 use crate::analysis::gate::{self as judge, GateReport, Gated, GatedStage, Rule, Verdict};
 use crate::backend::fake;
+use crate::counts;
 use crate::emit::env;
 use crate::hardware::{Machine, Target};
 use crate::knob::Candidate;
@@ -34,6 +38,7 @@ use crate::tune::target_of;
 
 use arm::Arm;
 pub use arm::{Base, Program};
+pub use history::History;
 use pair::{Pairs, Party};
 pub use revision::NoBase;
 use series::Series;
@@ -57,6 +62,10 @@ pub struct Order {
     pub rule: Rule,
     /// For all stages.
     pub time: Duration,
+    /// So much of the processor others may use while a pair is taken.
+    pub others: f64,
+    /// Where gates are remembered.
+    pub history: Option<PathBuf>,
 }
 
 /// All that a gate needs once it's known to make sense.
@@ -71,6 +80,7 @@ pub struct Gate {
     new_candidates: Vec<Candidate>,
     /// What was kept of the base, where that is what the new arm is compared with.
     kept: Option<Stored>,
+    history: Option<History>,
     order: Order,
 }
 
@@ -111,7 +121,19 @@ impl Order {
             Base::Kept(path) => Some(Stored::read(path)?),
             _ => None,
         };
-        Ok(Gate { kept, suite, material, target, machine, source, candidates, new_candidates, order: self })
+        let history = self.history.as_deref().map(History::open).transpose()?;
+        Ok(Gate {
+            kept,
+            history,
+            suite,
+            material,
+            target,
+            machine,
+            source,
+            candidates,
+            new_candidates,
+            order: self,
+        })
     }
 }
 
@@ -127,7 +149,7 @@ impl Gate {
     }
 
     /// Takes the pairs and judges them.
-    pub fn run(self, setup: Setup, interrupt: &Interrupt) -> anyhow::Result<Ended> {
+    pub fn run(mut self, setup: Setup, interrupt: &Interrupt) -> anyhow::Result<Ended> {
         let scratch = tempfile::tempdir()?;
         let paths = lay_out(scratch.path(), &self.material)?;
         let supplies = provision::supplies(&self.suite, &self.machine, &self.target, setup);
@@ -168,7 +190,34 @@ impl Gate {
                 break;
             }
         }
-        Ok(Ended { report, stored: None, signal: interrupt.signal() })
+        let signal = interrupt.signal();
+        if signal.is_none() {
+            self.explain(&mut report, &program);
+            let setting = self.setting();
+            report.trends = match &mut self.history {
+                Some(history) => history.remember(&report, &setting)?,
+                None => Vec::new(),
+            };
+        }
+        Ok(Ended { report, stored: None, signal })
+    }
+
+    /// Where a build of this program takes more time or less than another: what it does more of, or less.
+    fn explain(&self, report: &mut GateReport, base: &Program) {
+        let Order { suite, config, candidate, new, .. } = &self.order;
+        if candidate.is_some() || *base == Program::This {
+            return;
+        }
+        let order = counts::Order { suite: suite.clone(), config: config.clone(), replica: false };
+        let changed = |stage: &&mut GatedStage| {
+            !stage.pairs.is_empty() && matches!(stage.verdict, Verdict::Regression | Verdict::Improved)
+        };
+        let mut changes = None;
+        for stage in report.stages.iter_mut().filter(changed) {
+            let all = changes.get_or_insert_with(|| counted::changes_between(base, new, &order));
+            let place = format!("{} · {}", stage.stage, stage.candidate.backend);
+            stage.changes = all.iter().filter(|change| change.place.starts_with(&place)).cloned().collect();
+        }
     }
 
     /// A report in which no stage is yet.
@@ -180,6 +229,7 @@ impl Gate {
             new: self.order.new.name(),
             rule: self.order.rule,
             stages: Vec::new(),
+            trends: Vec::new(),
         }
     }
 
@@ -250,7 +300,8 @@ impl Gate {
             interrupt.clone(),
         );
         let watch = Watch::over(&self.machine, self.target.device.as_deref());
-        Party { runner: runner.watching(watch), stage: &arm.suite.stages[stage], candidate }
+        let others = self.order.others;
+        Party { runner: runner.watching(watch), stage: &arm.suite.stages[stage], candidate, others }
     }
 }
 

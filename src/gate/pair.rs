@@ -8,7 +8,7 @@ use crate::analysis::gate::Pair;
 use crate::knob::Candidate;
 use crate::quality::References;
 use crate::record::{Failure, Recording};
-use crate::runner::{Place, Runner, Stopped, Trial};
+use crate::runner::{Disturbance, Moment, Place, Runner, Stopped, Trial};
 use crate::suite::Stage;
 
 /// One who is measured in a pair.
@@ -16,6 +16,8 @@ pub struct Party<'a> {
     pub runner: Runner<'a>,
     pub stage: &'a Stage,
     pub candidate: &'a Candidate,
+    /// So much of the processor others may use while it's measured.
+    pub others: f64,
 }
 
 /// The places of those who are measured.
@@ -55,7 +57,7 @@ impl<'a> Pairs<'a> {
         self.rest();
         let sides = sides?;
         let own = sides[AGAIN].seconds / sides[BASE].seconds;
-        Ok(Pair { ratios: sides[NEW].beside(&sides[BASE]), own })
+        Ok(Pair { seconds: sides[BASE].seconds, ratios: sides[NEW].beside(&sides[BASE]), own })
     }
 
     /// Measures each in a random order, and then again in the opposite one, so that a machine that slows down harms all as much.
@@ -102,11 +104,24 @@ impl Party<'_> {
         }
     }
 
+    /// Why a measurement doesn't count.
+    fn disturbed(&self, recording: &Recording, disturbance: Option<Disturbance>) -> Option<String> {
+        // Figures that are made up are nobody's to disturb.
+        let real = recording.loaded.as_ref().is_none_or(|loaded| !loaded.simulated);
+        let others = disturbance.filter(|_| real).and_then(|one| one.beyond(self.others));
+        match others {
+            Some(why) => Some(format!("{why}, and --other-load allows {:.0}%", self.others * 100.0)),
+            None => recording.set_aside().map(|aside| aside.why),
+        }
+    }
+
     /// Measures it.
     pub fn measure(&mut self, who: usize, round: u32, references: &References) -> Result<Side, Fault> {
+        let before = Moment::now();
         let recording = self.trial(who, round, references)?;
-        if let Some(aside) = recording.set_aside() {
-            return Err(Fault::Pair(aside.why));
+        let disturbance = before.as_ref().and_then(Moment::disturbance_since);
+        if let Some(why) = self.disturbed(&recording, disturbance) {
+            return Err(Fault::Pair(why));
         }
         Side::of(&recording).ok_or_else(without_a_pass)
     }

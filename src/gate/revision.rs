@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use super::child::{self, Unended};
 use crate::addon::Tell;
-
-/// How often a build looks whether somebody asked us to stop.
-const CHECK: Duration = Duration::from_millis(100);
 
 /// So much of what a failed build has said is shown.
 const LINES: usize = 12;
@@ -42,12 +40,21 @@ pub fn build(reference: &str, tell: &dyn Tell) -> Result<Built, NoBase> {
     let worktree = Worktree::add(&root, &commit).map_err(unusable)?;
     let target = root.join("target/gate");
     tell.say(&format!("building {reference} ({}) in target/gate", &commit[..commit.len().min(10)]));
+    seed(&root.join("target"), &target);
     compile(worktree.path(), &target, tell).map_err(|why| why.map_or(NoBase::Stopped, unusable))?;
     let program = target.join("release").join(env!("CARGO_PKG_NAME"));
     if !program.is_file() {
         return Err(unusable(format!("it builds no program called {}", env!("CARGO_PKG_NAME"))));
     }
     Ok(Built { program, _worktree: worktree })
+}
+
+/// The revision that the current folder is at, as git abbreviates it; with a plus sign where something isn't committed.
+pub fn here() -> Option<String> {
+    let folder = Path::new(".");
+    let commit = git(folder, &["rev-parse", "--short=10", "HEAD"]).ok()?;
+    let changed = git(folder, &["status", "--porcelain", "--untracked-files=no"]).ok()?;
+    Some(if changed.is_empty() { commit } else { commit + "+" })
 }
 
 /// Why git doesn't know a revision, and what to do.
@@ -102,39 +109,40 @@ impl Drop for Worktree {
     }
 }
 
+/// Gives a new target folder what was compiled here already: packages are the same in most revisions, and cargo looks for itself
+/// which aren't. Without it everything is compiled again, which is all that a failure costs.
+fn seed(from: &Path, target: &Path) {
+    let (own, seeded) = (from.join("release"), target.join("release"));
+    if seeded.exists() || !own.is_dir() || std::fs::create_dir_all(&seeded).is_err() {
+        return;
+    }
+    for part in [".fingerprint", "build", "deps"] {
+        // With their times, which cargo goes by.
+        let mut copy = Command::new("cp");
+        copy.arg("-pR").arg(own.join(part)).arg(&seeded).stdin(Stdio::null());
+        let _ = copy.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    }
+}
+
 /// Compiles what is in a folder. The error is what cargo said last; nothing where somebody stopped it.
 fn compile(folder: PathBuf, target: &Path, tell: &dyn Tell) -> Result<(), Option<String>> {
-    let log = tempfile::NamedTempFile::new().map_err(|error| Some(error.to_string()))?;
-    let output = log.reopen().map_err(|error| Some(error.to_string()))?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["build", "--release", "--locked"])
-        .current_dir(&folder)
-        .env("CARGO_TARGET_DIR", target)
-        .env("CARGO_TERM_COLOR", "never")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(output)
-        .spawn()
-        .map_err(|error| Some(format!("cargo: {error}")))?;
-    loop {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--locked"]).current_dir(&folder);
+    cargo.env("CARGO_TARGET_DIR", target).env("CARGO_TERM_COLOR", "never");
+    let stopped = || {
         tell.step("building the base");
-        if tell.is_stopped() {
-            let _ = cargo.kill();
-            let _ = cargo.wait();
-            return Err(None);
-        }
-        match cargo.try_wait() {
-            Ok(Some(status)) if status.success() => return Ok(()),
-            Ok(Some(_)) => {
-                let said = std::fs::read_to_string(log.path()).unwrap_or_default();
-                let errors = said.lines().skip_while(|line| !line.starts_with("error"));
-                let shown: Vec<&str> = errors.take(LINES).collect();
-                return Err(Some(format!("it doesn't build:\n{}", shown.join("\n"))));
-            }
-            Ok(None) => std::thread::sleep(CHECK),
-            Err(error) => return Err(Some(error.to_string())),
-        }
+        tell.is_stopped()
+    };
+    let said = child::run(&mut cargo, Duration::MAX, stopped).map_err(|unended| match unended {
+        Unended::NotStarted(error) => Some(format!("cargo: {error}")),
+        Unended::TooLong | Unended::Stopped => None,
+    })?;
+    if said.status.success() {
+        return Ok(());
     }
+    let errors = said.err.lines().skip_while(|line| !line.starts_with("error"));
+    let shown: Vec<&str> = errors.take(LINES).collect();
+    Err(Some(format!("it doesn't build:\n{}", shown.join("\n"))))
 }
 
 #[cfg(test)]

@@ -6,9 +6,7 @@ use indexmap::IndexMap;
 
 use super::pair::{BASE, Fault, NEW, Pairs};
 use crate::addon::Tell;
-use crate::analysis::gate::{
-    self as judge, Compared, Finding, Gated, GatedStage, LOOKS, Pair, Rule, Verdict, looks,
-};
+use crate::analysis::gate::{self as judge, Compared, Gated, GatedStage, LOOKS, Looks, Pair, Rule, Verdict};
 use crate::analysis::ranks::LEAST_PAIRS;
 use crate::quality::References;
 use crate::record::{Failure, Judged, Status};
@@ -96,25 +94,18 @@ impl Gating<'_> {
     /// Takes pairs until they tell, or the time is up.
     fn take(&mut self, references: &References, taken: &mut Taken) -> Result<Vec<Compared>, Fault> {
         let start = Instant::now();
-        let mut planned = LEAST_PAIRS;
+        let mut looks = Looks::new(self.rule);
         loop {
             taken.took = start.elapsed();
-            let count = taken.pairs.len();
-            if count == LEAST_PAIRS {
-                planned = self.plan(taken);
-            }
-            if count >= LEAST_PAIRS && looks(planned).contains(&count) {
-                let compared = judge::compare(&taken.figures(), self.rule, LOOKS);
-                let open = compared.iter().any(|one| one.finding == Finding::Ambiguous);
-                if !open || count >= planned {
-                    return Ok(compared);
-                }
+            let most = taken.pairs.len() + self.left_for(taken);
+            if let Some(compared) = looks.after(&taken.figures(), &taken.own(), most) {
+                return Ok(compared);
             }
             // Who is disturbed all the time is never done.
-            if taken.dropped.len() > LEAST_PAIRS + count {
+            if taken.dropped.len() > LEAST_PAIRS + taken.pairs.len() {
                 return Ok(judge::compare(&taken.figures(), self.rule, LOOKS));
             }
-            self.tell.step(&said(count, planned, taken));
+            self.tell.step(&said(looks.planned(), taken));
             match self.pairs.pair(references) {
                 Ok(pair) => taken.pairs.push(pair),
                 Err(Fault::Pair(why)) => taken.dropped.push(why),
@@ -123,12 +114,10 @@ impl Gating<'_> {
         }
     }
 
-    /// How many pairs are taken: as many as the noise asks for, or as there is time for.
-    fn plan(&self, taken: &Taken) -> usize {
+    /// For how many more pairs there is time.
+    fn left_for(&self, taken: &Taken) -> usize {
         let left = self.time.saturating_sub(taken.took).as_secs_f64();
-        let most = taken.pairs.len() + (left / taken.each().max(1e-6)) as usize;
-        // As many as are needed find nine in ten at the second look; the tenth gets as many again.
-        (2 * judge::needed(&taken.own(), self.rule)).min(most)
+        (left / taken.each().max(1e-6)) as usize
     }
 
     /// Who is to blame, and what was taken until then.
@@ -167,7 +156,8 @@ fn new_failed(failure: &Failure) -> Verdict {
 }
 
 /// Which pair comes, and how long the rest may take.
-fn said(count: usize, planned: usize, taken: &Taken) -> String {
+fn said(planned: usize, taken: &Taken) -> String {
+    let count = taken.pairs.len();
     let rest = taken.each() * planned.saturating_sub(count) as f64;
     let left = Duration::try_from_secs_f64(rest.round()).unwrap_or_default();
     let left = if left.is_zero() { String::new() } else { format!(", about {} left", print_duration(left)) };

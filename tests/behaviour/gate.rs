@@ -226,29 +226,143 @@ fn commands_are_run_where_they_were_typed() {
 
 #[test]
 fn a_gate_that_is_interrupted_says_so_where_ci_looks() {
-    let place = place();
-    let mut command = autotune(&["gate", "--suite", "suite.toml", "--gpu", "cpu", "--junit", "junit.xml"]);
-    command.args([
-        "--markdown",
-        "summary.md",
-        "--base-worker",
-        "python3 worker.py",
-        "--new-worker",
-        "python3 worker.py",
-    ]);
-    command.args(["--margin", "0.1%", "--time", "1h"]);
-    let child =
-        command.current_dir(place.path()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    std::thread::sleep(Duration::from_secs(3));
-    kill(Pid::from_raw(child.id() as i32), Signal::SIGINT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", text(&output));
-    let read = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
-    for (name, wanted) in
-        [("junit.xml", "errors=\"1\""), ("junit.xml", "interrupted"), ("summary.md", "interrupted")]
-    {
-        assert!(read(name).contains(wanted), "{name}: {}", read(name));
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let place = place();
+        let mut command =
+            autotune(&["gate", "--suite", "suite.toml", "--gpu", "cpu", "--junit", "junit.xml"]);
+        command.args(["--base-worker", "python3 worker.py", "--new-worker", "python3 worker.py"]);
+        command.args(["--markdown", "summary.md", "--history", "past", "--margin", "0.1%", "--time", "1h"]);
+        command.current_dir(place.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(3));
+        kill(Pid::from_raw(child.id() as i32), signal).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        let read = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
+        for (name, wanted) in
+            [("junit.xml", "errors=\"1\""), ("junit.xml", "interrupted"), ("summary.md", "interrupted")]
+        {
+            assert!(read(name).contains(wanted), "{name}: {}", read(name));
+        }
+        // What decides nothing isn't remembered.
+        assert_eq!(read("past/gates.jsonl"), "");
     }
+}
+
+#[test]
+fn gates_are_remembered_and_their_trend_is_shown() {
+    let place = place();
+    let remembered = |new: &str, code: i32| {
+        let output = gate(&place, new, &["--margin", "3%", "--time", "20s", "--history", "past", "--quiet"]);
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
+        text(&output).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let said = remembered("", 0);
+    assert!(
+        said.contains("embed on this machine, suite suite, drawn, on ") && said.contains("its first gate"),
+        "{said}"
+    );
+    let read = |name: &str| std::fs::read_to_string(place.path().join("past").join(name)).unwrap();
+    // Seven more like it, and as many of a program that is slower.
+    let first: Json = serde_json::from_str(&read("gates.jsonl")).unwrap();
+    let seconds = first["seconds"].as_f64().unwrap();
+    let later = (1..15).map(|place| {
+        let slower = if place < 8 { 1.0 } else { 1.2 };
+        let mut gate = first.clone();
+        gate["seconds"] = (seconds * slower * (1.0 + 0.001 * f64::from(place % 5))).into();
+        gate["ratio"] = serde_json::json!({ "value": if place == 8 { 1.19 } else { 1.0 } });
+        gate.to_string() + "\n"
+    });
+    let lines = read("gates.jsonl") + &later.collect::<String>();
+    std::fs::write(place.path().join("past/gates.jsonl"), lines).unwrap();
+    let output = autotune(&["gate", "--history", "past"]).current_dir(place.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let said = text(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+    for wanted in
+        ["15 gates since ", "time a document: ", "that gate itself measured +19.0%", "noise a pair: "]
+    {
+        assert!(said.contains(wanted), "{wanted}: {said}");
+    }
+    assert!(read("embed-trend.svg").contains("<svg"));
+    let output =
+        autotune(&["gate", "--history", "past", "--json"]).current_dir(place.path()).output().unwrap();
+    let trends: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let levels = trends[0]["levels"].as_array().unwrap();
+    assert_eq!(levels.len(), 2, "{levels:?}");
+    let change = levels[1]["seconds"].as_f64().unwrap() / levels[0]["seconds"].as_f64().unwrap();
+    assert!((change - 1.2).abs() < 0.05, "{change}");
+    assert_eq!(levels[1]["first"], 8);
+    let said = remembered("", 0);
+    assert!(said.contains("16 gates since "), "{said}");
+    // What isn't ours is refused before anything is measured.
+    std::fs::write(place.path().join("past/gates.jsonl"), "nonsense\n").unwrap();
+    let output = gate(&place, "", &["--history", "past"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("gates.jsonl:1: no gate"), "{}", text(&output));
+}
+
+#[test]
+fn counts_of_two_builds_are_compared_without_a_clock() {
+    let place = Place::with_suite("");
+    let own = env!("CARGO_BIN_EXE_autotune");
+    let counted = |arguments: &[&str]| {
+        let mut command = autotune(&["gate", "--counts", "--replica", "--suite", "minilm"]);
+        command.args(arguments).current_dir(place.path()).output().unwrap()
+    };
+    let output = counted(&["--base-bin", own]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    assert!(text(&output).contains("→ pass: no count has changed"), "{}", text(&output));
+
+    let output = counted(&["--save", "kept.json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output));
+    let kept = std::fs::read_to_string(place.path().join("kept.json")).unwrap();
+    let mut fused: Json = serde_json::from_str(&kept).unwrap();
+    let nodes = &mut fused["entries"][1]["groups"]["nodes"];
+    nodes["Add"] = (nodes["Add"].as_i64().unwrap() - 5).into();
+    std::fs::write(place.path().join("fused.json"), fused.to_string()).unwrap();
+    let files = ["--junit", "junit.xml", "--markdown", "summary.md", "--json"];
+    let output = counted(&[&["--baseline", "fused.json"], &files[..]].concat());
+    assert_eq!(output.status.code(), Some(5), "{}", text(&output));
+    let report: Json = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&report["stages"][0]["verdict"], &report["stages"][1]["verdict"]),
+        (&"pass".into(), &"regression".into())
+    );
+    let sentence = report["stages"][1]["sentence"].as_str().unwrap();
+    assert!(sentence.starts_with("more than before: Add ") && sentence.contains("(+5)"), "{sentence}");
+    let read = |name: &str| std::fs::read_to_string(place.path().join(name)).unwrap();
+    assert!(read("junit.xml").contains("tests=\"2\" failures=\"1\""), "{}", read("junit.xml"));
+    assert!(read("summary.md").contains("- Add "), "{}", read("summary.md"));
+
+    // A program that is an older build has no counts: nobody is to blame.
+    let older = place.path().join("older");
+    std::fs::write(
+        &older,
+        "#!/bin/sh\necho 'autotune 0.0.1'\necho 'no counts' >&2\ntest \"$1\" = --version\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&older, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let output = counted(&["--base-bin", "older"]);
+    assert_eq!(output.status.code(), Some(6), "{}", text(&output));
+    assert!(text(&output).contains("older doesn't count: no counts"), "{}", text(&output));
+
+    std::fs::write(place.path().join("half.json"), &kept[..kept.len() / 2]).unwrap();
+    assert_eq!(counted(&["--baseline", "half.json"]).status.code(), Some(2));
+    assert_eq!(counted(&[]).status.code(), Some(2));
+    assert_eq!(counted(&["--base-bin", own, "--suite", "nowhere.toml"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_full_disk_is_said_and_nothing_is_claimed() {
+    let place = place();
+    let output = gate(&place, "", &["--quiet", "--margin", "3%", "--junit", "/dev/full"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("writing /dev/full: No space left"), "{}", text(&output));
+    let save =
+        ["gate", "--suite", "suite.toml", "--gpu", "cpu", "--quiet", "--new-worker", "python3 worker.py"];
+    let output = autotune(&save).args(["--save", "/dev/full"]).current_dir(place.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert!(text(&output).contains("No space left"), "{}", text(&output));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! As Markdown, for the page that a run of CI has.
 
-use super::{bracket, dropped, finding, loaded, trust};
+use super::{bracket, dropped, finding, loaded, trend, trust};
 use crate::analysis::gate::GateReport;
 
 /// For `$GITHUB_STEP_SUMMARY` and its like.
@@ -34,6 +34,18 @@ pub fn markdown(report: &GateReport) -> String {
         }
         if !stage.dropped.is_empty() {
             text.push_str(&format!("\n{}\n", dropped(stage)));
+        }
+        if !stage.changes.is_empty() {
+            text.push('\n');
+        }
+        for change in &stage.changes {
+            text.push_str(&format!("- {}\n", change.in_words()));
+        }
+    }
+    for trend in &report.trends {
+        text.push_str(&format!("\n{}\n\n", trend::title(trend)));
+        for line in trend::lines(trend) {
+            text.push_str(&format!("- {line}\n"));
         }
     }
     text

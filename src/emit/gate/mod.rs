@@ -4,6 +4,7 @@ mod github;
 mod junit;
 mod markdown;
 mod metrics;
+mod trend;
 
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ pub use github::annotations;
 pub use junit::junit;
 pub use markdown::markdown;
 pub use metrics::{bencher, benchmark};
+pub use trend::render_trends;
 
 use super::bracket;
 use super::columns::{self, Column, NEEDED};
+use super::counts;
 use super::style::Style;
 use crate::analysis::gate::{Calibration, Compared, Finding, GateReport, GatedStage, margin_of};
 use crate::units::print_duration;
@@ -22,8 +25,7 @@ use crate::units::print_duration;
 pub fn render(report: &GateReport, style: Style) -> String {
     let mut text = String::new();
     for stage in &report.stages {
-        let title = format!("{} · {} · {} pairs", stage.stage, stage.candidate.backend, stage.pairs.len());
-        text.push_str(&style.bold(&style.paragraph(&title)));
+        text.push_str(&style.bold(&style.paragraph(&title(stage))));
         text.push_str(&loaded(stage).map(|line| style.paragraph(&line)).unwrap_or_default());
         if !stage.figures.is_empty() {
             let rows: Vec<&Compared> = stage.figures.iter().collect();
@@ -38,10 +40,20 @@ pub fn render(report: &GateReport, style: Style) -> String {
         if !stage.dropped.is_empty() {
             text.push_str(&style.caution(&dropped(stage)));
         }
+        text.push_str(&counts::lines(&stage.changes, style));
         let verdict = format!("→ {}: {}", stage.verdict.name(), stage.sentence);
         text.push_str(&style.bold(&style.paragraph(&verdict)));
     }
-    text
+    text + &render_trends(&report.trends, style)
+}
+
+/// What was compared, and by how much.
+fn title(stage: &GatedStage) -> String {
+    // What was counted says all of it in its name.
+    if stage.pairs.is_empty() && stage.figures.is_empty() {
+        return stage.stage.clone();
+    }
+    format!("{} · {} · {} pairs", stage.stage, stage.candidate.backend, stage.pairs.len())
 }
 
 fn figure_columns() -> Vec<Column<Compared>> {
@@ -130,7 +142,7 @@ pub mod tests {
     use crate::knob::Candidate;
 
     pub fn report() -> GateReport {
-        let own = Pair { ratios: IndexMap::from([(Gated::Time, 1.08)]), own: 1.02 };
+        let own = Pair { seconds: 0.004, ratios: IndexMap::from([(Gated::Time, 1.08)]), own: 1.02 };
         GateReport {
             suite: "a<b".to_owned(),
             target: "two \"cores\"".to_owned(),
@@ -162,7 +174,9 @@ pub mod tests {
                 pair_seconds: Some(2.0),
                 pairs: vec![own; 12],
                 dropped: vec!["its passes kept getting faster".to_owned()],
+                changes: Vec::new(),
             }],
+            trends: Vec::new(),
         }
     }
 

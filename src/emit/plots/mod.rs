@@ -9,13 +9,14 @@ mod pareto;
 mod progress;
 mod regret;
 mod split;
+mod trend;
 
 use std::path::Path;
 
 use canvas::Caption;
 pub use canvas::Plot;
 
-use crate::analysis::gate::{GateReport, GatedStage};
+use crate::analysis::gate::{GateReport, GatedStage, Trend};
 use crate::analysis::{Analysis, StageAnalysis};
 use crate::record::Recording;
 use crate::replay::{Grid, Score};
@@ -74,6 +75,12 @@ pub fn pairs(stage: &GatedStage, report: &GateReport, scratch: &Path) -> anyhow:
     let caption = Caption { stage: stage.stage.clone(), text };
     let chart = pairs::Pairs { pairs: &stage.pairs, margin: report.rule.margin };
     canvas::render(&format!("{}-pairs", stage.stage), scratch, &caption, &chart)
+}
+
+/// The remembered gates of one stage.
+pub fn trend(of: &Trend, scratch: &Path) -> anyhow::Result<Plot> {
+    let caption = Caption { stage: of.stage.clone(), text: format!("{} · {}", of.stage, of.setting) };
+    canvas::render(&format!("{}-trend", of.stage), scratch, &caption, &trend::Trend(of))
 }
 
 /// Swept knobs whose values are numbers.
