@@ -41,8 +41,8 @@ pub struct Arguments {
     /// Compare what both programs do in exact counts instead of timing them: operations, kernels, nodes, weights, padding
     #[arg(long, conflicts_with_all = ["base_worker", "new_worker", "candidate", "history", "svg", "bencher", "benchmark"])]
     counts: bool,
-    /// With --counts: use made-up tokenizers of the models' kind, so that no model is needed
-    #[arg(long, requires = "counts")]
+    /// Use made-up weights and tokenizers of the models' kind and size, so that no model is needed
+    #[arg(long)]
     replica: bool,
     /// Keep this program's figures in FILE, for a later --baseline
     #[arg(long, value_name = "FILE", conflicts_with_all = ["base_bin", "base_ref", "base_worker"])]
@@ -231,6 +231,7 @@ impl Arguments {
             suite: self.suite.clone(),
             config: self.config.clone(),
             candidate: self.candidate.clone(),
+            replica: self.replica,
             base: self.base()?,
             new: program(&self.new_bin, &self.new_worker, "--new-worker")?,
             rule: Rule { margin: self.margin, error: self.error },

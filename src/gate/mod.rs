@@ -57,6 +57,8 @@ pub struct Order {
     pub config: Option<PathBuf>,
     /// A run whose winner is the new arm's configuration, where that is the change.
     pub candidate: Option<PathBuf>,
+    /// Whether weights and tokenizers are made up.
+    pub replica: bool,
     pub base: Base,
     pub new: Program,
     pub rule: Rule,
@@ -98,7 +100,9 @@ impl Order {
         let machine = Machine::here();
         let read = |path: &Option<PathBuf>| path.as_deref().map(Run::read).transpose();
         let (run, other) = (read(&self.config)?, read(&self.candidate)?);
-        let (source, overrides) = report::source_of(self.suite.as_deref(), run.as_ref().or(other.as_ref()))?;
+        let (source, mut overrides) =
+            report::source_of(self.suite.as_deref(), run.as_ref().or(other.as_ref()))?;
+        overrides.replica |= self.replica;
         let mut suite = suite::parse(&source, &overrides, &env::names())?;
         suite.confirm = false;
         let material = suite.material(&source.folder)?;
@@ -204,11 +208,11 @@ impl Gate {
 
     /// Where a build of this program takes more time or less than another: what it does more of, or less.
     fn explain(&self, report: &mut GateReport, base: &Program) {
-        let Order { suite, config, candidate, new, .. } = &self.order;
+        let Order { suite, config, candidate, replica, new, .. } = &self.order;
         if candidate.is_some() || *base == Program::This {
             return;
         }
-        let order = counts::Order { suite: suite.clone(), config: config.clone(), replica: false };
+        let order = counts::Order { suite: suite.clone(), config: config.clone(), replica: *replica };
         let changed = |stage: &&mut GatedStage| {
             !stage.pairs.is_empty() && matches!(stage.verdict, Verdict::Regression | Verdict::Improved)
         };
