@@ -1,7 +1,8 @@
 //! What a configuration does, in exact counts, and what has changed between two counts of it.
 //!
 //! A count has no noise, so one more of anything is a finding. What becomes of a change of the mix is decided by the sum: a fusion
-//! calls an operator that wasn't called before, and is better all the same.
+//! calls an operator that wasn't called before, and is better all the same. Operators that only move or convert numbers are judged
+//! each by itself: products that become fewer don't make up for a copy more.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -63,8 +64,13 @@ pub enum Group {
     /// Bytes by what numbers are, as the engine holds them.
     Weights,
     WeightsOnGpu,
+    /// How often memory is asked for, by candle's reader on one thread.
+    Allocations,
     /// Bytes of values for the batch of the longest documents.
     Memory,
+    /// Bytes of a pass that are only moved or converted: to the engine and back, and by kernels that do nothing else.
+    Copied,
+    CopiedOnGpu,
     /// Documents, batches and tokens of a pass over the corpus.
     Pass,
 }
@@ -91,13 +97,19 @@ impl Group {
             Group::LaunchesOnGpu => "launches on a GPU, predicted",
             Group::Weights => "weights",
             Group::WeightsOnGpu => "weights on a GPU",
+            Group::Allocations => "allocations",
             Group::Memory => "memory",
+            Group::Copied => "bytes copied",
+            Group::CopiedOnGpu => "bytes copied on a GPU",
             Group::Pass => "pass",
         }
     }
 
     fn is_in_bytes(self) -> bool {
-        matches!(self, Group::Weights | Group::WeightsOnGpu | Group::Memory)
+        matches!(
+            self,
+            Group::Weights | Group::WeightsOnGpu | Group::Memory | Group::Copied | Group::CopiedOnGpu
+        )
     }
 
     /// A count as people read it.
@@ -108,17 +120,24 @@ impl Group {
     fn judged(self) -> Judged {
         match self {
             Group::InPassing => Judged::Never,
-            Group::Memory | Group::Pass => Judged::Each,
+            // Slots are made once, what kernels ask for again and again.
+            Group::Allocations | Group::Memory | Group::Pass => Judged::Each,
             _ => Judged::Sum,
         }
     }
 
+    /// Whether all that this operator does is to move or to convert numbers. Shapes are changed where they lie.
+    fn only_copies(self, name: &str) -> bool {
+        matches!(self, Group::Nodes | Group::NodesOnGpu)
+            && matches!(name, "Cast" | "Concat" | "Gather" | "Identity" | "Slice" | "Split" | "Transpose")
+    }
+
     fn depends_on_corpus(self) -> bool {
-        matches!(self, Group::Memory | Group::Pass)
+        matches!(self, Group::Memory | Group::Copied | Group::CopiedOnGpu | Group::Pass)
     }
 
     fn depends_on_processor(self) -> bool {
-        matches!(self, Group::Kernels | Group::Weights)
+        matches!(self, Group::Kernels | Group::Weights | Group::Allocations | Group::Copied)
     }
 }
 
@@ -179,7 +198,11 @@ impl Change {
                 let name = match group {
                     Group::Operations => format!("operation {name}"),
                     Group::Kernels => format!("kernel {name}"),
-                    Group::Weights | Group::WeightsOnGpu => format!("{} {name}", group.name()),
+                    Group::Weights
+                    | Group::WeightsOnGpu
+                    | Group::Allocations
+                    | Group::Copied
+                    | Group::CopiedOnGpu => format!("{} {name}", group.name()),
                     Group::NodesOnGpu | Group::LaunchesOnGpu | Group::InPassing => {
                         format!("{name} ({})", group.name())
                     }
@@ -225,7 +248,9 @@ pub fn changes(base: &Counts, new: &Counts) -> Vec<Change> {
     let mut changes = Vec::new();
     let same_corpus = base.corpus_digest == new.corpus_digest;
     if !same_corpus {
-        let why = "the corpus is another one: neither passes nor memory for a batch are compared".to_owned();
+        let why =
+            "the corpus is another one: neither passes, memory for a batch nor bytes copied are compared"
+                .to_owned();
         changes.push(not_comparable(why));
     }
     let same_processor = base.processor == new.processor;
@@ -240,7 +265,7 @@ pub fn changes(base: &Counts, new: &Counts) -> Vec<Change> {
         let by_processor = !same_processor && (was.by_processor || now.by_processor);
         if by_processor {
             let why = format!(
-                "the processor has {}, that of the base {}: neither kernels nor weights are compared",
+                "the processor has {}, that of the base {}: kernels, weights, allocations and bytes copied aren't compared",
                 new.processor, base.processor
             );
             changes.push(Change::reason(Finding::NotComparable, &now.title(), why));
@@ -332,7 +357,7 @@ fn of_counts(
         let against_sum = if now > was { after < before } else { after > before };
         let finding = match group.judged() {
             Judged::Never => Finding::Aside,
-            Judged::Sum if against_sum => Finding::Aside,
+            Judged::Sum if against_sum && !group.only_copies(name) => Finding::Aside,
             Judged::Sum | Judged::Each => of_itself,
         };
         changes.push(Change::new(finding, place, What::Count { group, name: name.clone(), was, now }));
@@ -433,6 +458,21 @@ mod tests {
     }
 
     #[test]
+    fn fewer_products_do_not_make_up_for_a_copy_more() {
+        let found = found(|entry| {
+            set(entry, Group::Nodes, "Gemm", 24);
+            set(entry, Group::Nodes, "Split", 6);
+        });
+        assert_eq!(
+            found,
+            [
+                (Finding::More, "embed · ort fp32: Split 6, was none".to_owned()),
+                (Finding::Fewer, "embed · ort fp32: Gemm 24, was 36 (-12)".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
     fn what_is_done_in_passing_explains_and_decides_nothing() {
         let found = found(|entry| set(entry, Group::InPassing, "residual added", 6));
         assert_eq!(
@@ -458,6 +498,44 @@ mod tests {
             (Finding::Aside, "embed · ort fp32: batch_size is 64, was 32"),
         ];
         assert_eq!(found, wanted.map(|(finding, words)| (finding, words.to_owned())));
+    }
+
+    #[test]
+    fn a_slot_more_is_told_and_a_copy_that_moves_is_judged_by_the_sum() {
+        let mut base = counts();
+        set(&mut base.entries[0], Group::Allocations, "for slots of a thread", 4);
+        set(&mut base.entries[0], Group::Allocations, "in kernels", 8);
+        set(&mut base.entries[0], Group::Copied, "to the engine", 8 << 10);
+        let found = |change: &dyn Fn(&mut Entry)| {
+            let mut new = base.clone();
+            change(&mut new.entries[0]);
+            let changes = changes(&base, &new);
+            changes.iter().map(|change| (change.finding, change.in_words())).collect::<Vec<_>>()
+        };
+        let slots = found(&|entry| {
+            set(entry, Group::Allocations, "for slots of a thread", 5);
+            set(entry, Group::Allocations, "in kernels", 0);
+        });
+        assert_eq!(
+            slots,
+            [
+                (Finding::More, "allocations for slots of a thread 5, was 4 (+1)".to_owned()),
+                (Finding::Fewer, "allocations in kernels none, was 8".to_owned()),
+            ]
+        );
+        let wider = found(&|entry| set(entry, Group::Copied, "to the engine", (8 << 10) + 64));
+        assert_eq!(
+            wider,
+            [(Finding::More, "bytes copied to the engine 8.06 KiB, was 8.00 KiB (+64.0 B)".to_owned())]
+        );
+        let moved = found(&|entry| {
+            set(entry, Group::Copied, "to the engine", 0);
+            set(entry, Group::Copied, "by conversion to fp16", 4 << 10);
+        });
+        assert_eq!(
+            moved.iter().map(|(finding, _)| *finding).collect::<Vec<_>>(),
+            [Finding::Fewer, Finding::Aside]
+        );
     }
 
     #[test]

@@ -59,11 +59,17 @@ impl Groups {
                 self.add(Group::Kernels, plan.kernels());
                 self.add(Group::InPassing, plan.in_passing());
                 self.add(Group::Weights, plan.weights());
+                self.add(Group::Allocations, plan.allocations());
+                let of_batch = |batch: &Shape| plan.copied(batch.places, &batch.lengths);
+                self.add(Group::Copied, batches.of_pass.iter().flat_map(of_batch));
                 let longest = batches.longest.clone().unwrap_or_default();
                 let bytes = plan.slot_bytes(longest.places, longest.lengths.len());
                 self.add(Group::Memory, [("slots of a thread", bytes)]);
             }
-            Err(error) => self.leave_out(&[Group::Kernels, Group::InPassing, Group::Weights], error),
+            Err(error) => {
+                let kernels = [Group::Kernels, Group::InPassing, Group::Weights];
+                self.leave_out(&[&kernels[..], &[Group::Allocations, Group::Copied]].concat(), error);
+            }
         }
         match Method::of(backend, candidate) {
             Ok(method) => {
@@ -79,18 +85,20 @@ impl Groups {
         }
     }
 
-    pub fn add_ort(&mut self, graph: &Graph, candidate: &Candidate, packed: bool) {
+    pub fn add_ort(&mut self, graph: &Graph, candidate: &Candidate, packed: bool, batches: &Batches) {
         // Any of NVIDIA's cards: all are given the same graph.
-        for (device, nodes, weights) in [
-            (Device::Processor, Group::Nodes, Group::Weights),
-            (Device::Cuda(0), Group::NodesOnGpu, Group::WeightsOnGpu),
+        for (device, nodes, weights, copied) in [
+            (Device::Processor, Group::Nodes, Group::Weights, Group::Copied),
+            (Device::Cuda(0), Group::NodesOnGpu, Group::WeightsOnGpu, Group::CopiedOnGpu),
         ] {
-            match ort::count(graph, candidate, device, packed) {
+            let of_pass = batches.of_pass.iter().map(|batch| batch.batch(packed));
+            match ort::count(graph, candidate, device, packed, of_pass) {
                 Ok(counted) => {
                     self.add(nodes, counted.nodes);
                     self.add(weights, counted.constants);
+                    self.add(copied, counted.copied);
                 }
-                Err(error) => self.leave_out(&[nodes, weights], error),
+                Err(error) => self.leave_out(&[nodes, weights, copied], error),
             }
         }
     }

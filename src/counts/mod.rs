@@ -144,7 +144,7 @@ fn found(
     groups.add_operations(graph);
     match backend.kind.as_str() {
         candle::NAME => groups.add_candle(graph, backend, candidate, &batches),
-        ort::NAME => groups.add_ort(graph, candidate, settings.packed),
+        ort::NAME => groups.add_ort(graph, candidate, settings.packed, &batches),
         _ => {}
     }
     groups.add_batches(graph, &batches);

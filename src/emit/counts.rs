@@ -32,7 +32,9 @@ pub fn render(counts: &Counts, style: Style) -> String {
             text.push_str(&style.paragraph(&format!("{} are not counted: {why}", groups.join(", "))));
         }
         if entry.by_processor {
-            let why = format!("kernels and weights are those for a processor that has {}", counts.processor);
+            let has = &counts.processor;
+            let why =
+                format!("kernels, and what they hold and copy, are those for a processor that has {has}");
             text.push_str(&style.paragraph(&why));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::backend::Batch;
+use crate::backend::{Batch, Layout};
 use crate::item::Item;
 use crate::model::{Encoding, Tokenise};
 use crate::pipeline::{self, Settings};
@@ -24,6 +24,16 @@ impl Shape {
 
     pub fn tokens(&self) -> usize {
         self.lengths.iter().sum()
+    }
+
+    /// A batch of this shape, with zeros for words.
+    pub fn batch(&self, packed: bool) -> Batch {
+        let layout = match self.lengths.len() {
+            texts if texts > 0 && !packed => Layout::Padded(self.places / texts),
+            _ => Layout::Packed,
+        };
+        let zeros = vec![0; self.places];
+        Batch { ids: zeros.clone(), types: zeros, lengths: self.lengths.clone(), layout }
     }
 }
 
@@ -73,5 +83,23 @@ impl Tokenise for Remembering<'_> {
             }
         };
         Ok(Encoding { ids: vec![0; tokens], types: vec![0; tokens], offsets: vec![] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_zeros_lies_as_the_one_that_it_stands_for() {
+        let text = |tokens: usize| Encoding { ids: vec![0; tokens], types: vec![0; tokens], offsets: vec![] };
+        for packed in [false, true] {
+            for texts in [vec![], vec![text(3), text(1), text(0)]] {
+                let batch = Batch::new(&texts, packed);
+                let again = Shape::of(&batch).batch(packed);
+                assert!(again.rows().eq(batch.rows()), "{again:?}");
+                assert_eq!(again.ids.len(), batch.ids.len());
+            }
+        }
     }
 }

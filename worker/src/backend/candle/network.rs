@@ -350,15 +350,20 @@ mod tests {
         for folder in folders {
             for model in Task::ALL.into_iter().filter_map(|task| Model::open(&folder, task).ok()) {
                 for precision in [Precision::Float, Precision::Half, Precision::Eight] {
-                    let (called, numbers) = alone.install(|| {
+                    let (called, slots, numbers, answers) = alone.install(|| {
                         let network = Network::new(&model, precision).unwrap();
                         noted::take();
-                        network.run(&batch).unwrap();
+                        let answers = network.run(&batch).unwrap();
                         let slots = network.slots[0].lock().unwrap();
-                        (noted::take(), slots.iter().map(Slot::count).sum::<usize>())
+                        let numbers = slots.iter().map(Slot::count).sum::<usize>();
+                        (noted::take(), slots.len(), numbers, answers)
                     });
                     let plan = Plan::of(&model.graph, precision);
                     assert_eq!(called, plan.kernels(), "{} at {precision:?}", folder.display());
+                    assert_eq!(plan.allocations()["for slots of a thread"], slots as u64);
+                    let answers: usize = answers.iter().map(|row| size_of_val(&row[..])).sum();
+                    let copied = plan.copied(batch.ids.len(), &batch.lengths);
+                    assert_eq!(copied["from the engine"], answers as u64, "{}", folder.display());
                     let bytes = plan.slot_bytes(batch.ids.len(), batch.lengths.len());
                     assert_eq!((numbers * size_of::<f32>()) as u64, bytes, "{}", folder.display());
                     networks += 1;

@@ -66,6 +66,14 @@ impl<'g> Plan<'g> {
         tally(called.map(Kernel::name))
     }
 
+    /// How often memory is asked for: once for each slot of a thread, and for each batch by the kernels that don't write to one.
+    pub fn allocations(&self) -> IndexMap<&'static str, u64> {
+        let called = self.planned().flat_map(|(operation, step)| kernels(operation, step.precision));
+        let in_kernels = called.filter(|kernel| kernel.allocates()).count();
+        let counts = [("for slots of a thread", self.slots()), ("in kernels", in_kernels)];
+        counts.into_iter().filter(|(_, count)| *count > 0).map(|(of, count)| (of, count as u64)).collect()
+    }
+
     /// What has no kernel of its own, since another does it in passing.
     pub fn in_passing(&self) -> IndexMap<&'static str, u64> {
         tally(self.graph.operations.iter().flat_map(in_passing))
@@ -126,6 +134,33 @@ impl<'g> Plan<'g> {
             *slot = (*slot).max(rows * step.output.columns);
         }
         FLOAT * slots.iter().sum::<usize>() as u64
+    }
+
+    /// Bytes that are copied or converted for a batch with so many places, padding counted, and sequences of these lengths. It's
+    /// read where it lies, so nothing is copied to the engine.
+    pub fn copied(&self, places: usize, lengths: &[usize]) -> IndexMap<String, u64> {
+        let rows = |rows: Rows| match rows {
+            Rows::Tokens => places,
+            Rows::Sequences => lengths.len(),
+        };
+        let mut bytes: IndexMap<String, u64> = IndexMap::new();
+        for (operation, step) in self.planned() {
+            let input_columns = step.inputs.first().map_or(0, |input| input.columns);
+            for kernel in kernels(operation, step.precision) {
+                if let Some(of_row) = kernel.copied_for_row(input_columns, step.output.columns) {
+                    let by = format!("by {}", kernel.name());
+                    *bytes.entry(by).or_default() += (rows(step.rows) * of_row) as u64;
+                }
+            }
+        }
+        if let Some(last) = self.steps.last() {
+            let rows = match last.rows {
+                Rows::Tokens => lengths.iter().sum(),
+                Rows::Sequences => lengths.len(),
+            };
+            bytes.insert("from the engine".to_owned(), FLOAT * (rows * last.output.columns) as u64);
+        }
+        bytes
     }
 }
 

@@ -12,7 +12,6 @@ use super::lower::{self, Dialect, Style};
 use super::reading::{Network, Reading};
 use crate::backend::BackendError;
 use crate::model::Model;
-use crate::model::graph::Rows;
 
 /// Where a network comes from, and where it's to run.
 #[derive(Clone, Copy)]
@@ -56,10 +55,7 @@ impl Network {
         let output = lowered.graph.outputs.first().map_or("", |port| port.name).to_owned();
         // SAFETY: as our caller promises.
         let engine = unsafe { Engine::lowered(environment, choice, card, lowered, &model.weights) }?;
-        let graph = &model.graph;
-        let by_token = graph.rows(graph.output()) == Rows::Tokens;
-        let reading = Reading::Lowered { columns: graph.columns(graph.output()), by_token };
-        Ok(Network { engine, inputs, output, reading })
+        Ok(Network { engine, inputs, output, reading: Reading::lowered(&model.graph) })
     }
 }
 

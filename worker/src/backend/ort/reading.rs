@@ -4,7 +4,7 @@ use super::engine::Engine;
 use super::lower::Input;
 use super::sizes::Sizes;
 use crate::backend::BackendError;
-use crate::model::graph::Pooling;
+use crate::model::graph::{Graph, Pooling, Rows};
 
 pub struct Network {
     pub engine: Engine,
@@ -19,6 +19,12 @@ pub enum Reading {
 }
 
 impl Reading {
+    /// Of a lowered graph.
+    pub fn lowered(graph: &Graph) -> Reading {
+        let output = graph.output();
+        Reading::Lowered { columns: graph.columns(output), by_token: graph.rows(output) == Rows::Tokens }
+    }
+
     /// What the output of a batch measures.
     pub fn shape(&self, sizes: Sizes) -> Vec<usize> {
         match self {

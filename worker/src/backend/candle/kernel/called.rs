@@ -1,5 +1,7 @@
 //! The kernels by their names, and which of them are called.
 
+use super::quantised::BLOCK;
+
 /// What is called for an operation: a pass over its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kernel {
@@ -46,6 +48,31 @@ impl Kernel {
             Kernel::Attention => "attention",
             Kernel::Pooling => "pooling",
             Kernel::Length => "rows of length one",
+        }
+    }
+
+    /// Whether it asks for memory at each call, for what it makes doesn't go to a slot.
+    pub fn allocates(self) -> bool {
+        matches!(
+            self,
+            Kernel::Quantisation
+                | Kernel::EightRows
+                | Kernel::PaddedCopy
+                | Kernel::Halving
+                | Kernel::HalfProduct
+                | Kernel::Widening
+                | Kernel::CopyOut
+        )
+    }
+
+    /// Bytes that it writes for each row of a product with these columns, if all that it does is to copy or to convert.
+    /// Quantising isn't that: it looks for scales.
+    pub fn copied_for_row(self, input_columns: usize, output_columns: usize) -> Option<usize> {
+        match self {
+            Kernel::Halving => Some(size_of::<half::f16>() * input_columns),
+            Kernel::PaddedCopy => Some(size_of::<f32>() * input_columns.next_multiple_of(BLOCK)),
+            Kernel::Widening | Kernel::CopyOut | Kernel::CopyIn => Some(size_of::<f32>() * output_columns),
+            _ => None,
         }
     }
 }
