@@ -20,8 +20,8 @@ use crate::gate::{self, History, NoBase, Order, Program, counted};
 use crate::runner::Interrupt;
 use crate::units::parse_duration;
 
-const HELP: &str = "Each pair is measured in fresh processes: the base, the new arm and another process of the base, in a random order \
-     and then in the opposite one. From the base beside itself the gate knows how often it would give a false alarm here, \
+const HELP: &str = "Each pair is measured in fresh processes: the base, the new arm and another process of the base, in a random order, \
+     in the opposite one, and so on for as long as loading takes. From the base beside itself the gate knows how often it would give a false alarm here, \
      and which slowdown it would miss. Exit codes: 0 pass or improved, 5 regression, 6 ambiguous or invalid.";
 
 #[derive(Args)]

@@ -184,6 +184,7 @@ impl Gate {
                     alone: self.target.is_gpu(),
                     random: Pcg64::seed_from_u64(self.suite.seed),
                     turn: 0,
+                    turns: pair::LEAST_TURNS,
                 },
                 rule: self.order.rule,
                 time,

@@ -1,4 +1,6 @@
-//! A pair: the base, the new arm and another process of the base, each measured twice in turn.
+//! A pair: the base, the new arm and another process of the base, each measured several times in turn.
+
+use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
@@ -44,11 +46,40 @@ pub struct Pairs<'a> {
     pub random: Pcg64,
     /// Measurements so far: each is a round of its own, so that nobody draws the same noise twice.
     pub turn: u32,
+    /// How often each is measured in a pair: an even number, so that the order and its opposite come as often.
+    pub turns: usize,
+}
+
+/// The fewest and the most measurements of each in a pair.
+pub const LEAST_TURNS: usize = 2;
+const MOST_TURNS: usize = 10;
+
+/// How many measurements there are to be for each load. Where measuring takes as long as loading, a pair takes no more than twice the
+/// time that it would take with the best number, whatever the noise of measurements and of processes.
+fn turns(loading: Duration, measuring: Duration) -> usize {
+    let as_long = loading.as_secs_f64() / measuring.as_secs_f64().max(1e-6);
+    let even = 2 * (as_long / 2.0).round() as usize;
+    even.clamp(LEAST_TURNS, MOST_TURNS)
 }
 
 impl<'a> Pairs<'a> {
     pub fn party(&mut self, place: usize) -> &mut Party<'a> {
         &mut self.parties[place]
+    }
+
+    /// Measures the base alone, to see how long that takes beside loading it, and plans a pair by that.
+    pub fn rehearse(&mut self, references: &References) -> Result<(), Fault> {
+        let mut times = [Duration::ZERO; 2];
+        for time in &mut times {
+            self.turn += 1;
+            let start = Instant::now();
+            self.parties[BASE].trial(BASE, self.turn, references)?;
+            *time = start.elapsed();
+        }
+        let [with_load, measuring] = times;
+        self.turns = turns(with_load.saturating_sub(measuring), measuring);
+        self.rest();
+        Ok(())
     }
 
     /// Takes a pair, in processes of its own.
@@ -60,11 +91,16 @@ impl<'a> Pairs<'a> {
         Ok(Pair { seconds: sides[BASE].seconds, ratios: sides[NEW].beside(&sides[BASE]), own })
     }
 
-    /// Measures each in a random order, and then again in the opposite one, so that a machine that slows down harms all as much.
+    /// Measures each in a random order, then in the opposite one, and so on, so that a machine that slows down harms all as much.
     fn in_turn(&mut self, references: &References) -> Result<[Side; PARTIES], Fault> {
         let mut order: [usize; PARTIES] = std::array::from_fn(|place| place);
         order.shuffle(&mut self.random);
-        let order: Vec<usize> = order.into_iter().chain(order.into_iter().rev()).collect();
+        // Where only one may be loaded, it's measured more often while it is.
+        let (turns, repeats) =
+            if self.alone { (LEAST_TURNS, self.turns / LEAST_TURNS) } else { (self.turns, 1) };
+        let there_and_back = order.into_iter().chain(order.into_iter().rev());
+        let order: Vec<usize> =
+            there_and_back.cycle().take(turns * PARTIES).flat_map(|who| vec![who; repeats]).collect();
         let mut sides: [Vec<Side>; PARTIES] = std::array::from_fn(|_| Vec::new());
         for (place, who) in order.iter().enumerate() {
             self.turn += 1;
@@ -73,7 +109,7 @@ impl<'a> Pairs<'a> {
                 self.parties[*who].runner.end();
             }
         }
-        let [base, new, again] = sides.map(|own| Side::of_both(&own).ok_or_else(without_a_pass));
+        let [base, new, again] = sides.map(|own| Side::of_process(&own).ok_or_else(without_a_pass));
         Ok([base?, new?, again?])
     }
 
@@ -134,4 +170,16 @@ fn of(who: usize, failure: Failure) -> Fault {
 
 pub fn without_a_pass() -> Fault {
     Fault::Pair("a measurement without a pass".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn measuring_takes_about_as_long_as_loading() {
+        let of = |loading, measuring| turns(Duration::from_millis(loading), Duration::from_millis(measuring));
+        assert_eq!((of(400, 100), of(300, 70), of(500, 100)), (4, 4, 6));
+        assert_eq!((of(0, 100), of(100, 400), of(10_000, 100), of(100, 0)), (2, 2, 10, 10));
+    }
 }

@@ -50,6 +50,6 @@ impl Series<'_> {
         let sides = [round, round + 1].map(|round| self.party.measure(NEW, round, references));
         self.party.runner.end();
         let [first, second] = sides;
-        Side::of_both(&[first?, second?]).ok_or_else(without_a_pass)
+        Side::of_process(&[first?, second?]).ok_or_else(without_a_pass)
     }
 }

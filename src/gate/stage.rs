@@ -53,6 +53,10 @@ impl Gating<'_> {
             return GatedStage { answers: answers.agreements, versions, ..stage };
         }
         let mut taken = Taken::default();
+        if let Err(fault) = self.pairs.rehearse(&answers.references) {
+            let stage = self.at_fault(fault, &taken);
+            return GatedStage { answers: answers.agreements, versions, ..stage };
+        }
         let compared = match self.take(&answers.references, &mut taken) {
             Ok(compared) => compared,
             Err(fault) => {

@@ -44,7 +44,7 @@ pub struct GatedStage {
     pub changes: Vec<Change>,
 }
 
-/// One pair: each arm measured twice, in turn, in processes of their own; and the base beside itself in the same way.
+/// One pair: each arm measured several times, in turn, in processes of their own; and the base beside itself in the same way.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Pair {
     /// The base's, for a document.
