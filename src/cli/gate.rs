@@ -65,7 +65,7 @@ pub struct Arguments {
     /// How long to take pairs, beyond the first twelve
     #[arg(long, value_name = "TIME", default_value = "3m", value_parser = parse_duration)]
     time: Duration,
-    /// Set a pair aside if other programs used more of the processor than this while it was taken
+    /// Set a pair aside if other programs, the hypervisor or a container's quota took more of the processor than this, or heat slowed it; 100% takes every pair. Work that a worker leaves to processes that it hasn't started is others' work. Linux only
     #[arg(long, value_name = "PERCENT", default_value = "25%", value_parser = share)]
     other_load: f64,
     /// Remember this gate in a folder, and show how the gates of this machine and suite went; alone, show what is in it
@@ -175,7 +175,7 @@ struct Base {
     /// The base: another build of autotune
     #[arg(long, value_name = "FILE")]
     base_bin: Option<PathBuf>,
-    /// The base: a revision of the git repository that you are in, built in a worktree of its own
+    /// The base: a revision of autotune's own git repository, which you are in, built in a worktree of its own
     #[arg(long, value_name = "GIT-REF")]
     base_ref: Option<String>,
     /// The base: a program that speaks the worker protocol, in place of the suite's command
@@ -247,7 +247,10 @@ impl Arguments {
     fn only_shows(&self) -> bool {
         let Base { base_bin, base_ref, base_worker, baseline } = &self.base;
         let named = base_bin.is_some() || base_ref.is_some() || base_worker.is_some() || baseline.is_some();
-        !named && self.candidate.is_none()
+        let new = self.candidate.is_some() || self.new_bin.is_some() || self.new_worker.is_some();
+        // Whoever names a suite or a file to write means a gate, and has forgotten the base.
+        let gated = self.suite.is_some() || self.config.is_some() || self.files.github;
+        !named && !new && !gated && self.files.all().next().is_none()
     }
 
     fn base(&self) -> Result<gate::Base, BadUsage> {
@@ -299,10 +302,15 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         stored.write(file)?;
         note(&format!("kept in {}", file.display()));
     }
+    // What was found comes first: a history that can't be written must not hide it.
+    let code = tell(report, &arguments, ended.signal)?;
+    if let Some(error) = ended.lost {
+        return Err(error.context("the gate was not remembered"));
+    }
     if let Some(folder) = &arguments.history {
         draw_trends(folder, &report.trends)?;
     }
-    tell(report, &arguments, ended.signal)
+    Ok(code)
 }
 
 /// Prints and writes what was found, and says how it ended.

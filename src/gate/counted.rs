@@ -113,8 +113,12 @@ fn stages(was: &Counts, now: &Counts) -> Vec<GatedStage> {
     let candidates: IndexMap<String, _> =
         was.entries.iter().chain(&now.entries).map(|entry| (entry.title(), &entry.configuration)).collect();
     for change in changes(was, now) {
-        let place = if change.place.is_empty() { now.suite.clone() } else { change.place.clone() };
-        by_place.entry(place).or_default().push(change);
+        if change.place.is_empty() {
+            // What is about all of them is about each.
+            by_place.values_mut().for_each(|own| own.push(change.clone()));
+        } else {
+            by_place.entry(change.place.clone()).or_default().push(change);
+        }
     }
     let stage = |(place, changes): (String, Vec<Change>)| {
         let (verdict, sentence) = judged(&changes);

@@ -92,6 +92,8 @@ pub struct Ended {
     /// The new arm's figures, where they are to be kept.
     pub stored: Option<Stored>,
     pub signal: Option<u8>,
+    /// Why the gate couldn't be remembered.
+    pub lost: Option<anyhow::Error>,
 }
 
 impl Order {
@@ -197,14 +199,19 @@ impl Gate {
         }
         let signal = interrupt.signal();
         if signal.is_none() {
+            setup.tell.step("what both programs count");
             self.explain(&mut report, &program);
-            let setting = self.setting();
-            report.trends = match &mut self.history {
-                Some(history) => history.remember(&report, &setting)?,
-                None => Vec::new(),
-            };
+            setup.tell.done();
         }
-        Ok(Ended { report, stored: None, signal })
+        let setting = self.setting();
+        let mut lost = None;
+        if let (Some(history), None) = (&mut self.history, signal) {
+            match history.remember(&report, &setting) {
+                Ok(trends) => report.trends = trends,
+                Err(error) => lost = Some(error),
+            }
+        }
+        Ok(Ended { report, stored: None, signal, lost })
     }
 
     /// Where a build of this program takes more time or less than another: what it does more of, or less.
@@ -272,7 +279,7 @@ impl Gate {
             }
         }
         let whole = stored.stages.len() == self.suite.stages.len();
-        Ended { report, stored: whole.then_some(stored), signal: interrupt.signal() }
+        Ended { report, stored: whole.then_some(stored), signal: interrupt.signal(), lost: None }
     }
 
     fn setting(&self) -> Setting {

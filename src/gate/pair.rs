@@ -145,10 +145,7 @@ impl Party<'_> {
         // Figures that are made up are nobody's to disturb.
         let real = recording.loaded.as_ref().is_none_or(|loaded| !loaded.simulated);
         let others = disturbance.filter(|_| real).and_then(|one| one.beyond(self.others));
-        match others {
-            Some(why) => Some(format!("{why}, and --other-load allows {:.0}%", self.others * 100.0)),
-            None => recording.set_aside().map(|aside| aside.why),
-        }
+        others.or_else(|| recording.set_aside().map(|aside| aside.why))
     }
 
     /// Measures it.

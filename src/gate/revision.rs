@@ -2,7 +2,7 @@
 //! kept, so that the next base is compiled in a part of the time.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::child::{self, Unended};
@@ -40,7 +40,7 @@ pub fn build(reference: &str, tell: &dyn Tell) -> Result<Built, NoBase> {
     let worktree = Worktree::add(&root, &commit).map_err(unusable)?;
     let target = root.join("target/gate");
     tell.say(&format!("building {reference} ({}) in target/gate", &commit[..commit.len().min(10)]));
-    seed(&root.join("target"), &target);
+    seed(&root.join("target"), &target, tell);
     compile(worktree.path(), &target, tell).map_err(|why| why.map_or(NoBase::Stopped, unusable))?;
     let program = target.join("release").join(env!("CARGO_PKG_NAME"));
     if !program.is_file() {
@@ -111,16 +111,21 @@ impl Drop for Worktree {
 
 /// Gives a new target folder what was compiled here already: packages are the same in most revisions, and cargo looks for itself
 /// which aren't. Without it everything is compiled again, which is all that a failure costs.
-fn seed(from: &Path, target: &Path) {
+fn seed(from: &Path, target: &Path, tell: &dyn Tell) {
     let (own, seeded) = (from.join("release"), target.join("release"));
-    if seeded.exists() || !own.is_dir() || std::fs::create_dir_all(&seeded).is_err() {
+    // Half of it would be worse than nothing: it gets its name once it's whole.
+    let unfinished = target.join(format!(".seed-{}", std::process::id()));
+    if seeded.exists() || !own.is_dir() || std::fs::create_dir_all(&unfinished).is_err() {
         return;
     }
-    for part in [".fingerprint", "build", "deps"] {
+    let copied = [".fingerprint", "build", "deps"].iter().all(|part| {
         // With their times, which cargo goes by.
         let mut copy = Command::new("cp");
-        copy.arg("-pR").arg(own.join(part)).arg(&seeded).stdin(Stdio::null());
-        let _ = copy.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        copy.arg("-pR").arg(own.join(part)).arg(&unfinished);
+        child::run(&mut copy, Duration::MAX, || tell.is_stopped()).is_ok_and(|said| said.status.success())
+    });
+    if !copied || std::fs::rename(&unfinished, &seeded).is_err() {
+        let _ = std::fs::remove_dir_all(&unfinished);
     }
 }
 

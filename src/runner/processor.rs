@@ -53,11 +53,13 @@ impl Disturbance {
         let passed = |of: fn(&Counters) -> Duration| of(after).saturating_sub(of(before)).as_secs_f64();
         let all = passed(|counters| counters.all);
         let share = |time: f64| if all > 0.0 { (time / all).clamp(0.0, 1.0) } else { 0.0 };
+        let cores = (all / time.as_secs_f64().max(1e-6)).max(1.0);
         let others = passed(|counters| counters.busy) - passed(|counters| counters.own);
         Disturbance {
             others: share(others),
             stolen: share(passed(|counters| counters.stolen)),
-            stalled: passed(|counters| counters.stalled) / time.as_secs_f64().max(1e-6),
+            // The kernel adds up what each core has waited.
+            stalled: (passed(|counters| counters.stalled) / time.as_secs_f64().max(1e-6) / cores).min(1.0),
             throttled: after.throttled > before.throttled,
         }
     }
@@ -66,7 +68,11 @@ impl Disturbance {
     pub fn beyond(&self, most: f64) -> Option<String> {
         let percent = |share: f64| format!("{:.0}%", share * 100.0);
         if self.others > most {
-            return Some(format!("other programs used {} of the processor", percent(self.others)));
+            let used = percent(self.others);
+            return Some(format!(
+                "other programs used {used} of the processor, and {} are allowed",
+                percent(most)
+            ));
         }
         if self.stolen > most {
             return Some(format!("the hypervisor took {} of the processor", percent(self.stolen)));
@@ -177,13 +183,16 @@ mod tests {
         let disturbance = Disturbance::between(&before, &after, seconds(2.0));
         assert_eq!(disturbance.others, 0.25);
         assert_eq!(disturbance.beyond(0.25), None);
-        assert_eq!(disturbance.beyond(0.2).unwrap(), "other programs used 25% of the processor");
+        assert_eq!(
+            disturbance.beyond(0.2).unwrap(),
+            "other programs used 25% of the processor, and 20% are allowed"
+        );
         let why = |after: Counters| Disturbance::between(&before, &after, seconds(2.0)).beyond(0.25);
         let idle = Counters { all: seconds(104.0), ..before };
         assert_eq!(why(idle), None);
         assert!(why(Counters { stolen: seconds(2.0), ..idle }).unwrap().contains("hypervisor took 50%"));
         assert!(
-            why(Counters { stalled: seconds(1.0), ..idle }).unwrap().contains("used up for 50% of the time")
+            why(Counters { stalled: seconds(2.0), ..idle }).unwrap().contains("used up for 50% of the time")
         );
         assert!(why(Counters { throttled: 1, ..idle }).unwrap().contains("heat"));
         // Of no time at all nothing is said.

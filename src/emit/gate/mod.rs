@@ -126,6 +126,10 @@ fn loaded(stage: &GatedStage) -> Option<String> {
 
 fn dropped(stage: &GatedStage) -> String {
     let example = stage.dropped.first().map(String::as_str).unwrap_or_default();
+    let example = match stage.pairs.is_empty() {
+        true => format!("{example} (--other-load 100% takes every pair)"),
+        false => example.to_owned(),
+    };
     match stage.dropped.len() {
         1 => format!("1 pair was set aside: {example}"),
         count => format!("{count} pairs were set aside, for example: {example}"),
