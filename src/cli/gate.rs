@@ -132,7 +132,7 @@ impl Files {
         ];
         for (file, text) in texts {
             if let Some(file) = file {
-                std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+                write(file, &text)?;
             }
         }
         if let Some(file) = &self.svg {
@@ -163,7 +163,7 @@ fn draw(file: &Path, report: &GateReport) -> anyhow::Result<()> {
                 file.with_file_name(format!("{stem}-{}.svg", stage.stage))
             }
         };
-        std::fs::write(&own, plot.svg).with_context(|| format!("writing {}", own.display()))?;
+        write(&own, &plot.svg)?;
     }
     Ok(())
 }
@@ -186,27 +186,31 @@ struct Base {
     baseline: Option<PathBuf>,
 }
 
-/// A share, written as a percentage with or without its sign.
+/// A number that is written as a percentage, with or without its sign.
+fn of_percent(text: &str) -> Option<f64> {
+    text.trim().trim_end_matches('%').trim_end().parse().ok()
+}
+
+/// A margin or an error, as a share.
 fn percent(text: &str) -> Result<f64, String> {
-    let number: f64 = text
-        .trim()
-        .trim_end_matches('%')
-        .trim_end()
-        .parse()
-        .map_err(|_| format!("{text:?} is not a percentage such as 1%"))?;
-    match number {
-        number if number > 0.0 && number < 50.0 => Ok(number / 100.0),
-        _ => Err("give more than 0% and less than 50%".to_owned()),
+    match of_percent(text) {
+        None => Err(format!("{text:?} is not a percentage such as 1%")),
+        Some(number) if number > 0.0 && number < 50.0 => Ok(number / 100.0),
+        Some(_) => Err("give more than 0% and less than 50%".to_owned()),
     }
 }
 
 /// A share of all there is.
 fn share(text: &str) -> Result<f64, String> {
-    let number: Result<f64, _> = text.trim().trim_end_matches('%').trim_end().parse();
-    match number {
-        Ok(number) if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
+    match of_percent(text) {
+        Some(number) if (0.0..=100.0).contains(&number) => Ok(number / 100.0),
         _ => Err(format!("{text:?} is not a percentage from 0% to 100%")),
     }
+}
+
+/// Writes a file, or says which one can't be written.
+fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
 }
 
 /// What is measured on one side: a file, a command, or else this program.
@@ -349,7 +353,7 @@ fn count(arguments: &Arguments, narrator: &Narrator, interrupt: &Interrupt) -> a
     };
     if let (Some(file), Some(counts)) = (&arguments.save, &compared.counts) {
         let text = serde_json::to_string_pretty(counts)? + "\n";
-        std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))?;
+        write(file, &text)?;
         note(&format!("kept in {}", file.display()));
     }
     tell(&compared.report, arguments, interrupt.signal())
@@ -381,8 +385,7 @@ fn draw_trends(folder: &Path, trends: &[Trend]) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     for trend in trends.iter().filter(|trend| !trend.levels.is_empty()) {
         let plot = emit::plots::trend(trend, scratch.path())?;
-        let file = folder.join(format!("{}.svg", plot.name));
-        std::fs::write(&file, plot.svg).with_context(|| format!("writing {}", file.display()))?;
+        write(&folder.join(format!("{}.svg", plot.name)), &plot.svg)?;
     }
     Ok(())
 }

@@ -51,13 +51,9 @@ pub fn compare(order: &Order, base: &Base, new: &Program, tell: &dyn Tell) -> an
 }
 
 /// What another build of this program does differently, if both can be counted; nothing where one can't.
-pub fn changes_between(base: &Program, new: &Program, order: &Order) -> Vec<Change> {
-    let of = |program: &Program| match program {
-        Program::This => order.count(|_| {}).ok(),
-        Program::File(path) => told(path, order).ok(),
-        Program::Worker(_) => None,
-    };
-    of(base).zip(of(new)).map(|(was, now)| changes(&was, &now)).unwrap_or_default()
+pub fn changes_between(base: &Program, new: &Program, order: &Order, tell: &dyn Tell) -> Vec<Change> {
+    let counted = |program: &Program| of(program, order, tell).ok()?.ok();
+    counted(base).zip(counted(new)).map(|(was, now)| changes(&was, &now)).unwrap_or_default()
 }
 
 /// What was found, and the new arm's counts, which may be kept.

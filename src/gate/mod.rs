@@ -200,13 +200,12 @@ impl Gate {
         let signal = interrupt.signal();
         if signal.is_none() {
             setup.tell.step("what both programs count");
-            self.explain(&mut report, &program);
+            self.explain(&mut report, &program, setup.tell);
             setup.tell.done();
         }
-        let setting = self.setting();
         let mut lost = None;
-        if let (Some(history), None) = (&mut self.history, signal) {
-            match history.remember(&report, &setting) {
+        if let (Some(mut history), None) = (self.history.take(), signal) {
+            match history.remember(&report, &self.setting()) {
                 Ok(trends) => report.trends = trends,
                 Err(error) => lost = Some(error),
             }
@@ -215,7 +214,7 @@ impl Gate {
     }
 
     /// Where a build of this program takes more time or less than another: what it does more of, or less.
-    fn explain(&self, report: &mut GateReport, base: &Program) {
+    fn explain(&self, report: &mut GateReport, base: &Program, tell: &dyn Tell) {
         let Order { suite, config, candidate, replica, new, .. } = &self.order;
         if candidate.is_some() || *base == Program::This {
             return;
@@ -226,7 +225,7 @@ impl Gate {
         };
         let mut changes = None;
         for stage in report.stages.iter_mut().filter(changed) {
-            let all = changes.get_or_insert_with(|| counted::changes_between(base, new, &order));
+            let all = changes.get_or_insert_with(|| counted::changes_between(base, new, &order, tell));
             let place = format!("{} · {}", stage.stage, stage.candidate.backend);
             stage.changes = all.iter().filter(|change| change.place.starts_with(&place)).cloned().collect();
         }

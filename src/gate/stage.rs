@@ -53,10 +53,6 @@ impl Gating<'_> {
             return GatedStage { answers: answers.agreements, versions, ..stage };
         }
         let mut taken = Taken::default();
-        if let Err(fault) = self.pairs.rehearse(&answers.references) {
-            let stage = self.at_fault(fault, &taken);
-            return GatedStage { answers: answers.agreements, versions, ..stage };
-        }
         let compared = match self.take(&answers.references, &mut taken) {
             Ok(compared) => compared,
             Err(fault) => {
@@ -97,6 +93,7 @@ impl Gating<'_> {
 
     /// Takes pairs until they tell, or the time is up.
     fn take(&mut self, references: &References, taken: &mut Taken) -> Result<Vec<Compared>, Fault> {
+        self.pairs.rehearse(references)?;
         let start = Instant::now();
         let mut looks = Looks::new(self.rule);
         loop {

@@ -1,13 +1,10 @@
 //! What else the processor did while something was measured on it: other programs, the hypervisor, a container's quota, heat.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A moment, as counters that only grow.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Moment {
-    at: Instant,
-    counters: Counters,
-}
+pub struct Moment(Counters);
 
 /// Since the machine was started. Times are those of all cores that we may use, added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -25,13 +22,11 @@ struct Counters {
     throttled: u64,
 }
 
-/// What disturbed a measurement.
+/// What disturbed a measurement, as shares of the processor's time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Disturbance {
-    /// As shares of the processor.
     others: f64,
     stolen: f64,
-    /// As a share of the time.
     stalled: f64,
     throttled: bool,
 }
@@ -39,27 +34,26 @@ pub struct Disturbance {
 impl Moment {
     /// Now; nothing where the system doesn't tell.
     pub fn now() -> Option<Moment> {
-        Some(Moment { at: Instant::now(), counters: system::counters()? })
+        system::counters().map(Moment)
     }
 
     /// What disturbed us between this moment and now.
     pub fn disturbance_since(&self) -> Option<Disturbance> {
-        Some(Disturbance::between(&self.counters, &system::counters()?, self.at.elapsed()))
+        Some(Disturbance::between(&self.0, &system::counters()?))
     }
 }
 
 impl Disturbance {
-    fn between(before: &Counters, after: &Counters, time: Duration) -> Disturbance {
+    fn between(before: &Counters, after: &Counters) -> Disturbance {
         let passed = |of: fn(&Counters) -> Duration| of(after).saturating_sub(of(before)).as_secs_f64();
         let all = passed(|counters| counters.all);
         let share = |time: f64| if all > 0.0 { (time / all).clamp(0.0, 1.0) } else { 0.0 };
-        let cores = (all / time.as_secs_f64().max(1e-6)).max(1.0);
         let others = passed(|counters| counters.busy) - passed(|counters| counters.own);
         Disturbance {
             others: share(others),
             stolen: share(passed(|counters| counters.stolen)),
             // The kernel adds up what each core has waited.
-            stalled: (passed(|counters| counters.stalled) / time.as_secs_f64().max(1e-6) / cores).min(1.0),
+            stalled: share(passed(|counters| counters.stalled)),
             throttled: after.throttled > before.throttled,
         }
     }
@@ -180,14 +174,14 @@ mod tests {
         let before =
             Counters { all: seconds(100.0), busy: seconds(50.0), own: seconds(10.0), ..Counters::default() };
         let after = Counters { all: seconds(104.0), busy: seconds(53.0), own: seconds(12.0), ..before };
-        let disturbance = Disturbance::between(&before, &after, seconds(2.0));
+        let disturbance = Disturbance::between(&before, &after);
         assert_eq!(disturbance.others, 0.25);
         assert_eq!(disturbance.beyond(0.25), None);
         assert_eq!(
             disturbance.beyond(0.2).unwrap(),
             "other programs used 25% of the processor, and 20% are allowed"
         );
-        let why = |after: Counters| Disturbance::between(&before, &after, seconds(2.0)).beyond(0.25);
+        let why = |after: Counters| Disturbance::between(&before, &after).beyond(0.25);
         let idle = Counters { all: seconds(104.0), ..before };
         assert_eq!(why(idle), None);
         assert!(why(Counters { stolen: seconds(2.0), ..idle }).unwrap().contains("hypervisor took 50%"));
@@ -196,20 +190,20 @@ mod tests {
         );
         assert!(why(Counters { throttled: 1, ..idle }).unwrap().contains("heat"));
         // Of no time at all nothing is said.
-        assert_eq!(Disturbance::between(&before, &before, Duration::ZERO).beyond(0.0), None);
+        assert_eq!(Disturbance::between(&before, &before).beyond(0.0), None);
     }
 
     #[test]
     #[cfg(target_os = "linux")]
     fn our_own_work_is_no_disturbance() {
         let before = Moment::now().unwrap();
-        let start = Instant::now();
+        let start = std::time::Instant::now();
         while start.elapsed() < seconds(0.3) {
             std::hint::spin_loop();
         }
         let after = system::counters().unwrap();
-        let own = after.own.saturating_sub(before.counters.own);
-        let busy = after.busy.saturating_sub(before.counters.busy);
+        let own = after.own.saturating_sub(before.0.own);
+        let busy = after.busy.saturating_sub(before.0.busy);
         assert!(own >= seconds(0.05), "{own:?}");
         // Counters are read one after the other, and in steps of a hundredth of a second.
         assert!(busy + seconds(0.1) >= own, "{busy:?} {own:?}");
