@@ -32,7 +32,22 @@ struct Machine {
 struct Pairs {
     new: Vec<f64>,
     own: Vec<f64>,
+    memory: Vec<f64>,
+    load: Vec<f64>,
 }
+
+impl Pairs {
+    /// What a gate looks at, after so many pairs.
+    fn figures(&self, count: usize) -> [(Gated, Vec<f64>); FIGURES] {
+        let of = |figure, ratios: &[f64]| (figure, ratios[..count].to_vec());
+        [of(Gated::Time, &self.new), of(Gated::Memory, &self.memory), of(Gated::Load, &self.load)]
+    }
+}
+
+const FIGURES: usize = 3;
+/// The deviation of a pair's memory and of its load, where nothing differs.
+const MEMORY_NOISE: f64 = 0.003;
+const LOAD_NOISE: f64 = 0.05;
 
 impl Machine {
     fn new(noise: f64, seed: usize) -> Machine {
@@ -54,20 +69,16 @@ impl Machine {
         let [base, new, again] = std::array::from_fn(|_| self.process());
         pairs.new.push((1.0 + slowdown) * (new - base).exp());
         pairs.own.push((again - base).exp());
+        pairs.memory.push(self.normal(MEMORY_NOISE).exp());
+        pairs.load.push(self.normal(LOAD_NOISE).exp());
     }
 
     /// A gate as it's run: what it finds of the time, among three figures, and how many pairs it took.
     fn gate(&mut self, slowdown: f64) -> (Finding, Pairs) {
         let (mut pairs, mut gate) = (Pairs::default(), Looks::new(RULE));
-        let mut others = [(Gated::Memory, 0.003, Vec::new()), (Gated::Load, 0.05, Vec::new())];
         loop {
             self.pair(slowdown, &mut pairs);
-            for (_, noise, ratios) in &mut others {
-                ratios.push(self.normal(*noise).exp());
-            }
-            let figures: Vec<_> = std::iter::once((Gated::Time, pairs.new.clone()))
-                .chain(others.iter().map(|(figure, _, ratios)| (*figure, ratios.clone())))
-                .collect();
+            let figures = pairs.figures(pairs.new.len());
             if let Some(found) = gate.after(&figures, &pairs.own, MOST_PAIRS) {
                 return (found[0].finding, pairs);
             }
@@ -126,15 +137,14 @@ fn claim(runner: usize) -> Option<Claim> {
     let mut machine = Machine::new(noise, 1000 + runner);
     let (_, pairs) = machine.gate(0.0);
     let count = pairs.own.len();
-    let claim = calibrate(&pairs.own, count, RULE, 0)?;
+    let claim = calibrate(&pairs.own, count, RULE, FIGURES, 0)?;
     let mut share = |slowdown: f64, gates: usize| {
         let alarm = |machine: &mut Machine| {
             let mut pairs = Pairs::default();
             (0..count).for_each(|_| machine.pair(slowdown, &mut pairs));
-            looks(count).into_iter().any(|look| {
-                let figures = [(Gated::Time, pairs.new[..look].to_vec())];
-                compare(&figures, RULE, LOOKS)[0].finding == Finding::Regression
-            })
+            looks(count)
+                .into_iter()
+                .any(|look| compare(&pairs.figures(look), RULE, LOOKS)[0].finding == Finding::Regression)
         };
         (0..gates).filter(|_| alarm(&mut machine)).count() as f64 / gates as f64
     };

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use autotune::hardware::{Machine, Target};
+use autotune::pipeline::Stretch;
 use autotune::quality::References;
 use autotune::runner::{Interrupt, Runner, Supplies, Trial};
 use autotune::store::{Entry, RunFolder, RunHeader, digests};
@@ -58,7 +59,7 @@ fn trial_of_one_second(criterion: &mut Criterion) {
                 // From the second round on, as most trials are: loaded, and checked.
                 round += 1;
                 let start = Instant::now();
-                let trial = Trial { stage, candidate: &stage.baseline, round };
+                let trial = Trial { stage, candidate: &stage.baseline, round, stretch: Stretch::WHOLE };
                 folder
                     .note(Entry::Began {
                         stage: stage.name.clone(),

@@ -3,10 +3,11 @@
     python3 scripts/gate-experiment.py [MINUTES]
 
 Builds a program that is slower (results/reference/gate/slower.patch adds work to candle's engine), and runs gates in turn: the program
-beside itself, and beside the one that is 5% or 10% slower. Each is a line of results/reference/gate/gates.jsonl. What is there is not
-run again, so the experiment goes on where it was broken off. Prints a table of what is there. Needs the release build.
+beside itself, and beside the one that is 5% or 10% slower. Each is a line of results/reference/gate/gates.jsonl. What is there of the same
+revision of the sources is not run again, so the experiment goes on where it was broken off. Prints a table of what is there. Needs the
+release build.
 """
-import json, os, pathlib, re, shutil, statistics, subprocess, sys, tempfile, time
+import json, os, pathlib, re, shutil, signal, statistics, subprocess, sys, tempfile, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "results/reference/gate"
@@ -14,12 +15,12 @@ LINES = FOLDER / "gates.jsonl"
 TARGET = ROOT / "target/gate-experiment"
 # How many gates of each kind there are to be, by how much slower the new arm is.
 WANTED = {0.0: 100, 0.05: 30, 0.10: 30}
-SETTING = ["--suite", str(FOLDER / "suite.toml"), "--gpu", "cpu", "--margin", "2%", "--time", "25s", "--json", "--quiet"]
+SETTING = ["--suite", str(FOLDER / "suite.toml"), "--gpu", "cpu", "--time", "24s", "--json", "--quiet"]
 
 
 def build():
     """The program as it is, and the same with the patch, compiled in the same way."""
-    slower, same = TARGET / "slower", TARGET / "same"
+    slower, same = (TARGET / f"{name}-{revision()}" for name in ("slower", "same"))
     if slower.exists() and same.exists():
         return same, slower
     release = ROOT / "target/release"
@@ -45,6 +46,13 @@ def build():
     return same, slower
 
 
+def revision():
+    """The last commit that changed what is compiled."""
+    sources = ["Cargo.lock", "Cargo.toml", "build.rs", "src", "suites", "worker"]
+    return subprocess.run(["git", "-C", str(ROOT), "log", "-1", "--format=%h", "--", *sources],
+                          capture_output=True, text=True, check=True).stdout.strip()
+
+
 def processor():
     names = re.findall(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return f"{names[0]}, {len(names)} cores" if names else "unknown"
@@ -52,7 +60,7 @@ def processor():
 
 def gate(same, slower, share):
     """One gate: the program beside itself, or beside the slower one."""
-    # A/A gates have two files, too: nothing but the work differs.
+    # Both have the variable, and only the slower program knows it.
     start = time.time()
     ran = subprocess.run([same, "gate", "--base-bin", same, "--new-bin", slower if share else same, *SETTING],
                          capture_output=True, text=True, env={**os.environ, "SLOWER": str(share)})
@@ -63,11 +71,13 @@ def gate(same, slower, share):
     figures = {figure["figure"]: figure["ratio"]["value"] for figure in stage["figures"]}
     return {"slower": share, "verdict": stage["verdict"], "time": figures.get("time"), "pairs": len(stage["pairs"]),
             "dropped": len(stage["dropped"]), "noise": calibration.get("noise"), "smallest": calibration.get("smallest"),
-            "seconds": round(time.time() - start, 1), "processor": processor(), "sentence": stage["sentence"]}
+            "seconds": round(time.time() - start, 1), "revision": revision(), "processor": processor(),
+            "sentence": stage["sentence"]}
 
 
 def lines():
-    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+    every = [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
+    return [line for line in every if line["revision"] == revision()]
 
 
 def next_share(done):
@@ -92,6 +102,8 @@ def table(done):
 
 
 def main():
+    # So that the worktree goes, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     until = time.time() + 60 * float(sys.argv[1]) if len(sys.argv) > 1 else float("inf")
     same, slower = build()
     done = lines()

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::child::{self, Unended};
+use super::pair::TURN;
 use crate::runner::{Supplies, shell_line};
 use crate::suite::{Engine, Folder, Problem, Suite};
 
@@ -60,6 +61,14 @@ pub struct Arm {
     pub supplies: Supplies,
     /// Where its workers are started, if not in the suite's folder.
     pub folder: Option<Folder>,
+}
+
+impl Arm {
+    /// As it's measured beside others.
+    pub fn in_turns(mut self) -> Arm {
+        self.suite.effort.time = self.suite.effort.time.min(TURN);
+        self
+    }
 }
 
 impl Program {

@@ -14,6 +14,7 @@ mod series;
 mod side;
 mod stage;
 mod stored;
+mod turns;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,14 +40,14 @@ use crate::tune::target_of;
 use arm::Arm;
 pub use arm::{Base, Program};
 pub use history::History;
-use pair::{Pairs, Party};
+use pair::{Pairs, Party, Plan};
 pub use revision::NoBase;
 use series::Series;
 use stage::{Gating, blamed};
 pub use stored::Stored;
 use stored::{Setting, StoredStage};
 
-/// A measurement lasts so long at most, whatever the suite says: many short ones tell more than a few long ones.
+/// A process that is measured by itself is measured for so long at most, whatever the suite says.
 const LONGEST: Duration = Duration::from_millis(400);
 
 /// What is to be compared, and how.
@@ -172,7 +173,8 @@ impl Gate {
             }
         };
         setup.tell.done();
-        let base = program.arm(&self.suite, supplies, device)?;
+        let base = program.arm(&self.suite, supplies, device)?.in_turns();
+        let new = new.in_turns();
         let mut report = self.report();
         let time = self.order.time / self.suite.stages.len().max(1) as u32;
         for place in 0..self.suite.stages.len() {
@@ -184,9 +186,10 @@ impl Gate {
                         self.party(&base, place, &self.candidates[place], &paths, "again", interrupt),
                     ],
                     alone: self.target.is_gpu(),
+                    others: self.order.others,
                     random: Pcg64::seed_from_u64(self.suite.seed),
                     turn: 0,
-                    turns: pair::LEAST_TURNS,
+                    plan: Plan::LEAST,
                 },
                 rule: self.order.rule,
                 time,
@@ -258,7 +261,7 @@ impl Gate {
                 continue;
             }
             let party = self.party(new, place, candidate, paths, "new", interrupt);
-            match (Series { party, tell }.take(), &self.kept) {
+            match (Series { party, others: self.order.others, tell }.take(), &self.kept) {
                 (Err(fault), _) => {
                     let (verdict, why) = blamed(fault, 0, "processes");
                     report.stages.push(GatedStage::without_figures(name, candidate, verdict, why));
@@ -311,8 +314,7 @@ impl Gate {
             interrupt.clone(),
         );
         let watch = Watch::over(&self.machine, self.target.device.as_deref());
-        let others = self.order.others;
-        Party { runner: runner.watching(watch), stage: &arm.suite.stages[stage], candidate, others }
+        Party { runner: runner.watching(watch), stage: &arm.suite.stages[stage], candidate }
     }
 }
 

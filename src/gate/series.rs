@@ -1,9 +1,11 @@
 //! A program measured by itself, in processes of its own: what `--save` keeps, and `--baseline` compares with what was kept.
 
-use super::pair::{Fault, NEW, Party, without_a_pass};
+use super::pair::{Fault, NEW, Party, undisturbed, without_a_pass};
 use super::side::Side;
 use super::stored::StoredStage;
+use super::turns::Turns;
 use crate::addon::Tell;
+use crate::pipeline::Stretch;
 use crate::quality::References;
 
 /// Processes that are measured: no run beside it tells which of them the machine has slowed.
@@ -15,6 +17,8 @@ const MOST_DROPPED: usize = PROCESSES;
 /// A series of processes of one program, in one stage.
 pub struct Series<'a> {
     pub party: Party<'a>,
+    /// So much of the processor others may use while a process is measured.
+    pub others: f64,
     pub tell: &'a dyn Tell,
 }
 
@@ -22,8 +26,8 @@ impl Series<'_> {
     pub fn take(mut self) -> Result<StoredStage, Fault> {
         self.tell.step("answers");
         let (references, answers) = self.party.right_answers(NEW)?;
-        let judged = self.party.trial(NEW, 0, &references)?.agreements;
-        let version = self.party.runner.version().unwrap_or_default().to_owned();
+        let judged = self.party.trial(NEW, 0, Stretch::WHOLE, &references)?.agreements;
+        let version = self.party.version();
         self.party.runner.end();
         let (mut sides, mut dropped) = (Vec::new(), 0);
         while sides.len() < PROCESSES {
@@ -47,9 +51,14 @@ impl Series<'_> {
 
     /// Measures one process, twice.
     fn process(&mut self, references: &References, round: u32) -> Result<Side, Fault> {
-        let sides = [round, round + 1].map(|round| self.party.measure(NEW, round, references));
+        let measured = undisturbed(self.others, || {
+            let mut turns = Turns::default();
+            for round in [round, round + 1] {
+                turns.push(self.party.turn(NEW, round, Stretch::WHOLE, references)?);
+            }
+            Ok((turns, self.party.is_simulated()))
+        });
         self.party.runner.end();
-        let [first, second] = sides;
-        Side::of_process(&[first?, second?]).ok_or_else(without_a_pass)
+        measured?.side().ok_or_else(without_a_pass)
     }
 }

@@ -4,7 +4,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::gate::Gated;
-use crate::analysis::statistics::{median, of_round};
+use crate::analysis::statistics::of_round;
 use crate::record::Recording;
 use crate::units::Bytes;
 
@@ -34,17 +34,6 @@ impl Side {
         })
     }
 
-    /// Of some measurements in one process, of which the first has loaded: their middle, which a few that are disturbed leave alone.
-    pub fn of_process(sides: &[Side]) -> Option<Side> {
-        let seconds = median(sides.iter().map(|side| side.seconds.ln()))?.exp();
-        let bytes: Option<Vec<f64>> = sides.iter().map(|side| side.bytes).collect();
-        Some(Side {
-            seconds,
-            bytes: bytes.and_then(|bytes| bytes.into_iter().reduce(f64::max)),
-            load_seconds: sides.iter().find_map(|side| side.load_seconds),
-        })
-    }
-
     /// How many times another side's figures these are, of those that both have.
     pub fn beside(&self, base: &Side) -> IndexMap<Gated, f64> {
         let ratio = |figure: Gated| {
@@ -70,18 +59,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_side_is_the_middle_of_its_measurements_and_a_pair_what_both_sides_have() {
-        let side = |seconds, load_seconds| Side { seconds, bytes: Some(100.0), load_seconds };
-        let base = Side::of_process(&[side(1.0, Some(2.0)), side(4.0, None)]).unwrap();
-        assert!((base.seconds - 2.0).abs() < 1e-12);
-        assert_eq!(base.load_seconds, Some(2.0));
+    fn a_pair_is_what_both_sides_have() {
+        let base = Side { seconds: 2.0, bytes: Some(100.0), load_seconds: Some(2.0) };
         let new = Side { seconds: 3.0, bytes: None, load_seconds: Some(1.0) };
         let ratios = new.beside(&base);
         assert!((ratios[&Gated::Time] - 1.5).abs() < 1e-12);
         assert_eq!((ratios.get(&Gated::Memory), ratios[&Gated::Load]), (None, 0.5));
-        assert_eq!(Side::of_process(&[]), None);
-        let three = [side(1.0, None), side(50.0, None), side(1.1, None)];
-        assert!((Side::of_process(&three).unwrap().seconds - 1.1).abs() < 1e-12);
         let with = |mib: f64| Side { bytes: Some(mib * Bytes::MIB as f64), ..new };
         assert_eq!(with(13.0).beside(&with(10.0))[&Gated::Memory], 1.0);
         assert_eq!(with(120.0).beside(&with(100.0))[&Gated::Memory], 1.2);

@@ -8,6 +8,7 @@ use super::pair::{BASE, Fault, NEW, Pairs};
 use crate::addon::Tell;
 use crate::analysis::gate::{self as judge, Compared, Gated, GatedStage, LOOKS, Looks, Pair, Rule, Verdict};
 use crate::analysis::ranks::LEAST_PAIRS;
+use crate::pipeline::Stretch;
 use crate::quality::References;
 use crate::record::{Failure, Judged, Status};
 use crate::runner::Stopped;
@@ -27,6 +28,10 @@ pub struct Gating<'a> {
 struct Answers {
     references: References,
     agreements: IndexMap<Metric, Judged>,
+    /// What the base has loaded, and what the new arm has.
+    versions: [String; 2],
+    /// Whether both can measure a stretch of a pass.
+    know_stretches: bool,
 }
 
 /// The pairs so far.
@@ -44,30 +49,30 @@ impl Gating<'_> {
             Ok(answers) => answers,
             Err(fault) => return self.at_fault(fault, &Taken::default()),
         };
-        let versions = [BASE, NEW].map(|who| self.version(who));
+        let Answers { references, agreements, versions, know_stretches } = answers;
         self.pairs.rest();
         let metric = self.pairs.parties[NEW].stage.metric;
-        if let Some(why) = judge::worse_answers(metric, &answers.agreements) {
+        if let Some(why) = judge::worse_answers(metric, &agreements) {
             // However fast it is: no pair would change that.
             let stage = self.without_pairs(Verdict::Regression, why);
-            return GatedStage { answers: answers.agreements, versions, ..stage };
+            return GatedStage { answers: agreements, versions, ..stage };
         }
         let mut taken = Taken::default();
-        let compared = match self.take(&answers.references, &mut taken) {
+        let compared = match self.take(&references, know_stretches, &mut taken) {
             Ok(compared) => compared,
             Err(fault) => {
                 let stage = self.at_fault(fault, &taken);
-                return GatedStage { answers: answers.agreements, versions, ..stage };
+                return GatedStage { answers: agreements, versions, ..stage };
             }
         };
         let (verdict, sentence) = judge::verdict(&compared, taken.dropped.len(), self.rule, "pairs");
         let own = taken.own();
         let stage = self.without_pairs(verdict, sentence);
         GatedStage {
+            answers: agreements,
+            calibration: judge::calibrate(&own, taken.pairs.len(), self.rule, compared.len(), 0),
+            needed: (!own.is_empty()).then(|| judge::needed(&own, self.rule, compared.len())),
             figures: compared,
-            answers: answers.agreements,
-            calibration: judge::calibrate(&own, taken.pairs.len(), self.rule, 0),
-            needed: (!own.is_empty()).then(|| judge::needed(&own, self.rule)),
             pair_seconds: Some(taken.each()),
             versions,
             pairs: taken.pairs,
@@ -80,20 +85,25 @@ impl Gating<'_> {
     fn answers(&mut self) -> Result<Answers, Fault> {
         self.tell.step("answers of both arms");
         let (references, _) = self.pairs.party(BASE).right_answers(BASE)?;
+        let base = self.pairs.party(BASE);
+        let (version, knows_stretches) = (base.version(), base.knows_stretches());
         if self.pairs.alone {
-            self.pairs.party(BASE).runner.end();
+            self.pairs.rest();
         }
-        let agreements = self.pairs.party(NEW).trial(NEW, 0, &references)?.agreements;
-        Ok(Answers { references, agreements })
-    }
-
-    fn version(&mut self, who: usize) -> String {
-        self.pairs.party(who).runner.version().unwrap_or_default().to_owned()
+        let new = self.pairs.party(NEW);
+        let agreements = new.trial(NEW, 0, Stretch::WHOLE, &references)?.agreements;
+        let (versions, know_stretches) = ([version, new.version()], knows_stretches && new.knows_stretches());
+        Ok(Answers { references, agreements, versions, know_stretches })
     }
 
     /// Takes pairs until they tell, or the time is up.
-    fn take(&mut self, references: &References, taken: &mut Taken) -> Result<Vec<Compared>, Fault> {
-        self.pairs.rehearse(references)?;
+    fn take(
+        &mut self,
+        references: &References,
+        know_stretches: bool,
+        taken: &mut Taken,
+    ) -> Result<Vec<Compared>, Fault> {
+        self.pairs.rehearse(references, know_stretches, self.time / LEAST_PAIRS as u32)?;
         let start = Instant::now();
         let mut looks = Looks::new(self.rule);
         loop {

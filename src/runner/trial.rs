@@ -16,6 +16,7 @@ use crate::answer::{self, AnswerFile};
 use crate::hardware::Target;
 use crate::item::Item;
 use crate::knob::{Applies, Candidate};
+use crate::pipeline::{Pass, Stretch};
 use crate::quality::{Question, Reference, References, Wrong};
 use crate::record::{Failure, Judged, Outcome, Recording, Status};
 use crate::suite::{Budget, ChosenBackend, Engine, Figure, Folder, Material, SearchKind, Stage, Suite};
@@ -34,6 +35,8 @@ pub struct Trial<'a> {
     pub stage: &'a Stage,
     pub candidate: &'a Candidate,
     pub round: u32,
+    /// What is measured of each pass.
+    pub stretch: Stretch,
 }
 
 /// Runs trials, one at a time, on at most one worker at a time.
@@ -348,8 +351,8 @@ impl<'a> Runner<'a> {
     }
 
     /// What the worker that is up has loaded.
-    pub fn version(&self) -> Option<&str> {
-        self.worker.as_ref().map(|worker| worker.loaded.version.as_str())
+    pub fn loaded(&self) -> Option<&Loaded> {
+        self.worker.as_ref().map(|worker| &worker.loaded)
     }
 
     /// What a configuration answers at a place, as right answers for its stage, with their digest; or why it can't be the one
@@ -472,7 +475,7 @@ impl<'a> Runner<'a> {
 
     fn attempt(&mut self, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
         let untried = Failure::new(Status::Failed, "it was never tried");
-        let Trial { stage, candidate, round } = *trial;
+        let Trial { stage, candidate, round, .. } = *trial;
         let mut recording = Recording::of(&stage.name, candidate, round, untried.into());
         match self.fill(&mut recording, trial, references) {
             Ok(measured) => recording.outcome = Outcome::Measured(measured),
@@ -495,7 +498,7 @@ impl<'a> Runner<'a> {
         trial: &Trial,
         references: &References,
     ) -> Result<Measured, Trouble> {
-        let Trial { stage, candidate, round } = *trial;
+        let Trial { stage, candidate, round, stretch } = *trial;
         let place = Place::Target;
         let reused = self.loaded_key() == Some(self.key(stage, candidate, place, Corpus::Timed).as_str());
         recording.fresh = !reused;
@@ -521,8 +524,10 @@ impl<'a> Runner<'a> {
             knobs: self.suite.knobs_of(candidate, Applies::Run),
             seconds: self.suite.effort.time.as_secs_f64(),
             passes: self.suite.effort.passes,
-            batches: self.suite.batches_of_trial(stage),
+            // A stretch tells nothing of percentiles.
+            batches: if stretch.is_whole() { self.suite.batches_of_trial(stage) } else { 0 },
             seed: self.suite.seed.wrapping_add(u64::from(round)),
+            stretch,
         };
         let few = self.measure(recording, stage, candidate, request.clone())?;
         // A worker that doesn't look at how many batches are wanted looks at passes. One that tells no batches has no percentiles.
@@ -561,7 +566,7 @@ impl<'a> Runner<'a> {
     ) -> Result<Measured, Trouble> {
         let place = Place::Target;
         let timeout = self.measure_timeout(stage, candidate, &request);
-        let passes = request.passes as usize;
+        let (passes, stretch) = (request.passes as usize, request.stretch);
         let interrupt = self.interrupt.clone();
         let ready = self.load(stage, candidate, place, Corpus::Timed)?;
         let (pid, before) = (ready.process.pid(), ready.before.clone());
@@ -582,7 +587,7 @@ impl<'a> Runner<'a> {
         let event = event?;
         recording.peak_rss_bytes = memory::peak_bytes(pid);
         let What::Measured(measured) = event else { return Err(unexpected(&event, "measured")) };
-        self.check(stage, &measured, passes, (!simulated).then_some(waited))
+        self.check(stage, &measured, stretch, passes, (!simulated).then_some(waited))
             .map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
         Ok(measured)
     }
@@ -771,6 +776,7 @@ impl<'a> Runner<'a> {
         &self,
         stage: &Stage,
         measured: &Measured,
+        stretch: Stretch,
         passes: usize,
         waited: Option<Duration>,
     ) -> Result<(), String> {
@@ -778,7 +784,12 @@ impl<'a> Runner<'a> {
             return Err(why);
         }
         let documents = self.documents(stage).len() as u64;
-        if let Some(pass) = measured.passes.iter().find(|pass| pass.documents != documents) {
+        let is_wrong = |pass: &&Pass| match stretch.is_whole() {
+            true => pass.documents != documents,
+            // How many are in a stretch, the order and the batches decide.
+            false => pass.documents > documents,
+        };
+        if let Some(pass) = measured.passes.iter().find(is_wrong) {
             return Err(format!("a pass over {} documents, but the corpus has {documents}", pass.documents));
         }
         let seconds = self.suite.effort.time.as_secs_f64();

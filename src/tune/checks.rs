@@ -13,7 +13,7 @@ use crate::answer::{self, Answer, AnswerFile};
 use crate::hardware::Provenance;
 use crate::item::Item;
 use crate::knob::{Candidate, Changes, Kind, KnobSpec, Value};
-use crate::pipeline::BATCH_SIZE;
+use crate::pipeline::{BATCH_SIZE, Stretch};
 use crate::quality::{Question, Reference};
 use crate::record::{Checks, Failure, Status, Variation, WorstBatch};
 use crate::runner::{Documents, Stopped, Trial};
@@ -212,7 +212,7 @@ impl Tuning<'_> {
             Err(error) => return Ok(nothing(error.to_string())),
         };
         let before = self.runner.measures(&stage.name, Documents { items, path });
-        let trial = Trial { stage, candidate, round: ROUND };
+        let trial = Trial { stage, candidate, round: ROUND, stretch: Stretch::WHOLE };
         let recorded = self.runner.trial(&trial, &self.references);
         self.runner.returns_to(&stage.name, before);
         let recording = match recorded {

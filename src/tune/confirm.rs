@@ -8,6 +8,7 @@ use super::budget::spent;
 use super::sweep::Tuning;
 use crate::analysis;
 use crate::knob::Candidate;
+use crate::pipeline::Stretch;
 use crate::record::{Confirmation, Finalists, MOST_CONFIRMING_ROUNDS, Outcome, Recording};
 use crate::runner::{Documents, Stopped, Trial};
 use crate::search;
@@ -222,7 +223,7 @@ impl Tuning<'_> {
         let label = stage.label(candidate);
         self.progress.began(&format!("{}: confirming {label}, round {}", stage.name, round + 1));
         self.runner.end();
-        let trial = Trial { stage, candidate, round: FIRST_DRAW + round };
+        let trial = Trial { stage, candidate, round: FIRST_DRAW + round, stretch: Stretch::WHOLE };
         let mut recording = match self.runner.trial(&trial, &self.references) {
             Ok(recording) => recording,
             // Who can't be loaded any more can't win; the others go on.

@@ -11,6 +11,7 @@ use super::{Ending, Progress, TuneError};
 use crate::analysis;
 use crate::hardware::Card;
 use crate::knob::Candidate;
+use crate::pipeline::Stretch;
 use crate::predict::Forecast;
 use crate::quality::References;
 use crate::record::{Confirmation, Leaving, Part, Prior, Recording, Stop, Told, Why};
@@ -195,7 +196,7 @@ impl Tuning<'_> {
             }
             Ok(Ok((reference, digest, origin))) => {
                 self.folder.keep_reference(&reference)?;
-                let version = self.runner.version().unwrap_or_default().to_owned();
+                let version = self.runner.loaded().map(|loaded| loaded.version.clone()).unwrap_or_default();
                 let took = start.elapsed();
                 self.references_took += took;
                 self.folder.append(Entry::Reference {
@@ -262,7 +263,7 @@ impl Tuning<'_> {
                 decided.late |= round == 0;
                 continue;
             }
-            let trial = Trial { stage, candidate: todo[index], round };
+            let trial = Trial { stage, candidate: todo[index], round, stretch: Stretch::WHOLE };
             self.progress.began(&stage.label(trial.candidate));
             let id = trial.candidate.id();
             let why = decided.tried.get(&id).copied().filter(|_| round == 0);

@@ -36,7 +36,7 @@ impl Looks {
         }
         if count == LEAST_PAIRS {
             // As many as are needed find nine in ten at the second look; the tenth gets as many again.
-            self.planned = (2 * needed(own, self.rule)).min(most.max(count));
+            self.planned = (2 * needed(own, self.rule, figures.len())).min(most.max(count));
         }
         if !looks(self.planned).contains(&count) {
             return None;
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(ends(&pairs(500, 0.2, 0.02, 2), &own, 500), LEAST_PAIRS);
         // At the margin itself nothing is ever told.
         let open = pairs(500, 0.01, 0.02, 3);
-        let all = 2 * needed(&own[..LEAST_PAIRS], RULE);
+        let all = 2 * needed(&own[..LEAST_PAIRS], RULE, 1);
         assert_eq!(ends(&open, &own, 500), all);
         assert_eq!(ends(&open, &own, 40), 40);
         assert_eq!(ends(&open, &own, 3), LEAST_PAIRS);

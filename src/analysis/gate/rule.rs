@@ -13,6 +13,13 @@ pub struct Rule {
     pub error: f64,
 }
 
+impl Rule {
+    /// The error of one look at one of so many figures, whatever the others are: Holm's correction at its strictest.
+    pub fn error_of_one(self, figures: usize) -> f64 {
+        self.error / (LOOKS * figures.max(1)) as f64
+    }
+}
+
 /// How often the pairs are looked at before all are there, and then. The error is split among the looks.
 pub const LOOKS: usize = 3;
 

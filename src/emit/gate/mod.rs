@@ -100,7 +100,7 @@ fn more(stage: &GatedStage, report: &GateReport) -> Option<String> {
     let needed = stage.needed.filter(|needed| *needed > stage.pairs.len())?;
     let time = Duration::try_from_secs_f64((stage.pair_seconds? * needed as f64).round()).ok()?;
     let own: Vec<f64> = stage.pairs.iter().map(|pair| pair.own).collect();
-    let margin = margin_of(&own, stage.pairs.len(), report.rule) * 100.0;
+    let margin = margin_of(&own, stage.pairs.len(), report.rule, stage.figures.len()) * 100.0;
     Some(format!(
         "To find twice the margin takes {needed} pairs, about {}: raise --time; or use --margin {}%, for which these were enough",
         print_duration(time),

@@ -67,5 +67,5 @@ pub fn pass(
     let candidate = Candidate { backend: String::new(), knobs };
     let settings = Settings::of(&candidate).unwrap();
     session.configure(&candidate, 0).unwrap();
-    pipeline::pass(session, &Monotonic, task, documents, &settings).unwrap().1
+    pipeline::pass(session, &Monotonic, task, documents, &settings, pipeline::Stretch::WHOLE).unwrap().1
 }

@@ -8,6 +8,7 @@ mod lap;
 mod pass;
 mod prepare;
 mod settings;
+mod stretch;
 
 use std::collections::VecDeque;
 use std::sync::mpsc;
@@ -25,23 +26,29 @@ use prepare::{Prepared, Preparer};
 
 pub use pass::{Pass, Split};
 pub use settings::{BATCH_SIZE, BATCH_TOKENS, MAX_CHARS, MAX_TOKENS, Order, Settings, knobs, overlap_knobs};
+pub use stretch::Stretch;
 
 /// Batches that are prepared ahead of the one that computes: enough that neither side waits for the other's hiccups.
 const BATCHES_AHEAD: usize = 2;
 
-/// Takes every document through `session` once.
+/// Takes every document of a stretch through `session` once.
 pub fn pass(
     session: &mut dyn Session,
     clock: &dyn Clock,
     task: Task,
     documents: &[Item],
     settings: &Settings,
+    stretch: Stretch,
 ) -> Result<(Pass, Vec<Answer>), BackendError> {
     let legend = session.legend();
     // From here on everything counts: putting documents in order is a part of the work.
     let mut run = Run::start(legend, clock, task, documents.len());
     let tokeniser = session.tokeniser(settings.max_tokens)?;
-    let preparer = Preparer::new(documents, settings, &*tokeniser, clock);
+    let preparer = Preparer::new(documents, settings, &*tokeniser, clock).only(stretch);
+    if stretch.index() > 0 {
+        // …of the first stretch.
+        run.start = clock.now();
+    }
     if settings.transfers == Transfers::NonBlocking {
         std::thread::scope(|scope| {
             let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
@@ -116,8 +123,7 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(legend: Legend, clock: &'a dyn Clock, task: Task, documents: usize) -> Self {
-        let pass = Pass { documents: documents as u64, ..Pass::default() };
-        Run { legend, clock, task, start: clock.now(), pass, answers: vec![None; documents] }
+        Run { legend, clock, task, start: clock.now(), pass: Pass::default(), answers: vec![None; documents] }
     }
 
     /// Prepares a batch, runs it, and prepares the next.
@@ -184,6 +190,7 @@ impl<'a> Run<'a> {
         for ((index, row), encoding) in prepared.members.iter().zip(output.rows).zip(&prepared.encodings) {
             self.answers[*index] = Some(finish::answer(self.task, row, encoding, &self.legend));
         }
+        self.pass.documents += prepared.members.len() as u64;
         self.pass.tokens += prepared.batch.lengths.iter().sum::<usize>() as u64;
         self.pass.padded_tokens += prepared.batch.ids.len() as u64;
     }

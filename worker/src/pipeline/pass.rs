@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// One way through the whole corpus, as the clock saw it. All times are in seconds.
+/// One way through the corpus, or a stretch of it, as the clock saw it. All times are in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Pass {
     pub seconds: f64,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::batching;
 use super::lap::Lap;
 use super::settings::Settings;
+use super::stretch::Stretch;
 use crate::backend::{Batch, Clock};
 use crate::item::Item;
 use crate::model::{Encoding, Tokenise};
@@ -47,6 +48,13 @@ impl<'a> Preparer<'a> {
             waiting: Vec::new(),
             members: VecDeque::new(),
         }
+    }
+
+    /// Makes those of a stretch alone.
+    pub fn only(mut self, stretch: Stretch) -> Self {
+        let range = stretch.range(self.order.len(), self.settings.batch_size);
+        self.order = self.order.drain(range).collect();
+        self
     }
 
     fn prepare(&mut self) -> Result<Option<Prepared>, String> {

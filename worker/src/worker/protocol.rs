@@ -6,17 +6,19 @@ use serde::{Deserialize, Serialize};
 use crate::answer::Answer;
 use crate::backend::DeviceMemory;
 use crate::knob::Value;
-use crate::pipeline::Pass;
+use crate::pipeline::{Pass, Stretch};
 use crate::task::Task;
 
 /// Raised when a worker written for the older one would misunderstand. A request states the oldest version that it needs.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// Knows one model, and no slot.
 pub const ONE_MODEL: u32 = 1;
 const SLOTS: u32 = 2;
 /// Answers another corpus than the one that it measures on, and into a file.
 pub const FILES: u32 = 3;
+/// Measures a stretch of the corpus.
+pub const STRETCHES: u32 = 4;
 
 /// A line from the harness.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -124,6 +126,9 @@ pub struct Measure {
     pub batches: u64,
     /// For whatever the worker draws at random.
     pub seed: u64,
+    /// Only these batches of each pass.
+    #[serde(default, skip_serializing_if = "Stretch::is_whole")]
+    pub stretch: Stretch,
 }
 
 /// A line from the worker.

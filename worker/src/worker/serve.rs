@@ -17,7 +17,7 @@ use crate::answer::{self, Answer};
 use crate::backend::{self, BackendError, Clock, Device, LoadRequest, Session};
 use crate::item::Item;
 use crate::knob::{Candidate, Value};
-use crate::pipeline::{self, Pass, Settings};
+use crate::pipeline::{self, Pass, Settings, Stretch};
 use crate::task::Task;
 
 const EVENT_BYTES: usize = 1 << 16;
@@ -61,6 +61,8 @@ type Models = HashMap<Slot, Model>;
 /// An engine is cold as long as it has run fewer batches since the load: kernels are chosen, profiles taken and arenas grown
 /// in the first of them.
 const COLD_BATCHES: u64 = 64;
+/// That may take so long, however little is to be measured.
+const LEAST_HEAT: Duration = Duration::from_millis(100);
 
 /// A loaded model with all that later requests need.
 struct Model {
@@ -73,6 +75,8 @@ struct Model {
     on_device: bool,
     /// Since the load.
     batches: u64,
+    /// Whether the time to get warm in was used: who measures a little, often, doesn't wait for it each time.
+    heated: bool,
 }
 
 impl Model {
@@ -89,8 +93,13 @@ impl Model {
         if self.on_device { pipeline::stress(&mut *self.session, documents, settings) } else { Ok(()) }
     }
 
-    fn pass(&mut self, documents: &[Item], settings: &Settings) -> Result<(Pass, Vec<Answer>), BackendError> {
-        let done = pipeline::pass(&mut *self.session, &*self.clock, self.task, documents, settings)?;
+    fn pass(
+        &mut self,
+        documents: &[Item],
+        settings: &Settings,
+        stretch: Stretch,
+    ) -> Result<(Pass, Vec<Answer>), BackendError> {
+        let done = pipeline::pass(&mut *self.session, &*self.clock, self.task, documents, settings, stretch)?;
         self.batches += done.0.batch_seconds.len() as u64;
         Ok(done)
     }
@@ -101,7 +110,7 @@ impl Model {
     fn heat(&mut self, settings: &Settings, most: Duration, seed: u64) -> Result<(), BackendError> {
         let bytes = |document: &&Item| document.text.len() + document.query.as_ref().map_or(0, String::len);
         let Some(shortest) = self.documents.iter().min_by_key(bytes) else { return Ok(()) };
-        if self.batches >= COLD_BATCHES {
+        if self.batches >= COLD_BATCHES || std::mem::replace(&mut self.heated, true) {
             return Ok(());
         }
         let start = self.clock.now();
@@ -141,7 +150,7 @@ fn answer(model: &mut Model, asked: Asked) -> Result<Answered, BackendError> {
         None => model.documents.clone(),
     };
     model.stress(&documents, &settings)?;
-    let (_, answers) = model.pass(&documents, &settings)?;
+    let (_, answers) = model.pass(&documents, &settings, Stretch::WHOLE)?;
     let Some(into) = asked.into else { return Ok(Answered { answers, ..Answered::default() }) };
     let written = answer::write(Path::new(&into), &answers);
     let (file, digest) = written.map_err(|error| BackendError::Failed(format!("writing {into}: {error}")))?;
@@ -187,7 +196,10 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
         independent_rows: session.has_independent_rows(),
     };
     let on_device = device != Device::Processor && !loaded.simulated;
-    Ok((loaded, Model { session, clock, task: load.task, candidate, documents, on_device, batches: 0 }))
+    Ok((
+        loaded,
+        Model { session, clock, task: load.task, candidate, documents, on_device, batches: 0, heated: false },
+    ))
 }
 
 fn read_corpus(path: &str) -> Result<Vec<Item>, BackendError> {
@@ -208,10 +220,14 @@ fn measure(model: &mut Model, request: Measure) -> Result<Measured, BackendError
     let effort = Effort { time, passes: request.passes, batches: request.batches };
     let clock = model.clock.clone();
     let start = clock.now();
-    model.heat(&settings, time.saturating_mul(timer::MOST_TIMES), request.seed)?;
+    model.heat(&settings, time.saturating_mul(timer::MOST_TIMES).max(LEAST_HEAT), request.seed)?;
     let documents = model.documents.clone();
     model.stress(&documents, &settings)?;
-    let timed = timer::measure(&*clock, effort, || Ok(model.pass(&documents, &settings)?.0))?;
+    if request.stretch.range(documents.len(), settings.batch_size).is_empty() {
+        return Err(BackendError::Refused(format!("there is nothing in stretch {:?}", request.stretch)));
+    }
+    let timed =
+        timer::measure(&*clock, effort, || Ok(model.pass(&documents, &settings, request.stretch)?.0))?;
     let memory = model.session.device_memory();
     Ok(Measured {
         passes: timed.passes,
@@ -308,10 +324,29 @@ mod tests {
 
     #[test]
     fn requests_of_version_1_have_the_slot_without_a_name() {
-        let said = events(&[load(1, None, 1.0), measure(None, 0), load(4, None, 1.0)]);
-        assert_eq!((&said[0]["event"], &said[0]["protocol"]), (&json!("loaded"), &json!(3)));
+        let said = events(&[load(1, None, 1.0), measure(None, 0), load(5, None, 1.0)]);
+        assert_eq!((&said[0]["event"], &said[0]["protocol"]), (&json!("loaded"), &json!(4)));
         assert_eq!((&said[1]["event"], &said[1]["steady"]), (&json!("measured"), &json!(true)));
         assert_eq!((&said[2]["event"], &said[2]["kind"]), (&json!("failed"), &json!("refused")));
+    }
+
+    #[test]
+    fn stretches_of_a_pass_are_measured_alone() {
+        let stretch = |index: u32, of: u32| {
+            let mut request = measure(None, 0);
+            request["stretch"] = json!([index, of]);
+            request
+        };
+        let said =
+            events(&[load(1, None, 1.0), stretch(0, 2), stretch(1, 2), stretch(0, 5), measure(None, 0)]);
+        let pass = |place: usize| {
+            let pass = &said[place]["passes"][0];
+            (pass["documents"].as_u64().unwrap(), pass["tokens"].as_u64().unwrap())
+        };
+        // A document a batch, in the corpus's order.
+        assert_eq!((pass(1).0, pass(2).0, pass(4).0), (1, 2, 3));
+        assert_eq!(pass(1).1 + pass(2).1, pass(4).1);
+        assert_eq!(said[3]["kind"], "refused");
     }
 
     #[test]

@@ -1,29 +1,91 @@
-//! Memory with a mapping of its own, for weights: it goes back to the system when they go.
+//! Memory for weights, in huge pages where the system has them: it goes back to the system when they go.
 //!
-//! Weights are laid out by a thread of the pool, whose arena the allocator may keep whole after they are freed, for nobody.
+//! A network reads all of its weights for each batch. In small pages a core forgets where they lie faster than it reads them, and how
+//! long finding them takes depends on where they happen to lie: one process is slower by some percent than the next. A matrix may be
+//! smaller than a huge page, so that they share what is mapped.
 
 use std::alloc::{Layout, handle_alloc_error};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytemuck::Zeroable;
-use memmap2::MmapMut;
+use memmap2::{MmapMut, MmapRaw};
+
+/// The smallest page that can be given back by itself: some of Arm's kernels have them of 64 KiB.
+const PAGE: usize = if cfg!(target_arch = "aarch64") { 64 << 10 } else { 4 << 10 };
+/// A huge page, which begins at a multiple of its size.
+const HUGE: usize = 2 << 20;
+/// So much is mapped at once. What nobody writes to takes no memory.
+const CHUNK: usize = 32 << 20;
+
+/// What is mapped and shared.
+struct Chunk {
+    map: MmapRaw,
+    /// Where the first huge page begins.
+    start: usize,
+}
+
+/// The chunk that has room, and where that begins. Who holds a part of it keeps it mapped.
+static LATEST: Mutex<(Weak<Chunk>, usize)> = Mutex::new((Weak::new(), 0));
+
+impl Chunk {
+    fn with_room(bytes: usize) -> std::io::Result<Chunk> {
+        let size = bytes.max(CHUNK).next_multiple_of(HUGE);
+        let map = MmapRaw::from(MmapMut::map_anon(size + HUGE)?);
+        let start = map.as_ptr().align_offset(HUGE);
+        // Where the system has none, small ones do.
+        #[cfg(target_os = "linux")]
+        let _ = map.advise_range(memmap2::Advice::HugePage, start, size);
+        Ok(Chunk { map, start })
+    }
+
+    /// Where the last huge page ends.
+    fn end(&self) -> usize {
+        self.start + (self.map.len() - self.start) / HUGE * HUGE
+    }
+}
+
+/// Room in a chunk, for whoever asks first.
+fn room(bytes: usize) -> std::io::Result<(Arc<Chunk>, usize)> {
+    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let (mut chunk, mut place) = (latest.0.upgrade(), latest.1);
+    if chunk.as_ref().is_none_or(|chunk| chunk.end() < place + bytes) {
+        let fresh = Chunk::with_room(bytes)?;
+        place = fresh.start;
+        chunk = Some(Arc::new(fresh));
+    }
+    let chunk = chunk.ok_or(std::io::ErrorKind::OutOfMemory)?;
+    *latest = (Arc::downgrade(&chunk), place + bytes);
+    Ok((chunk, place))
+}
 
 /// So many values, zeroed at first.
 pub struct Own<T> {
-    map: MmapMut,
+    chunk: Arc<Chunk>,
+    place: usize,
     count: usize,
     values: PhantomData<T>,
 }
 
 impl<T: Zeroable> Own<T> {
     pub fn zeroed(count: usize) -> Self {
-        const { assert!(align_of::<T>() <= 4096, "a mapping begins with a page") };
-        let bytes = count * size_of::<T>();
+        const { assert!(align_of::<T>() <= PAGE, "a place begins with a page") };
         // Where there is no memory it ends like any other allocation: the harness knows the words.
-        let map = MmapMut::map_anon(bytes.max(1))
+        let (chunk, place) = room(bytes::<T>(count))
             .unwrap_or_else(|_| handle_alloc_error(Layout::array::<T>(count).unwrap_or(Layout::new::<T>())));
-        Own { map, count, values: PhantomData }
+        Own { chunk, place, count, values: PhantomData }
+    }
+}
+
+/// Whole pages that have room for so many.
+fn bytes<T>(count: usize) -> usize {
+    (count * size_of::<T>()).next_multiple_of(PAGE)
+}
+
+impl<T> Own<T> {
+    fn start(&self) -> *mut T {
+        self.chunk.map.as_mut_ptr().wrapping_add(self.place).cast()
     }
 }
 
@@ -31,15 +93,28 @@ impl<T> Deref for Own<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the mapping has room for so many, begins with a page, and zeros or what was written are values of T.
-        unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast(), self.count) }
+        // SAFETY: the place is in the mapping, has room for so many, begins with a page, and zeros or what was written are values of T.
+        unsafe { std::slice::from_raw_parts(self.start(), self.count) }
     }
 }
 
 impl<T> DerefMut for Own<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        // SAFETY: as above, and it's ours alone.
-        unsafe { std::slice::from_raw_parts_mut(self.map.as_mut_ptr().cast(), self.count) }
+        // SAFETY: as above, and no place is handed out twice: it's ours alone.
+        unsafe { std::slice::from_raw_parts_mut(self.start(), self.count) }
+    }
+}
+
+impl<T> Drop for Own<T> {
+    /// Others may keep the chunk, so the memory is given back without it.
+    fn drop(&mut self) {
+        #[cfg(unix)]
+        {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            // SAFETY: these pages are whole, ours alone, and nobody reads them again.
+            let _ =
+                unsafe { self.chunk.map.unchecked_advise_range(advice, self.place, bytes::<T>(self.count)) };
+        }
     }
 }
 
@@ -54,5 +129,24 @@ mod tests {
         own[4999] = [1, 2, 3];
         assert_eq!((own.len(), own[4999]), (5000, [1, 2, 3]));
         assert!(Own::<f32>::zeroed(0).is_empty());
+    }
+
+    #[test]
+    fn neighbours_are_apart_and_the_largest_has_a_chunk_of_its_own() {
+        let of = |value: u8, count: usize| {
+            let mut own = Own::<u8>::zeroed(count);
+            own.fill(value);
+            own
+        };
+        let sizes = [1, PAGE, PAGE + 1, 3 << 20, CHUNK + 1, 5, CHUNK - 1, 7];
+        let mut owns: Vec<(u8, Own<u8>)> =
+            (1..).zip(sizes).map(|(value, count)| (value, of(value, count))).collect();
+        // What is freed in the middle leaves the others as they are.
+        for gone in [5, 2, 0] {
+            owns.remove(gone);
+            assert!(owns.iter().all(|(value, own)| own.iter().all(|one| one == value)));
+        }
+        let fresh = Own::<u8>::zeroed(CHUNK);
+        assert!(fresh.iter().all(|value| *value == 0));
     }
 }
