@@ -4,8 +4,8 @@
 
 Builds a program that is slower (results/reference/gate/slower.patch adds work to candle's engine), and runs gates in turn: the program
 beside itself, and beside the one that is 5% or 10% slower. Each is a line of results/reference/gate/gates.jsonl. What is there of the same
-revision of the sources is not run again, so the experiment goes on where it was broken off. Prints a table of what is there. Needs the
-release build.
+revision is not run again, so the experiment goes on where it was broken off. Prints a table of what is there. Needs the release build.
+To measure a newer revision, remove target/gate-experiment first: programs that were built are used as they are.
 """
 import json, os, pathlib, re, shutil, signal, statistics, subprocess, sys, tempfile, time
 
@@ -47,7 +47,9 @@ def build():
 
 
 def revision():
-    """The last commit that changed what is compiled."""
+    """That of the programs that are there, or else the last commit that changed what is compiled."""
+    if built := list(TARGET.glob("slower-*")):
+        return max(built, key=lambda file: file.stat().st_mtime).name.removeprefix("slower-")
     sources = ["Cargo.lock", "Cargo.toml", "build.rs", "src", "suites", "worker"]
     return subprocess.run(["git", "-C", str(ROOT), "log", "-1", "--format=%h", "--", *sources],
                           capture_output=True, text=True, check=True).stdout.strip()
@@ -81,8 +83,9 @@ def lines():
 
 
 def next_share(done):
-    """Kinds take turns, in proportion to how many of each there are to be."""
-    part = {share: sum(line["slower"] == share for line in done) / count for share, count in WANTED.items()}
+    """Kinds take turns, in proportion to how many of each there are to be. A gate that others disturbed is run again."""
+    part = {share: sum(line["slower"] == share and line["verdict"] != "invalid" for line in done) / count
+            for share, count in WANTED.items()}
     share = min(part, key=part.get)
     return share if part[share] < 1 else None
 

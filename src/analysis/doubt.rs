@@ -49,6 +49,9 @@ pub enum Doubt {
     },
     NotReached {
         candidates: usize,
+        /// What they would take, if that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
         /// Why the search tried no more, if that is known.
         #[serde(skip_serializing_if = "Option::is_none")]
         stopped: Option<Stop>,
@@ -176,15 +179,19 @@ impl Doubt {
                     "the winner's {knob}={value} is at the edge of the tried values: try values beyond it"
                 )
             }
-            Doubt::NotReached { candidates, stopped: None | Some(Stop::Spent) } => {
+            Doubt::NotReached { candidates, seconds, stopped: None | Some(Stop::Spent) } => {
+                let more = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds.round()).ok());
+                let more =
+                    more.map(|more| format!(" (all of them take about {} more)", print_duration(more)));
                 format!(
-                    "{candidates} candidates were not measured: continue with --resume and a larger --budget"
+                    "{candidates} candidates were not measured: continue with --resume and a larger --budget{}",
+                    more.unwrap_or_default()
                 )
             }
-            Doubt::NotReached { candidates, stopped: Some(Stop::AllTried) } => format!(
+            Doubt::NotReached { candidates, stopped: Some(Stop::AllTried), .. } => format!(
                 "{candidates} candidates were not measured: they would run out of memory, or fail as those like them did"
             ),
-            Doubt::NotReached { candidates, stopped: Some(Stop::NotWorthIt { gain }) } => format!(
+            Doubt::NotReached { candidates, stopped: Some(Stop::NotWorthIt { gain }), .. } => format!(
                 "{candidates} candidates were not measured: none is expected to gain more than {:.1}%. `--search grid` \
                  measures all",
                 gain * 100.0

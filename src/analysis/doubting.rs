@@ -51,7 +51,8 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
         failure.is_some_and(|failure| [Status::NotAvailable, Status::Refused].contains(&failure.status))
     });
     if stage.not_reached > 0 && !nobody {
-        doubts.push(Doubt::NotReached { candidates: stage.not_reached, stopped: stage.stopped });
+        let (candidates, seconds, stopped) = (stage.not_reached, stage.not_reached_seconds, stage.stopped);
+        doubts.push(Doubt::NotReached { candidates, seconds, stopped });
     }
     if let Some(baseline) = stage.baseline()
         && let Verdict::Excluded { why, .. } = &baseline.verdict
@@ -76,8 +77,7 @@ pub fn about_stage(stage: &StageAnalysis, suite: &Suite) -> Vec<Doubt> {
     if let Some(spread) = winner.summary.spread.filter(|spread| *spread > NOISY) {
         doubts.push(Doubt::Noisy { spread });
     }
-    let ties =
-        stage.candidates.iter().filter(|ranked| matches!(ranked.verdict, Verdict::Tied { .. })).count();
+    let ties = stage.candidates.iter().filter(|ranked| ranked.verdict.may_be_as_good()).count();
     if ties > 0 {
         doubts.push(match predicted {
             true => Doubt::PredictedTies { candidates: ties },

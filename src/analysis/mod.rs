@@ -31,6 +31,8 @@ pub use statistics::{Estimate, Interval};
 pub use summary::{Summary, by_candidate};
 pub use verdict::Verdict;
 
+use std::collections::HashSet;
+
 use figures::Trials;
 use summary::summaries;
 
@@ -92,6 +94,7 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     let able: Vec<&Summary> = able.map(|ranked| &ranked.summary).collect();
     let predicted = candidates.iter().any(|ranked| ranked.summary.predicted_within.is_some());
     let front = pareto::front(&able).into_iter().map(|place| able[place].id.clone()).collect();
+    let not_reached = stage.space.len().saturating_sub(candidates.len());
     let mut analysis = StageAnalysis {
         name: stage.name.clone(),
         task: stage.task,
@@ -118,7 +121,10 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
         front,
         part: run.parts().remove(&stage.name),
         certificate: None,
-        not_reached: stage.space.len().saturating_sub(candidates.len()),
+        not_reached,
+        not_reached_seconds: seconds_each(stage, run)
+            .map(|each| each * not_reached as f64)
+            .filter(|seconds| *seconds >= 1.0),
         stopped: decisions::stopped(run, &stage.name),
         candidates,
         left_out: stage
@@ -140,6 +146,14 @@ fn analyse_stage(suite: &Suite, stage: &Stage, run: &Run) -> StageAnalysis {
     analysis.gain = confirmed.or(analysis.gain);
     analysis.doubts = doubting::about_stage(&analysis, suite);
     analysis
+}
+
+/// What a candidate of a stage has taken, loads and all of its rounds included.
+fn seconds_each(stage: &Stage, run: &Run) -> Option<f64> {
+    let own = || run.recordings.iter().filter(|recording| recording.stage == stage.name);
+    let candidates: HashSet<&str> = own().map(|recording| recording.id.as_str()).collect();
+    let seconds: f64 = own().map(|recording| recording.wall_seconds).sum();
+    (seconds > 0.0).then(|| seconds / candidates.len() as f64)
 }
 
 /// A limit, and whether anything was held against it.

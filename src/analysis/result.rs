@@ -79,6 +79,9 @@ pub struct StageAnalysis {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Certificate>,
     pub not_reached: usize,
+    /// What those that weren't measured would take, at the pace of those that were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_reached_seconds: Option<f64>,
     /// Why the search tried no more; nothing in a run that was broken off, or doesn't say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stop>,

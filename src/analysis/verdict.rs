@@ -1,4 +1,4 @@
-//! Limits first, and then the objective; what can't be told apart from the winner is tied with it.
+//! Limits first, and then the objective; what is known to be as good as the winner is tied with it.
 
 use serde::Serialize;
 
@@ -14,8 +14,12 @@ use crate::task::Metric;
 #[serde(tag = "verdict", rename_all = "kebab-case")]
 pub enum Verdict {
     Won,
-    /// The interval of its ratio to the winner holds 1.
+    /// The interval of its ratio to the winner holds 1, and nothing that differs by more than [`TIE`].
     Tied {
+        ratio: Estimate,
+    },
+    /// The interval holds 1, and much more: it wasn't measured well enough to tell.
+    Unclear {
         ratio: Estimate,
     },
     /// How many times the winner's figure it reaches.
@@ -32,6 +36,9 @@ pub enum Verdict {
         why: String,
     },
 }
+
+/// Who may differ by more than this share isn't called tied.
+const TIE: f64 = 0.1;
 
 /// Whether a candidate may win, or why it may not: by its failure, if it failed, and its figures.
 ///
@@ -197,9 +204,17 @@ impl Verdict {
     pub fn by(ratio: Estimate) -> Verdict {
         match ratio.interval {
             None => Verdict::Unproven { ratio },
-            Some(interval) if interval.contains(1.0) => Verdict::Tied { ratio },
-            Some(_) => Verdict::Lost { ratio },
+            Some(interval) if !interval.contains(1.0) => Verdict::Lost { ratio },
+            Some(interval) if interval.high <= 1.0 + TIE && interval.low >= 1.0 / (1.0 + TIE) => {
+                Verdict::Tied { ratio }
+            }
+            Some(_) => Verdict::Unclear { ratio },
         }
+    }
+
+    /// Whether it may be as good as the winner, as far as was measured beside it more than once.
+    pub fn may_be_as_good(&self) -> bool {
+        matches!(self, Verdict::Tied { .. } | Verdict::Unclear { .. })
     }
 }
 
@@ -250,6 +265,7 @@ mod tests {
         let word = |verdict: &Verdict| match verdict {
             Verdict::Won => "won",
             Verdict::Tied { .. } => "tied",
+            Verdict::Unclear { .. } => "unclear",
             Verdict::Lost { .. } => "lost",
             Verdict::Unproven { .. } => "unproven",
             Verdict::Excluded { .. } => "excluded",
@@ -313,7 +329,7 @@ mod tests {
             |id: &str, value| Summary { predicted_within: Some(1.25), ..summary(id, &[&[value]]) };
         let (order, _) =
             order(vec![predicted("less", 70.0), predicted("best", 100.0), predicted("like", 85.0)]);
-        assert_eq!(order.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), ["won", "tied", "lost"]);
+        assert_eq!(order.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), ["won", "unclear", "lost"]);
     }
 
     #[test]
@@ -337,5 +353,17 @@ mod tests {
         let less = summary("less", &[&[50.0, 51.0], &[49.0, 50.0], &[50.0, 50.0]]);
         let (order, _) = order(vec![less, like, best]);
         assert_eq!(order.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), ["won", "tied", "lost"]);
+    }
+
+    #[test]
+    fn who_may_be_much_slower_is_not_called_tied() {
+        let best = summary("best", &[&[100.0], &[104.0], &[98.0]]);
+        let vague = summary("vague", &[&[60.0], &[110.0], &[90.0]]);
+        let (order, _) = order(vec![vague, best]);
+        assert_eq!(order.iter().map(|(_, verdict)| *verdict).collect::<Vec<_>>(), ["won", "unclear"]);
+        let by = |low, high| Verdict::by(Estimate::between(low, 1.0, high));
+        assert!(matches!(by(0.92, 1.09), Verdict::Tied { .. }));
+        assert!(matches!(by(0.89, 1.02), Verdict::Unclear { .. }));
+        assert!(matches!(by(0.95, 1.2), Verdict::Unclear { .. }));
     }
 }

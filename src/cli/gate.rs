@@ -4,7 +4,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::Value;
 
@@ -20,9 +19,9 @@ use crate::gate::{self, History, NoBase, Order, Program, counted};
 use crate::runner::Interrupt;
 use crate::units::parse_duration;
 
-const HELP: &str = "Each pair is measured in fresh processes: the base, the new arm and another process of the base, in a random order, \
-     in the opposite one, and so on for as long as loading takes. From the base beside itself the gate knows how often it would give a false alarm here, \
-     and which slowdown it would miss. Exit codes: 0 pass or improved, 5 regression, 6 ambiguous or invalid.";
+const HELP: &str = "Each pair is measured in fresh processes: the base, the new arm and another process of the base, which take short turns, in a \
+     random order and in the opposite one. From the base beside itself the gate knows how often it would give a false alarm here, and which \
+     slowdown it would miss. Exit codes: 0 pass or improved, 5 regression, 6 ambiguous or invalid.";
 
 #[derive(Args)]
 #[command(after_help = HELP)]
@@ -39,7 +38,7 @@ pub struct Arguments {
     #[arg(long, value_name = "RUN", conflicts_with_all = ["new_bin", "new_worker"])]
     candidate: Option<PathBuf>,
     /// Compare what both programs do in exact counts instead of timing them: operations, kernels, nodes, weights, padding
-    #[arg(long, conflicts_with_all = ["base_worker", "new_worker", "candidate", "history", "svg", "bencher", "benchmark"])]
+    #[arg(long, conflicts_with_all = ["base_worker", "new_worker", "candidate", "history", "svg", "bencher", "benchmark", "gpu", "margin", "error", "time", "other_load"])]
     counts: bool,
     /// Use made-up weights and tokenizers of the models' kind and size, so that no model is needed
     #[arg(long)]
@@ -63,7 +62,7 @@ pub struct Arguments {
     #[arg(long, value_name = "PERCENT", default_value = "1%", value_parser = percent)]
     error: f64,
     /// How long to take pairs, beyond the first twelve
-    #[arg(long, value_name = "TIME", default_value = "3m", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "150s", value_parser = parse_duration)]
     time: Duration,
     /// Set a pair aside if other programs, the hypervisor or a container's quota took more of the processor than this, or heat slowed it; 100% takes every pair. Work that a worker leaves to processes that it hasn't started is others' work. Linux only
     #[arg(long, value_name = "PERCENT", default_value = "25%", value_parser = share)]
@@ -144,7 +143,7 @@ impl Files {
                 let opened = std::fs::OpenOptions::new().create(true).append(true).open(&summary);
                 let written =
                     opened.and_then(|mut file| file.write_all(emit::gate::markdown(report).as_bytes()));
-                written.with_context(|| format!("writing {}", summary.display()))?;
+                written.map_err(|error| unwritten(Path::new(&summary), &error))?;
             }
         }
         Ok(())
@@ -208,9 +207,13 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Writes a file, or says which one can't be written.
+/// Writes a file that somebody has named, or says which one can't be written.
 fn write(file: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    std::fs::write(file, text).map_err(|error| unwritten(file, &error).into())
+}
+
+fn unwritten(file: &Path, error: &dyn std::fmt::Display) -> BadUsage {
+    BadUsage(format!("writing {}: {error}", file.display()))
 }
 
 /// What is measured on one side: a file, a command, or else this program.
@@ -302,12 +305,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         None => ended?,
     };
     let report = &ended.report;
+    // What was found comes first: a file that can't be written must not hide it.
+    let code = tell(report, &arguments, ended.signal)?;
     if let (Some(file), Some(stored)) = (&arguments.save, &ended.stored) {
-        stored.write(file)?;
+        stored.write(file).map_err(|error| BadUsage(format!("{error:#}")))?;
         note(&format!("kept in {}", file.display()));
     }
-    // What was found comes first: a history that can't be written must not hide it.
-    let code = tell(report, &arguments, ended.signal)?;
     if let Some(error) = ended.lost {
         return Err(error.context("the gate was not remembered"));
     }
@@ -322,12 +325,12 @@ fn tell(report: &GateReport, arguments: &Arguments, signal: Option<u8>) -> anyho
     if report.stages.is_empty() && signal.is_none() {
         return Ok(exit::DONE);
     }
-    arguments.files.write(report)?;
     if arguments.view.json {
         output::print_json(report)?;
     } else if !report.stages.is_empty() {
         output::print(&emit::gate::render(report, present::style()))?;
     }
+    arguments.files.write(report)?;
     Ok(match (signal, report.verdict()) {
         (Some(signal), _) => exit::interrupted(signal),
         (None, Verdict::Pass | Verdict::Improved) => exit::DONE,
@@ -351,12 +354,13 @@ fn count(arguments: &Arguments, narrator: &Narrator, interrupt: &Interrupt) -> a
         Some(code) => return Ok(code),
         None => compared?,
     };
+    let code = tell(&compared.report, arguments, interrupt.signal())?;
     if let (Some(file), Some(counts)) = (&arguments.save, &compared.counts) {
         let text = serde_json::to_string_pretty(counts)? + "\n";
         write(file, &text)?;
         note(&format!("kept in {}", file.display()));
     }
-    tell(&compared.report, arguments, interrupt.signal())
+    Ok(code)
 }
 
 /// The exit code, if somebody stopped us while the base was built.

@@ -27,7 +27,7 @@ impl Bars {
     pub fn new(quiet: bool) -> Self {
         // indicatif draws to stderr, and draws nothing where that isn't a terminal.
         let bar = if quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
-        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {msg}");
+        let style = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {wide_msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         Bars { bar, stage: String::new(), done: 0, spent: Duration::ZERO, last: Instant::now() }
     }

@@ -74,6 +74,8 @@ enum Search {
     Climb,
     /// A tree-structured Parzen estimator, of a library
     Tpe,
+    /// A Gaussian process with expected improvement and nothing else
+    Gp,
     /// Draws without replacement
     Random,
     /// The order of the prior
@@ -86,6 +88,7 @@ impl Search {
             Search::Guided => Kind::Guided,
             Search::Climb => Kind::Climb,
             Search::Tpe => Kind::Parzen,
+            Search::Gp => Kind::Gaussian,
             Search::Random => Kind::Random,
             Search::Order => Kind::Order,
         }

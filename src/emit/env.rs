@@ -151,9 +151,9 @@ fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
         stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
     };
     lines.push(format!(
-        "  tried      {} candidates: {} tied with the winner, {} could not win",
+        "  tried      {} candidates: {} may be as good as the winner, {} could not win",
         stage.candidates.len(),
-        count(|verdict| matches!(verdict, Verdict::Tied { .. })),
+        count(Verdict::may_be_as_good),
         count(|verdict| matches!(verdict, Verdict::Excluded { .. })),
     ));
     lines

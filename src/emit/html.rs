@@ -100,7 +100,10 @@ fn row(stage: &StageAnalysis, ranked: &Ranked, knobs: &[String], figures: &[Figu
     let summary = &ranked.summary;
     let why = match &ranked.verdict {
         Verdict::Excluded { why, .. } => why.clone(),
-        Verdict::Lost { ratio } | Verdict::Tied { ratio } | Verdict::Unproven { ratio } => {
+        Verdict::Lost { ratio }
+        | Verdict::Tied { ratio }
+        | Verdict::Unclear { ratio }
+        | Verdict::Unproven { ratio } => {
             format!("{:.3} {} of the winner", ratio.value, bracket(*ratio, 3))
         }
         Verdict::Won => String::new(),

@@ -139,7 +139,10 @@ fn figure_columns(stage: &StageAnalysis, objective: Figure) -> Vec<Column<Ranked
     let quality = if stage.replica { format!("replica_{metric}") } else { metric.to_owned() };
     let error = move |ranked: &Ranked| {
         let estimate = ranked.summary.figure(objective)?;
-        Some(estimate.relative_error().map_or("–".to_owned(), |error| format!("{:.1}%", error * 100.0)))
+        // Beyond that nothing is known but that little is.
+        let words =
+            |error: f64| if error < 1.0 { format!("{:.1}%", error * 100.0) } else { "> 100%".to_owned() };
+        Some(estimate.relative_error().map_or("–".to_owned(), words))
     };
     let mut columns = vec![
         figure_column("docs/s", NEEDED, Figure::Throughput),
@@ -189,6 +192,7 @@ pub fn verdict_words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Won => "won".to_owned(),
         Verdict::Tied { .. } => "tied".to_owned(),
+        Verdict::Unclear { ratio } => format!("{:.2}×?", ratio.value),
         Verdict::Lost { ratio } => format!("{:.2}×", ratio.value),
         Verdict::Unproven { .. } => "one round".to_owned(),
         Verdict::Excluded { status, .. } => status.clone(),

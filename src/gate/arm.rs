@@ -5,7 +5,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::child::{self, Unended};
-use super::pair::TURN;
 use crate::runner::{Supplies, shell_line};
 use crate::suite::{Engine, Folder, Problem, Suite};
 
@@ -61,14 +60,6 @@ pub struct Arm {
     pub supplies: Supplies,
     /// Where its workers are started, if not in the suite's folder.
     pub folder: Option<Folder>,
-}
-
-impl Arm {
-    /// As it's measured beside others.
-    pub fn in_turns(mut self) -> Arm {
-        self.suite.effort.time = self.suite.effort.time.min(TURN);
-        self
-    }
 }
 
 impl Program {
@@ -187,7 +178,7 @@ fn can_be_started(program: &str) -> bool {
 }
 
 /// That a program is a build of this one, in its own words.
-fn is_a_build(program: &Path) -> Result<(), String> {
+pub fn is_a_build(program: &Path) -> Result<(), String> {
     let name = env!("CARGO_PKG_NAME");
     let said = match child::run(Command::new(program).arg("--version"), PATIENCE, || false) {
         Ok(said) => said.out,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 
-use super::arm::{Base, Program, executable};
+use super::arm::{Base, Program, executable, is_a_build};
 use super::child::{self, Unended};
 use super::revision;
 use crate::addon::Tell;
@@ -66,7 +66,11 @@ pub struct Compared {
 fn of(program: &Program, order: &Order, tell: &dyn Tell) -> anyhow::Result<Result<Counts, String>> {
     match program {
         Program::This => Ok(Ok(order.count(|what| tell.say(what))?)),
-        Program::File(path) => Ok(told(&executable(path)?, order)),
+        Program::File(path) => {
+            let path = executable(path)?;
+            is_a_build(&path).map_err(|why| Problem::new(program.name(), why))?;
+            Ok(told(&path, order, tell))
+        }
         Program::Worker(_) => {
             let why = "a worker isn't counted: its operations are its own affair";
             Err(Problem::new(program.name(), why).into())
@@ -75,7 +79,7 @@ fn of(program: &Program, order: &Order, tell: &dyn Tell) -> anyhow::Result<Resul
 }
 
 /// What another build counts.
-fn told(program: &Path, order: &Order) -> Result<Counts, String> {
+fn told(program: &Path, order: &Order, tell: &dyn Tell) -> Result<Counts, String> {
     let mut command = Command::new(program);
     command.args(["counts", "--json"]);
     let flag = |command: &mut Command, name: &str, value: &OsStr| _ = command.arg(name).arg(value);
@@ -89,11 +93,10 @@ fn told(program: &Path, order: &Order) -> Result<Counts, String> {
         command.arg("--replica");
     }
     let name = program.display();
-    let said = child::run(&mut command, PATIENCE, || false).map_err(|unended| match unended {
+    let said = child::run(&mut command, PATIENCE, || tell.is_stopped()).map_err(|unended| match unended {
         Unended::NotStarted(error) => format!("{name} can't be started: {error}"),
-        Unended::TooLong | Unended::Stopped => {
-            format!("{name} counts for longer than {} s", PATIENCE.as_secs())
-        }
+        Unended::TooLong => format!("{name} counts for longer than {} s", PATIENCE.as_secs()),
+        Unended::Stopped => "interrupted before both were counted, which decides nothing".to_owned(),
     })?;
     if !said.status.success() {
         let why = said.err.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing");

@@ -36,6 +36,11 @@ struct Remembered {
     past: Past,
 }
 
+#[derive(Deserialize)]
+struct Version {
+    format: u32,
+}
+
 impl Remembered {
     /// Whether both belong to one trend. What the engines' versions are may differ: that is what a trend shows.
     fn is_like(&self, other: &Remembered) -> bool {
@@ -62,11 +67,13 @@ impl History {
         let text = std::fs::read_to_string(&file).map_err(|error| wrong(format!("{FILE}: {error}")))?;
         let mut gates = Vec::new();
         for (place, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+            // What a later version has in a line is its own affair.
+            if let Ok(Version { format }) = serde_json::from_str(line)
+                && format > FORMAT
+            {
+                return Err(wrong(format!("{FILE}:{}: of a later version (format {format})", place + 1)));
+            }
             match serde_json::from_str::<Remembered>(line) {
-                Ok(gate) if gate.format > FORMAT => {
-                    let why = format!("{FILE}:{}: of a later version (format {})", place + 1, gate.format);
-                    return Err(wrong(why));
-                }
                 Ok(gate) => gates.push(gate),
                 // A line that was cut short, by a full disk or a power cut, is a gate that was lost.
                 Err(error) if error.is_eof() => {}
@@ -80,10 +87,16 @@ impl History {
         &self.folder
     }
 
-    /// Remembers a gate, and says how the trends of its stages are with it.
-    pub fn remember(&mut self, report: &GateReport, setting: &Setting) -> anyhow::Result<Vec<Trend>> {
+    /// Remembers a gate, and says how the trends of its stages are with it. `here` if what the current folder is at tells what the new
+    /// arm is.
+    pub fn remember(
+        &mut self,
+        report: &GateReport,
+        setting: &Setting,
+        here: bool,
+    ) -> anyhow::Result<Vec<Trend>> {
         let at = jiff::Timestamp::now().to_string();
-        let new = revision::here().unwrap_or_else(|| report.new.clone());
+        let new = if here { revision::here() } else { None }.unwrap_or_else(|| report.new.clone());
         let remembered = |stage: &GatedStage| Remembered {
             format: FORMAT,
             base: report.base.clone(),
@@ -175,20 +188,20 @@ mod tests {
         let folder = place.path().join("history");
         let mut history = History::open(&folder).unwrap();
         assert!(history.trends().is_empty());
-        history.remember(&report(1.0), &setting("s")).unwrap();
-        let trends = history.remember(&report(1.5), &setting("s")).unwrap();
+        history.remember(&report(1.0), &setting("s"), true).unwrap();
+        let trends = history.remember(&report(1.5), &setting("s"), true).unwrap();
         let seconds =
             |trend: &Trend| trend.gates.iter().map(|gate| gate.seconds.unwrap()).collect::<Vec<_>>();
         assert_eq!(trends.iter().map(seconds).collect::<Vec<_>>(), [[2.0, 3.0]]);
         // Another suite has a trend of its own.
-        let other = history.remember(&report(9.0), &setting("other")).unwrap();
+        let other = history.remember(&report(9.0), &setting("other"), true).unwrap();
         assert_eq!(seconds(&other[0]), [18.0]);
         let file = folder.join(FILE);
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, &text[..text.len() - 20]).unwrap();
         let mut history = History::open(&folder).unwrap();
         assert_eq!(history.trends().iter().map(seconds).collect::<Vec<_>>(), [[2.0, 3.0]]);
-        history.remember(&report(2.0), &setting("s")).unwrap();
+        history.remember(&report(2.0), &setting("s"), true).unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         assert_eq!(text.lines().count(), 4, "{text}");
         assert_eq!(seconds(&History::open(&folder).unwrap().trends()[0]), [2.0, 3.0, 4.0]);
@@ -197,8 +210,8 @@ mod tests {
             History::open(&folder).err().unwrap().to_string()
         };
         assert!(
-            refused(text.replace("\"format\":1", "\"format\":2"))
-                .contains("gates.jsonl:1: of a later version")
+            refused("{\"format\":2,\"what\":\"ever\"}\n".to_owned() + &text)
+                .contains("gates.jsonl:1: of a later version (format 2)")
         );
         assert!(refused("nonsense\n".to_owned() + &text).contains("gates.jsonl:1: no gate"));
         std::fs::remove_dir_all(&folder).unwrap();

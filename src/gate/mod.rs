@@ -173,17 +173,19 @@ impl Gate {
             }
         };
         setup.tell.done();
-        let base = program.arm(&self.suite, supplies, device)?.in_turns();
-        let new = new.in_turns();
+        let base = program.arm(&self.suite, supplies, device)?;
         let mut report = self.report();
         let time = self.order.time / self.suite.stages.len().max(1) as u32;
         for place in 0..self.suite.stages.len() {
             let gating = Gating {
                 pairs: Pairs {
                     parties: [
-                        self.party(&base, place, &self.candidates[place], &paths, "base", interrupt),
-                        self.party(&new, place, &self.new_candidates[place], &paths, "new", interrupt),
-                        self.party(&base, place, &self.candidates[place], &paths, "again", interrupt),
+                        self.party(&base, place, &self.candidates[place], &paths, "base", interrupt)
+                            .in_turns(),
+                        self.party(&new, place, &self.new_candidates[place], &paths, "new", interrupt)
+                            .in_turns(),
+                        self.party(&base, place, &self.candidates[place], &paths, "again", interrupt)
+                            .in_turns(),
                     ],
                     alone: self.target.is_gpu(),
                     others: self.order.others,
@@ -208,7 +210,9 @@ impl Gate {
         }
         let mut lost = None;
         if let (Some(mut history), None) = (self.history.take(), signal) {
-            match history.remember(&report, &self.setting()) {
+            // Another file is of whatever it was built of.
+            let here = !matches!(self.order.new, Program::File(_));
+            match history.remember(&report, &self.setting(), here) {
                 Ok(trends) => report.trends = trends,
                 Err(error) => lost = Some(error),
             }

@@ -9,11 +9,12 @@ use super::side::Side;
 use super::turns::{Turn, Turns};
 use crate::analysis::gate::{Gated, Pair};
 use crate::analysis::statistics::median;
+use crate::backend::Transfers;
 use crate::knob::Candidate;
-use crate::pipeline::Stretch;
+use crate::pipeline::{Settings, Stretch};
 use crate::quality::References;
 use crate::record::{Failure, Recording};
-use crate::runner::{Moment, Place, Runner, Stopped, Trial};
+use crate::runner::{Moment, Place, Runner, Stopped, TURN, Trial};
 use crate::suite::Stage;
 use crate::worker::protocol::STRETCHES;
 
@@ -52,9 +53,6 @@ pub struct Pairs<'a> {
     pub plan: Plan,
 }
 
-/// A turn measures so much, or one pass: a machine's speed changes several times a second, and whoever takes longer turns than that
-/// compares its moods.
-pub const TURN: Duration = Duration::from_millis(10);
 /// So many turns show how even they are.
 const REHEARSED: usize = 6;
 
@@ -93,9 +91,14 @@ const MOST_PASSES: usize = 100;
 impl Plan {
     pub const LEAST: Plan = Plan { stretches: 1, passes: LEAST_PASSES };
 
+    /// In which each is measured in a pair.
+    pub fn turns(self) -> usize {
+        self.passes * self.stretches as usize
+    }
+
     /// A pass of so much time is cut as far as it has batches.
-    fn stretches(pass: Duration, batches: usize) -> u32 {
-        let turns = (pass.as_secs_f64() / TURN.as_secs_f64()) as usize;
+    fn stretches(pass: Duration, batches: u64) -> u32 {
+        let turns = (pass.as_secs_f64() / TURN.as_secs_f64()) as u64;
         u32::try_from(turns.min(batches)).unwrap_or(u32::MAX).max(1)
     }
 
@@ -129,14 +132,15 @@ impl<'a> Pairs<'a> {
         time: Duration,
     ) -> Result<(), Fault> {
         let (first, with_load) = self.rehearsed(Stretch::WHOLE, references)?;
-        let pass = first.passes().last().map_or((Duration::ZERO, 1), |pass| {
-            (Duration::try_from_secs_f64(pass.seconds).unwrap_or_default(), pass.batch_seconds.len())
-        });
+        let pass = first.passes().last().ok_or_else(without_a_pass)?;
+        let (pass, documents) =
+            (Duration::try_from_secs_f64(pass.seconds).unwrap_or_default(), pass.documents);
         // Where one is loaded after the other, their turns can't be next to each other; and what is made up doesn't drift.
         let together = know_stretches && !self.alone && !self.parties[BASE].is_simulated();
-        let stretches = if together { Plan::stretches(pass.0, pass.1) } else { 1 };
+        let stretches = if together { Plan::stretches(pass, self.batches(documents)) } else { 1 };
         let (_, whole) = self.rehearsed(Stretch::WHOLE, references)?;
-        let stretch = Stretch::all(stretches).next().unwrap_or_default();
+        // The longest texts may come first.
+        let stretch = Stretch::all(stretches).nth(stretches as usize / 2).unwrap_or_default();
         let (mut turns, mut seconds) = (Vec::new(), Vec::new());
         for _ in 0..REHEARSED {
             let (recording, took) = self.rehearsed(stretch, references)?;
@@ -145,7 +149,8 @@ impl<'a> Pairs<'a> {
         }
         let differences: f64 = seconds.windows(2).map(|two| (two[1] / two[0]).ln().abs()).sum();
         let price = Price {
-            loading: with_load.saturating_sub(whole),
+            // There and back, where only one may be loaded: of three, two are loaded twice.
+            loading: with_load.saturating_sub(whole).mul_f64(if self.alone { 5.0 / 3.0 } else { 1.0 }),
             turn: Duration::try_from_secs_f64(median(turns).unwrap_or_default()).unwrap_or_default(),
             // The mean, since a machine is even most of the time: what matters is how uneven it is now and then.
             noise: differences / (seconds.len() as f64 - 1.0).max(1.0),
@@ -154,6 +159,22 @@ impl<'a> Pairs<'a> {
         self.plan = Plan::of(stretches, price);
         self.rest();
         Ok(())
+    }
+
+    /// How many batches so many documents are, between which a pass can be cut: for both arms in the same places, where what goes on
+    /// in one batch doesn't reach into the next. One where nobody can tell.
+    fn batches(&self, documents: u64) -> u64 {
+        let [base, new] = [BASE, NEW].map(|who| self.parties[who].candidate);
+        match Settings::of(base) {
+            Ok(settings)
+                if base == new
+                    && settings.batch_tokens.is_none()
+                    && settings.transfers != Transfers::NonBlocking =>
+            {
+                documents.div_ceil((settings.batch_size as u64).max(1))
+            }
+            _ => 1,
+        }
     }
 
     fn rehearsed(
@@ -175,6 +196,13 @@ impl<'a> Pairs<'a> {
         });
         self.rest();
         let [base, new, again] = turns?;
+        if self.plan.stretches > 1 && !(new.are_like(&base) && again.are_like(&base)) {
+            // Who sorts or batches otherwise has other texts in a stretch.
+            self.plan = Plan { stretches: 1, passes: LEAST_PASSES };
+            return Err(Fault::Pair(
+                "both arms cut a pass in other places, so they measure whole ones".to_owned(),
+            ));
+        }
         let of = |turns: &Turns| Some((turns.side()?, turns.time_beside(&base)?));
         let (Some((side, _)), Some((new, time)), Some((_, own))) = (of(&base), of(&new), of(&again)) else {
             return Err(without_a_pass());
@@ -191,10 +219,10 @@ impl<'a> Pairs<'a> {
         let Plan { stretches, passes } = self.plan;
         // Where only one may be loaded, it's measured more often while it is.
         let (passes, repeats) = if self.alone { (LEAST_PASSES, passes / LEAST_PASSES) } else { (passes, 1) };
-        let stretches = (0..passes).flat_map(|_| Stretch::all(stretches));
+        let all = (0..passes).flat_map(|_| Stretch::all(stretches));
         let mut turns: [Turns; PARTIES] = Default::default();
         let mut before = None;
-        for stretch in stretches {
+        for stretch in all {
             for who in order {
                 if self.alone && before.is_some_and(|before| before != who) {
                     self.rest();
@@ -205,7 +233,11 @@ impl<'a> Pairs<'a> {
                     turns[who].push(self.parties[who].turn(who, self.turn, stretch, references)?);
                 }
             }
-            order.reverse();
+            // In the next pass each stretch has the opposite order, too.
+            let last = stretch.index() + 1 == stretches;
+            if !(last && stretches.is_multiple_of(2)) {
+                order.reverse();
+            }
         }
         Ok(turns)
     }
@@ -217,6 +249,11 @@ impl<'a> Pairs<'a> {
 }
 
 impl Party<'_> {
+    /// As it's measured beside others.
+    pub fn in_turns(self) -> Self {
+        Party { runner: self.runner.in_turns(), ..self }
+    }
+
     /// Its answers, by which others are judged, and their digest.
     pub fn right_answers(&mut self, who: usize) -> Result<(References, String), Fault> {
         let right = self.runner.right_answers(self.stage, self.candidate, Place::Target);
@@ -270,10 +307,10 @@ impl Party<'_> {
         if let Some(aside) = recording.set_aside() {
             return Err(Fault::Pair(aside.why));
         }
-        let documents = recording.passes().first().map(|pass| pass.documents);
-        let turn =
-            documents.zip(Side::of(&recording)).map(|(documents, side)| Turn { stretch, documents, side });
-        turn.ok_or_else(without_a_pass)
+        let first = recording.passes().first().map(|pass| (pass.documents, pass.tokens));
+        let turn = first.zip(Side::of(&recording));
+        turn.map(|((documents, tokens), side)| Turn { stretch, documents, tokens, side })
+            .ok_or_else(without_a_pass)
     }
 }
 

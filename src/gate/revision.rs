@@ -37,6 +37,13 @@ pub fn build(reference: &str, tell: &dyn Tell) -> Result<Built, NoBase> {
         &["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{reference}^{{commit}}")],
     )
     .map_err(|_| unusable(absent(&root, reference)))?;
+    if !is_own(&root, &commit) {
+        let name = env!("CARGO_PKG_NAME");
+        return Err(unusable(format!(
+            "{} is no repository of {name}: its Cargo.toml has another name",
+            root.display()
+        )));
+    }
     let worktree = Worktree::add(&root, &commit).map_err(unusable)?;
     let target = root.join("target/gate");
     tell.say(&format!("building {reference} ({}) in target/gate", &commit[..commit.len().min(10)]));
@@ -47,6 +54,12 @@ pub fn build(reference: &str, tell: &dyn Tell) -> Result<Built, NoBase> {
         return Err(unusable(format!("it builds no program called {}", env!("CARGO_PKG_NAME"))));
     }
     Ok(Built { program, _worktree: worktree })
+}
+
+/// Whether a commit is one of this program's, before anything is built.
+fn is_own(root: &Path, commit: &str) -> bool {
+    let manifest = git(root, &["show", &format!("{commit}:Cargo.toml")]).unwrap_or_default();
+    manifest.lines().any(|line| line.replace(' ', "") == concat!("name=\"", env!("CARGO_PKG_NAME"), "\""))
 }
 
 /// The revision that the current folder is at, as git abbreviates it; with a plus sign where something isn't committed.
@@ -206,20 +219,13 @@ mod tests {
         let why = compile(worktree.path(), target.path(), &Silent).unwrap_err().unwrap();
         assert!(why.contains("cannot find value `nonsense`"), "{why}");
         assert_eq!(absent(folder.path(), "nowhere"), "the repository has no such revision");
+        assert!(is_own(folder.path(), &commit));
         let shallow = tempfile::tempdir().unwrap();
         let from = format!("file://{}", folder.path().display());
         let run = |arguments: &[&str]| git(folder.path(), arguments).unwrap();
-        run(&[
-            "-c",
-            "user.name=a",
-            "-c",
-            "user.email=a@b",
-            "commit",
-            "--quiet",
-            "--allow-empty",
-            "-m",
-            "two",
-        ]);
+        std::fs::write(folder.path().join("Cargo.toml"), "[package]\nname = \"another\"\n").unwrap();
+        run(&["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "-am", "two"]);
+        assert!(!is_own(folder.path(), "HEAD"));
         git(shallow.path(), &["clone", "--quiet", "--depth=1", &from, "."]).unwrap();
         assert!(absent(shallow.path(), "main").contains("git fetch --unshallow"));
     }

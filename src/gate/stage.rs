@@ -74,6 +74,7 @@ impl Gating<'_> {
             needed: (!own.is_empty()).then(|| judge::needed(&own, self.rule, compared.len())),
             figures: compared,
             pair_seconds: Some(taken.each()),
+            turns: Some(self.pairs.plan.turns()),
             versions,
             pairs: taken.pairs,
             dropped: taken.dropped,

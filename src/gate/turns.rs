@@ -12,6 +12,7 @@ pub struct Turn {
     /// Which of a pass, over so many documents.
     pub stretch: Stretch,
     pub documents: u64,
+    pub tokens: u64,
     pub side: Side,
 }
 
@@ -56,10 +57,16 @@ impl Turns {
             let ratios =
                 own.iter().zip(other).map(|(own, other)| (own.side.seconds / other.side.seconds).ln());
             let weight = median(other.iter().map(|turn| turn.seconds()))?;
-            sum += weight * median(ratios)?;
+            sum += weight * median(ratios)?.exp();
             weights += weight;
         }
-        (weights > 0.0).then(|| (sum / weights).exp())
+        (weights > 0.0).then(|| sum / weights)
+    }
+
+    /// Whether every turn was on the same work as the other's.
+    pub fn are_like(&self, other: &Turns) -> bool {
+        let work = |turn: &Turn| (turn.stretch, turn.documents, turn.tokens);
+        self.0.iter().map(work).eq(other.0.iter().map(work))
     }
 
     fn stretches(&self) -> BTreeMap<u32, Vec<&Turn>> {
@@ -79,7 +86,12 @@ mod tests {
         let side = |seconds| Side { seconds, bytes: Some(100.0 * seconds), load_seconds: None };
         Turns(
             of.iter()
-                .map(|(stretch, seconds)| Turn { stretch: *stretch, documents: 10, side: side(*seconds) })
+                .map(|(stretch, seconds)| Turn {
+                    stretch: *stretch,
+                    documents: 10,
+                    tokens: 50,
+                    side: side(*seconds),
+                })
                 .collect(),
         )
     }
@@ -111,6 +123,7 @@ mod tests {
         let base = turns(&[(first, 9.0), (second, 1.0), (first, 9.0), (second, 1.0)]);
         let new = turns(&[(first, 9.9), (second, 1.0), (first, 9.9), (second, 1.0)]);
         assert!((base.side().unwrap().seconds - 5.0).abs() < 1e-12);
-        assert!((new.time_beside(&base).unwrap() - 1.1_f64.powf(0.9)).abs() < 1e-12);
+        assert!((new.time_beside(&base).unwrap() - 1.09).abs() < 1e-12);
+        assert!(new.are_like(&base) && !new.are_like(&turns(&[(second, 1.0), (first, 9.9)])));
     }
 }

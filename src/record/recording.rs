@@ -83,6 +83,16 @@ impl Recording {
         }
     }
 
+    /// Takes in another turn of the same trial. Of a failure there is nothing more to say.
+    pub fn go_on(&mut self, turn: Recording) {
+        self.wall_seconds += turn.wall_seconds;
+        self.peak_rss_bytes = self.peak_rss_bytes.max(turn.peak_rss_bytes);
+        match (&mut self.outcome, turn.outcome) {
+            (Outcome::Measured(all), Outcome::Measured(more)) => go_on(all, more),
+            (own, outcome) => *own = outcome,
+        }
+    }
+
     pub fn failure(&self) -> Option<&Failure> {
         self.outcome.failure()
     }
@@ -177,6 +187,16 @@ impl Recording {
     }
 }
 
+fn go_on(all: &mut Measured, more: Measured) {
+    all.passes.extend(more.passes);
+    all.warmup_passes += more.warmup_passes;
+    all.timed_seconds = all.timed_seconds.zip(more.timed_seconds).map(|(all, more)| all + more);
+    all.steady = None;
+    all.busy_seconds += more.busy_seconds;
+    all.peak_vram_bytes = all.peak_vram_bytes.max(more.peak_vram_bytes);
+    all.device_memory = more.device_memory.or(all.device_memory);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -224,6 +244,38 @@ mod tests {
         assert_eq!(measured(false.into()).set_aside().unwrap().status, "unstable");
         // Workers that don't look are believed.
         assert_eq!((measured(true.into()).set_aside(), measured(().into()).set_aside()), (None, None));
+    }
+
+    #[test]
+    fn turns_are_one_trial_until_one_fails() {
+        let turn = |seconds: f64, peak: u64| {
+            let measured = serde_json::json!({
+                "passes": [{ "seconds": seconds, "documents": 4 }], "warmup_passes": 1, "steady": false,
+                "timed_seconds": seconds, "busy_seconds": 2.0 * seconds
+            });
+            let candidate = Candidate { backend: String::new(), knobs: IndexMap::new() };
+            let outcome = Outcome::Measured(serde_json::from_value(measured).unwrap());
+            let recording = Recording::of("", &candidate, 0, outcome);
+            Recording { peak_rss_bytes: Some(peak), wall_seconds: 3.0 * seconds, ..recording }
+        };
+        let mut all = Recording { fresh: true, ..turn(1.0, 5) };
+        all.go_on(turn(2.0, 7));
+        all.go_on(turn(3.0, 6));
+        let seconds: Vec<f64> = all.passes().iter().map(|pass| pass.seconds).collect();
+        assert_eq!(
+            (seconds, all.peak_rss_bytes, all.wall_seconds, all.fresh),
+            (vec![1.0, 2.0, 3.0], Some(7), 18.0, true)
+        );
+        let measured = all.measured().unwrap();
+        assert_eq!(
+            (measured.warmup_passes, measured.timed_seconds, measured.busy_seconds),
+            (3, Some(6.0), 12.0)
+        );
+        // What one turn was too short to tell, the others tell.
+        assert_eq!(all.set_aside(), None);
+        let failure = Failure::new(Status::Crashed, "why");
+        all.go_on(Recording { outcome: failure.into(), ..turn(1.0, 1) });
+        assert!(all.failure().is_some() && all.passes().is_empty());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
 use super::climb::Climb;
+use super::gaussian::Gaussian;
 use super::grid::Grid;
 use super::library::Parzen;
 use super::player::Player;
@@ -74,12 +75,14 @@ pub enum Kind {
     Guided,
     Climb,
     Parzen,
+    Gaussian,
     Random,
     Order,
 }
 
 impl Kind {
-    pub const ALL: [Kind; 5] = [Kind::Guided, Kind::Climb, Kind::Parzen, Kind::Random, Kind::Order];
+    pub const ALL: [Kind; 6] =
+        [Kind::Guided, Kind::Climb, Kind::Parzen, Kind::Gaussian, Kind::Random, Kind::Order];
 
     /// As the command line names it.
     pub fn word(self) -> &'static str {
@@ -87,6 +90,7 @@ impl Kind {
             Kind::Guided => "guided",
             Kind::Climb => "climb",
             Kind::Parzen => "tpe",
+            Kind::Gaussian => "gp",
             Kind::Random => "random",
             Kind::Order => "order",
         }
@@ -110,6 +114,7 @@ impl Kind {
             }
             Kind::Climb => Box::new(Climb::new(table, order(expectation), seed)),
             Kind::Parzen => Box::new(Parzen::new(table, seed)),
+            Kind::Gaussian => Box::new(Gaussian::new(table.clone(), seed)),
             Kind::Random => Box::new(InOrder(order(&Expectation::Nothing).into_iter())),
             Kind::Order => Box::new(InOrder(order(expectation).into_iter())),
         }

@@ -5,6 +5,7 @@
 //! one of a run, `kind.rs` has the searches, `score.rs` adds up their games.
 
 mod climb;
+mod gaussian;
 mod grid;
 mod kind;
 mod library;

@@ -22,5 +22,5 @@ pub use paths::Paths;
 pub use process::shell_line;
 pub use processor::{Disturbance, Moment};
 pub use supplies::{Engine, Supplies, Worker};
-pub use trial::{Documents, Place, RIGHT, Runner, Trial};
+pub use trial::{Documents, Place, RIGHT, Runner, TURN, Trial};
 pub use trouble::Stopped;

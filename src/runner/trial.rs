@@ -19,7 +19,9 @@ use crate::knob::{Applies, Candidate};
 use crate::pipeline::{Pass, Stretch};
 use crate::quality::{Question, Reference, References, Wrong};
 use crate::record::{Failure, Judged, Outcome, Recording, Status};
-use crate::suite::{Budget, ChosenBackend, Engine, Figure, Folder, Material, SearchKind, Stage, Suite};
+use crate::suite::{
+    Budget, ChosenBackend, Effort, Engine, Figure, Folder, Material, SearchKind, Stage, Suite,
+};
 use crate::task::Metric;
 use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
@@ -27,6 +29,10 @@ use crate::worker::protocol::{Answered, Ask, Asked, FILES, Load, Loaded, Measure
 
 /// Who takes so many times as long as the quickest can't be the fastest: machines drift by a factor of two.
 const HOPELESS: u32 = 3;
+
+/// Of several that are measured in turns each measures so much at a time, or one pass: a machine's speed changes several times a second,
+/// and whoever takes longer turns than that compares its moods.
+pub const TURN: Duration = Duration::from_millis(10);
 
 /// Nobody is given up sooner.
 const LEAST_PATIENCE: Duration = Duration::from_secs(5);
@@ -50,6 +56,10 @@ pub struct Runner<'a> {
     interrupt: Interrupt,
     watch: Watch,
     worker: Option<Ready>,
+    /// What a trial measures at least.
+    effort: Effort,
+    /// Whether that is a turn of several.
+    takes_turns: bool,
     /// The processor as a target, for right answers.
     processor: Target,
     /// Why there are no right answers, by the names of the stages that have none.
@@ -148,6 +158,8 @@ impl<'a> Runner<'a> {
             interrupt,
             watch: Watch::off(),
             worker: None,
+            effort: suite.effort,
+            takes_turns: false,
             processor: Target::processor(),
             unjudged: HashMap::new(),
             failed_loads: HashMap::new(),
@@ -162,6 +174,42 @@ impl<'a> Runner<'a> {
     /// Watches the card while workers measure.
     pub fn watching(self, watch: Watch) -> Self {
         Runner { watch, ..self }
+    }
+
+    /// Measures a little at a time, in turn with others.
+    pub fn in_turns(self) -> Self {
+        let effort = Effort { time: self.effort.time.min(TURN), passes: 1 };
+        Runner { effort, takes_turns: true, ..self }
+    }
+
+    /// Another one for the same run, which knows what this one does and has no worker yet.
+    pub fn beside(&self) -> Self {
+        Runner {
+            suite: self.suite,
+            target: self.target,
+            material: self.material,
+            paths: self.paths.clone(),
+            supplies: self.supplies,
+            folder: self.folder.clone(),
+            interrupt: self.interrupt.clone(),
+            watch: Watch::off(),
+            worker: None,
+            effort: self.effort,
+            takes_turns: self.takes_turns,
+            processor: self.processor.clone(),
+            unjudged: self.unjudged.clone(),
+            failed_loads: self.failed_loads.clone(),
+            good_loads: self.good_loads.clone(),
+            slowest_pass: self.slowest_pass.clone(),
+            parts: self.parts.clone(),
+            quickest_answers: self.quickest_answers.clone(),
+            judged: self.judged.clone(),
+        }
+    }
+
+    /// Whether trials are on a GPU.
+    pub fn is_on_gpu(&self) -> bool {
+        self.target.is_gpu()
     }
 
     /// Takes up what earlier processes of the same run have seen.
@@ -327,7 +375,7 @@ impl<'a> Runner<'a> {
 
     /// How long a measurement may take: what the suite says, or else enough for warm-up and passes as slow as any seen.
     fn measure_timeout(&self, stage: &Stage, candidate: &Candidate, request: &Measure) -> Duration {
-        let effort = self.suite.effort;
+        let effort = self.effort;
         self.suite.timeouts.measure.unwrap_or_else(|| {
             let key = self.suite.answers_key(stage, candidate, true);
             let slowest = self.slowest_pass.get(&key).copied().unwrap_or_default();
@@ -522,10 +570,10 @@ impl<'a> Runner<'a> {
         let mut request = Measure {
             slot: Slot::default(),
             knobs: self.suite.knobs_of(candidate, Applies::Run),
-            seconds: self.suite.effort.time.as_secs_f64(),
-            passes: self.suite.effort.passes,
-            // A stretch tells nothing of percentiles.
-            batches: if stretch.is_whole() { self.suite.batches_of_trial(stage) } else { 0 },
+            seconds: self.effort.time.as_secs_f64(),
+            passes: self.effort.passes,
+            // A turn alone tells nothing of percentiles.
+            batches: if self.takes_turns { 0 } else { self.suite.batches_of_trial(stage) },
             seed: self.suite.seed.wrapping_add(u64::from(round)),
             stretch,
         };
@@ -586,7 +634,11 @@ impl<'a> Runner<'a> {
             self.watch.end(timed.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()));
         let event = event?;
         recording.peak_rss_bytes = memory::peak_bytes(pid);
-        let What::Measured(measured) = event else { return Err(unexpected(&event, "measured")) };
+        let What::Measured(mut measured) = event else { return Err(unexpected(&event, "measured")) };
+        if self.takes_turns {
+            // A turn is too short to tell.
+            measured.steady = None;
+        }
         self.check(stage, &measured, stretch, passes, (!simulated).then_some(waited))
             .map_err(|why| Trouble::Failure(Failure::new(Status::Garbage, why)))?;
         Ok(measured)
@@ -792,7 +844,7 @@ impl<'a> Runner<'a> {
         if let Some(pass) = measured.passes.iter().find(is_wrong) {
             return Err(format!("a pass over {} documents, but the corpus has {documents}", pass.documents));
         }
-        let seconds = self.suite.effort.time.as_secs_f64();
+        let seconds = self.effort.time.as_secs_f64();
         let total: f64 = measured.passes.iter().map(|pass| pass.seconds).sum();
         // A percent for whoever rounds, here and below.
         if measured.passes.len() < passes || total < seconds * 0.99 {

@@ -16,7 +16,7 @@ use crate::knob::Candidate;
 use crate::record::{Leaving, Stop, Told, Why};
 use crate::suite::{SearchKind, Space};
 
-pub use guided::{Foreknowledge, Guided};
+pub use guided::{Foreknowledge, Guided, Kernel, Process, Scores};
 pub use observation::{Observation, Score, Seen};
 pub use plan::{Plan, of_space};
 pub use schedule::order;

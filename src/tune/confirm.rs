@@ -7,16 +7,17 @@ use super::TuneError;
 use super::budget::spent;
 use super::sweep::Tuning;
 use crate::analysis;
+use crate::backend::host_memory;
 use crate::knob::Candidate;
 use crate::pipeline::Stretch;
 use crate::record::{Confirmation, Finalists, MOST_CONFIRMING_ROUNDS, Outcome, Recording};
-use crate::runner::{Documents, Stopped, Trial};
+use crate::runner::{Documents, Runner, Stopped, Trial};
 use crate::search;
 use crate::store::Entry;
-use crate::suite::{self, Budget, Stage};
+use crate::suite::{self, Budget, Engine, Stage};
 
-/// Rounds that are worth beginning for: fewer tell hardly anything.
-const LEAST_ROUNDS: u32 = 3;
+/// Rounds that are worth beginning for: of fewer the interval is wide, however little they differ.
+const LEAST_ROUNDS: u32 = 6;
 
 /// Where trials take as long as they take, confirming takes a third of what the search took, and this at least.
 const LEAST_TIME: Duration = Duration::from_secs(10);
@@ -26,6 +27,9 @@ const START: Duration = Duration::from_millis(100);
 
 /// Rounds are numbered from here for whatever draws noise, so that nobody draws what the search has drawn.
 const FIRST_DRAW: u32 = 1_000_000;
+
+/// More turns in a round aren't taken, however short they are.
+const MOST_TURNS: u32 = 10_000;
 
 /// What the confirmation of a stage may take.
 #[derive(Debug, Clone, Copy)]
@@ -202,6 +206,12 @@ impl Tuning<'_> {
             if arms.len() < 2 || !(begun || allowance.has_room(confirmation, todo.len(), each)) {
                 return Ok(None);
             }
+            if self.fit_together(stage, &arms) {
+                if let Some(signal) = self.measure_in_turns(stage, &todo, round)? {
+                    return Ok(Some(signal));
+                }
+                continue;
+            }
             for candidate in todo {
                 if let Some(signal) = self.interrupt.signal() {
                     return Ok(Some(signal));
@@ -233,6 +243,11 @@ impl Tuning<'_> {
             Err(stopped) => return self.stopped(stopped).map(Some),
         };
         recording.round = round;
+        self.keep_confirmed(stage, recording)?;
+        Ok(None)
+    }
+
+    fn keep_confirmed(&mut self, stage: &Stage, recording: Recording) -> Result<(), TuneError> {
         // What isn't here any more says nothing of whom it's for, and may be here another time.
         if !recording.was_not_available() {
             self.folder.append(Entry::Confirmed(Box::new(recording.clone())))?;
@@ -240,7 +255,97 @@ impl Tuning<'_> {
         if let Some(confirmation) = self.confirmations.get_mut(&stage.name) {
             confirmation.recordings.push(recording);
         }
+        Ok(())
+    }
+
+    /// Whether these may be loaded at the same time: engines of ours on a processor that has memory for all of them, and whose speed
+    /// is real. Models share a processor's memory in peace, and a card's not always.
+    fn fit_together(&self, stage: &Stage, arms: &[Candidate]) -> bool {
+        let is_own = |arm: &Candidate| {
+            let backend = self.suite.backend(&arm.backend);
+            backend.is_some_and(|backend| matches!(backend.engine, Engine::BuiltIn { .. }))
+        };
+        let own = || self.recordings.iter().filter(|recording| recording.stage == stage.name);
+        let peak = |arm: &Candidate| {
+            let id = arm.id();
+            own()
+                .filter(|recording| recording.id == id)
+                .filter_map(|recording| recording.peak_rss_bytes)
+                .max()
+        };
+        let simulated =
+            own().filter_map(|recording| recording.loaded.as_ref()).any(|loaded| loaded.simulated);
+        let together: Option<u64> = arms.iter().map(peak).sum();
+        let half = host_memory().map(|bytes| bytes / 2);
+        let is_room = together.zip(half).is_some_and(|(together, half)| together <= half);
+        arms.iter().all(is_own) && !simulated && !self.runner.is_on_gpu() && is_room
+    }
+
+    /// Measures each in a fresh process of its own, a little at a time, in a random order and in the opposite one: what the machine
+    /// does meanwhile it does to all of them.
+    fn measure_in_turns(
+        &mut self,
+        stage: &Stage,
+        todo: &[&Candidate],
+        round: u32,
+    ) -> Result<Option<u8>, TuneError> {
+        let count = todo.len();
+        self.progress.began(&format!(
+            "{}: confirming {count} configurations in turns, round {}",
+            stage.name,
+            round + 1
+        ));
+        self.runner.end();
+        let mut arms: Vec<(&Candidate, Runner, Option<Recording>)> =
+            todo.iter().map(|candidate| (*candidate, self.runner.beside().in_turns(), None)).collect();
+        for turn in 0..MOST_TURNS {
+            for (candidate, runner, so_far) in &mut arms {
+                if let Some(signal) = self.interrupt.signal() {
+                    return Ok(Some(signal));
+                }
+                if so_far.as_ref().is_some_and(|so_far| so_far.failure().is_some()) {
+                    continue;
+                }
+                let draw = FIRST_DRAW + round * MOST_TURNS + turn;
+                let trial = Trial { stage, candidate, round: draw, stretch: Stretch::WHOLE };
+                let recording = match runner.trial(&trial, &self.references) {
+                    Ok(recording) => recording,
+                    Err(Stopped::LoadBroke(failure)) => {
+                        Recording::of(&stage.name, candidate, round, Outcome::from(failure))
+                    }
+                    Err(stopped) => return self.stopped(stopped).map(Some),
+                };
+                match so_far {
+                    Some(so_far) => so_far.go_on(recording),
+                    None => *so_far = Some(recording),
+                }
+            }
+            if arms
+                .iter()
+                .all(|(_, _, so_far)| so_far.as_ref().is_some_and(|so_far| self.is_enough(stage, so_far)))
+            {
+                break;
+            }
+            arms.reverse();
+        }
+        for (_, mut runner, recording) in arms {
+            runner.end();
+            if let Some(recording) = recording {
+                self.keep_confirmed(stage, Recording { round, ..recording })?;
+            }
+        }
         Ok(None)
+    }
+
+    /// Whether a trial has measured as much as the suite asks for, or has failed.
+    fn is_enough(&self, stage: &Stage, recording: &Recording) -> bool {
+        let effort = self.suite.effort;
+        let seconds: f64 = recording.passes().iter().map(|pass| pass.seconds).sum();
+        let batches: usize = recording.passes().iter().map(|pass| pass.batch_seconds.len()).sum();
+        let enough = recording.passes().len() >= effort.passes as usize
+            && seconds >= effort.time.as_secs_f64()
+            && batches as u64 >= self.suite.batches_of_trial(stage);
+        enough || recording.failure().is_some()
     }
 }
 
@@ -286,10 +391,10 @@ mod tests {
     }
 
     #[test]
-    fn a_third_of_three_rounds_has_room_for_so_many() {
+    fn six_rounds_have_room_for_so_many() {
         let each = Duration::from_secs(2);
-        assert_eq!(Allowance::Time(Duration::from_secs(30)).arms(each), 5);
-        assert_eq!(Allowance::Trials(7).arms(each), 2);
+        assert_eq!(Allowance::Time(Duration::from_secs(60)).arms(each), 5);
+        assert_eq!(Allowance::Trials(13).arms(each), 2);
         let confirmation = Confirmation::default();
         assert!(Allowance::Time(Duration::from_secs(4)).has_room(&confirmation, 2, each));
         assert!(!Allowance::Time(Duration::from_secs(3)).has_room(&confirmation, 2, each));

@@ -356,13 +356,43 @@ fn counts_of_two_builds_are_compared_without_a_clock() {
 fn a_full_disk_is_said_and_nothing_is_claimed() {
     let place = place();
     let output = gate(&place, "", &["--quiet", "--margin", "3%", "--junit", "/dev/full"]);
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
     assert!(text(&output).contains("writing /dev/full: No space left"), "{}", text(&output));
+    // What was found is told all the same.
+    assert!(text(&output).contains("→ "), "{}", text(&output));
     let save =
         ["gate", "--suite", "suite.toml", "--gpu", "cpu", "--quiet", "--new-worker", "python3 worker.py"];
     let output = autotune(&save).args(["--save", "/dev/full"]).current_dir(place.path()).output().unwrap();
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
-    assert!(text(&output).contains("No space left"), "{}", text(&output));
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    assert!(text(&output).contains("writing /dev/full: No space left"), "{}", text(&output));
+}
+
+#[test]
+fn a_long_pass_is_cut_into_short_turns() {
+    let place = Place::with_suite(
+        "corpus = { synthetic = { documents = 24, median_words = 40, spread = 0.4, most_words = 80 } }\n\
+         measure = { time = \"100ms\", passes = 1 }\n\
+         [[stages]]\nname = \"embed\"\ntask = \"embed\"\nmodel = \"sentence-transformers/all-MiniLM-L6-v2\"\n\
+         backends = [\"candle\"]\nbaseline = { backend = \"candle\", batch_size = 2, order = \"length\", threads = 1 }\n",
+    );
+    let own = env!("CARGO_BIN_EXE_autotune");
+    let arguments =
+        ["gate", "--suite", "suite.toml", "--replica", "--gpu", "cpu", "--base-bin", own, "--json"];
+    let more = ["--quiet", "--time", "1s", "--margin", "40%", "--other-load", "100%"];
+    let output = autotune(&arguments).args(more).current_dir(place.path()).output().unwrap();
+    assert!(matches!(output.status.code(), Some(0 | 6)), "{}", text(&output));
+    let report: Json = serde_json::from_slice(&output.stdout).unwrap();
+    let stage = &report["stages"][0];
+    // A turn for each of its batches, unless the machine is too quick for that.
+    assert!((4..=12).contains(&stage["turns"].as_u64().unwrap()), "{stage}");
+    assert!(stage["pairs"].as_array().unwrap().len() >= 12, "{stage}");
+    assert!(
+        stage["pairs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|pair| (0.2..5.0).contains(&pair["own"].as_f64().unwrap()))
+    );
 }
 
 #[test]

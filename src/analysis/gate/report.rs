@@ -36,6 +36,9 @@ pub struct GatedStage {
     pub needed: Option<usize>,
     /// What a pair takes.
     pub pair_seconds: Option<f64>,
+    /// In how many turns each is measured in a pair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub turns: Option<usize>,
     pub pairs: Vec<Pair>,
     /// Why pairs were set aside.
     pub dropped: Vec<String>,
@@ -75,6 +78,7 @@ impl GatedStage {
             calibration: None,
             needed: None,
             pair_seconds: None,
+            turns: None,
             pairs: Vec::new(),
             dropped: Vec::new(),
             changes: Vec::new(),

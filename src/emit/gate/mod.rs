@@ -176,6 +176,7 @@ pub mod tests {
                 }),
                 needed: Some(60),
                 pair_seconds: Some(2.0),
+                turns: Some(4),
                 pairs: vec![own; 12],
                 dropped: vec!["its passes kept getting faster".to_owned()],
                 changes: Vec::new(),

@@ -21,8 +21,9 @@ use super::{Table, Tried};
 use crate::record::Why;
 use crate::units::median;
 pub use expectation::of_all;
-use kernel::{Kernel, Scores};
-use process::{Belief, Process};
+pub use kernel::{Kernel, Scores};
+use process::Belief;
+pub use process::Process;
 
 /// A table of at most so many rows is thought about whole.
 const MOST_ROWS: usize = 6144;

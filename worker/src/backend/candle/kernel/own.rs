@@ -12,46 +12,50 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytemuck::Zeroable;
 use memmap2::{MmapMut, MmapRaw};
 
-/// The smallest page that can be given back by itself: some of Arm's kernels have them of 64 KiB.
-const PAGE: usize = if cfg!(target_arch = "aarch64") { 64 << 10 } else { 4 << 10 };
+/// The smallest page that can be given back by itself: kernels for others than x86 may have them of 64 KiB.
+const PAGE: usize = if cfg!(any(target_arch = "x86", target_arch = "x86_64")) { 4 << 10 } else { 64 << 10 };
 /// A huge page, which begins at a multiple of its size.
 const HUGE: usize = 2 << 20;
-/// So much is mapped at once. What nobody writes to takes no memory.
+/// So much is mapped at once. Of what nobody writes to, only the rest of a huge page takes memory.
 const CHUNK: usize = 32 << 20;
+/// What is larger has a mapping of its own: it shares no page worth speaking of.
+const LARGE: usize = CHUNK / 4;
 
 /// What is mapped and shared.
 struct Chunk {
     map: MmapRaw,
-    /// Where the first huge page begins.
+    /// Where the first huge page begins, and the last one ends.
     start: usize,
+    end: usize,
 }
 
 /// The chunk that has room, and where that begins. Who holds a part of it keeps it mapped.
 static LATEST: Mutex<(Weak<Chunk>, usize)> = Mutex::new((Weak::new(), 0));
 
 impl Chunk {
-    fn with_room(bytes: usize) -> std::io::Result<Chunk> {
-        let size = bytes.max(CHUNK).next_multiple_of(HUGE);
+    /// Of whole huge pages.
+    fn of(bytes: usize) -> std::io::Result<Chunk> {
+        let size = bytes.next_multiple_of(HUGE);
         let map = MmapRaw::from(MmapMut::map_anon(size + HUGE)?);
         let start = map.as_ptr().align_offset(HUGE);
         // Where the system has none, small ones do.
         #[cfg(target_os = "linux")]
         let _ = map.advise_range(memmap2::Advice::HugePage, start, size);
-        Ok(Chunk { map, start })
-    }
-
-    /// Where the last huge page ends.
-    fn end(&self) -> usize {
-        self.start + (self.map.len() - self.start) / HUGE * HUGE
+        Ok(Chunk { map, start, end: start + size })
     }
 }
 
 /// Room in a chunk, for whoever asks first.
 fn room(bytes: usize) -> std::io::Result<(Arc<Chunk>, usize)> {
+    if bytes > LARGE {
+        let own = Chunk::of(bytes)?;
+        let place = own.start;
+        return Ok((Arc::new(own), place));
+    }
     let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut chunk, mut place) = (latest.0.upgrade(), latest.1);
-    if chunk.as_ref().is_none_or(|chunk| chunk.end() < place + bytes) {
-        let fresh = Chunk::with_room(bytes)?;
+    if chunk.as_ref().is_none_or(|chunk| chunk.end < place + bytes) {
+        let fresh = Chunk::of(CHUNK)?;
         place = fresh.start;
         chunk = Some(Arc::new(fresh));
     }
@@ -138,7 +142,7 @@ mod tests {
             own.fill(value);
             own
         };
-        let sizes = [1, PAGE, PAGE + 1, 3 << 20, CHUNK + 1, 5, CHUNK - 1, 7];
+        let sizes = [1, PAGE, PAGE + 1, 3 << 20, CHUNK + 1, 5, LARGE, 7];
         let mut owns: Vec<(u8, Own<u8>)> =
             (1..).zip(sizes).map(|(value, count)| (value, of(value, count))).collect();
         // What is freed in the middle leaves the others as they are.
@@ -146,7 +150,7 @@ mod tests {
             owns.remove(gone);
             assert!(owns.iter().all(|(value, own)| own.iter().all(|one| one == value)));
         }
-        let fresh = Own::<u8>::zeroed(CHUNK);
-        assert!(fresh.iter().all(|value| *value == 0));
+        let fresh: Vec<Own<u8>> = (0..5).map(|_| Own::zeroed(LARGE)).collect();
+        assert!(fresh.iter().flat_map(|own| own.iter()).all(|value| *value == 0));
     }
 }
