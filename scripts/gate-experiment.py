@@ -3,9 +3,9 @@
     python3 scripts/gate-experiment.py [MINUTES]
 
 Builds a program that is slower (results/reference/gate/slower.patch adds work to candle's engine), and runs gates in turn: the program
-beside itself, and beside the one that is 5% or 10% slower. Each is a line of results/reference/gate/gates.jsonl. What is there of the same
-revision is not run again, so the experiment goes on where it was broken off. Prints a table of what is there. Needs the release build.
-To measure a newer revision, remove target/gate-experiment first: programs that were built are used as they are.
+beside itself, and beside the one that is 5% or 10% slower. Each is a line of results/reference/gate/gates.jsonl. What is there is not run
+again, so the experiment goes on where it was broken off, with the revision that it was begun with. Prints a table of what is there. Needs
+the release build. To measure a newer revision, remove gates.jsonl first.
 """
 import json, os, pathlib, re, shutil, signal, statistics, subprocess, sys, tempfile, time
 
@@ -32,7 +32,7 @@ def build():
     with tempfile.TemporaryDirectory() as place:
         tree = pathlib.Path(place) / "tree"
         git = ["git", "-C", str(ROOT), "worktree"]
-        subprocess.run([*git, "add", "--quiet", "--detach", str(tree), "HEAD"], check=True)
+        subprocess.run([*git, "add", "--quiet", "--detach", str(tree), revision()], check=True)
         try:
             cargo = ["cargo", "build", "--release", "--locked", "--quiet"]
             environment = {**os.environ, "CARGO_TARGET_DIR": str(TARGET)}
@@ -47,9 +47,9 @@ def build():
 
 
 def revision():
-    """That of the programs that are there, or else the last commit that changed what is compiled."""
-    if built := list(TARGET.glob("slower-*")):
-        return max(built, key=lambda file: file.stat().st_mtime).name.removeprefix("slower-")
+    """That of the gates that are there, or else the last commit that changed what is compiled."""
+    if begun := lines():
+        return begun[0]["revision"]
     sources = ["Cargo.lock", "Cargo.toml", "build.rs", "src", "suites", "worker"]
     return subprocess.run(["git", "-C", str(ROOT), "log", "-1", "--format=%h", "--", *sources],
                           capture_output=True, text=True, check=True).stdout.strip()
@@ -78,8 +78,7 @@ def gate(same, slower, share):
 
 
 def lines():
-    every = [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
-    return [line for line in every if line["revision"] == revision()]
+    return [json.loads(line) for line in LINES.read_text().splitlines()] if LINES.exists() else []
 
 
 def next_share(done):
