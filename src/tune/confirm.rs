@@ -10,6 +10,7 @@ use crate::analysis;
 use crate::backend::host_memory;
 use crate::knob::Candidate;
 use crate::pipeline::Stretch;
+use crate::quality::References;
 use crate::record::{Confirmation, Finalists, MOST_CONFIRMING_ROUNDS, Outcome, Recording};
 use crate::runner::{Documents, Runner, Stopped, Trial};
 use crate::search;
@@ -234,16 +235,11 @@ impl Tuning<'_> {
         self.progress.began(&format!("{}: confirming {label}, round {}", stage.name, round + 1));
         self.runner.end();
         let trial = Trial { stage, candidate, round: FIRST_DRAW + round, stretch: Stretch::WHOLE };
-        let mut recording = match self.runner.trial(&trial, &self.references) {
+        let recording = match afresh(&mut self.runner, &trial, &self.references) {
             Ok(recording) => recording,
-            // Who can't be loaded any more can't win; the others go on.
-            Err(Stopped::LoadBroke(failure)) => {
-                Recording::of(&stage.name, candidate, round, Outcome::from(failure))
-            }
             Err(stopped) => return self.stopped(stopped).map(Some),
         };
-        recording.round = round;
-        self.keep_confirmed(stage, recording)?;
+        self.keep_confirmed(stage, Recording { round, ..recording })?;
         Ok(None)
     }
 
@@ -308,11 +304,8 @@ impl Tuning<'_> {
                 }
                 let draw = FIRST_DRAW + round * MOST_TURNS + turn;
                 let trial = Trial { stage, candidate, round: draw, stretch: Stretch::WHOLE };
-                let recording = match runner.trial(&trial, &self.references) {
+                let recording = match afresh(runner, &trial, &self.references) {
                     Ok(recording) => recording,
-                    Err(Stopped::LoadBroke(failure)) => {
-                        Recording::of(&stage.name, candidate, round, Outcome::from(failure))
-                    }
                     Err(stopped) => return self.stopped(stopped).map(Some),
                 };
                 match so_far {
@@ -346,6 +339,16 @@ impl Tuning<'_> {
             && seconds >= effort.time.as_secs_f64()
             && batches as u64 >= self.suite.batches_of_trial(stage);
         enough || recording.failure().is_some()
+    }
+}
+
+/// A trial; who can't be loaded any more can't win, and the others go on.
+fn afresh(runner: &mut Runner, trial: &Trial, references: &References) -> Result<Recording, Stopped> {
+    match runner.trial(trial, references) {
+        Err(Stopped::LoadBroke(failure)) => {
+            Ok(Recording::of(&trial.stage.name, trial.candidate, trial.round, Outcome::from(failure)))
+        }
+        other => other,
     }
 }
 
