@@ -72,7 +72,14 @@ fn others(criterion: &mut Criterion) {
     });
     let qkv = numbers(tokens * 3 * width);
     let sequences: Vec<_> = (0..8).map(|place| place * 74..(place + 1) * 74).collect();
-    let plain = attention::Attention { heads, size, window: None, rotary: None, bias: None };
+    let plain = attention::Attention {
+        heads,
+        size,
+        scale: (size as f32).sqrt().recip(),
+        window: None,
+        rotary: None,
+        distances: None,
+    };
     group.bench_function("attention of 8 texts", |bench| {
         bench.iter(|| attention::attend(&plain, black_box(&qkv), &sequences, &mut output, Crew::All));
     });

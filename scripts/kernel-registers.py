@@ -39,7 +39,7 @@ def assembled(capability):
         elif found := re.search(r"Used (\d+) registers", line):
             kernels[name][0] = int(found[1])
     # Without tensor cores that take asynchronous copies their attention is compiled to nothing.
-    return {name: found for name, found in kernels.items() if int(capability) >= 80 or not re.match(r"attend_(b?f16)_", name)}
+    return {name: found for name, found in kernels.items() if int(capability) >= 80 or not re.match(r"attend(_by_distance)?_b?f16_", name)}
 
 
 def digest():

@@ -6,7 +6,7 @@
 use super::batches::Shape;
 use super::method::{Method, Numbers};
 use crate::backend::candle::kernel::quantised::BLOCK;
-use crate::model::graph::{Graph, Operation, Rows, Value};
+use crate::model::graph::{Distances, Graph, Operation, Rows, Value};
 
 /// One operation for one batch.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -15,7 +15,7 @@ pub struct Step {
     pub product_flops: f64,
     /// Of the products of heads, which are taken in fp32.
     pub exact_flops: f64,
-    /// Of attention's two products. What they cost besides, the softmax among it, is in their assumed efficiency.
+    /// Of attention's products. What they cost besides, the softmax among it, is in their assumed efficiency.
     pub attention_flops: f64,
     /// Read from and written to the card's memory, each operand once: caches are assumed to do that much and no more.
     pub moved_bytes: u64,
@@ -120,12 +120,16 @@ impl Walk<'_> {
                     ..plain
                 }
             }
-            Operation::Attention { qkv, window, rotary, .. } => {
+            Operation::Attention { qkv, window, rotary, distances, .. } => {
                 let pairs: f64 = self.shape.lengths.iter().map(|length| pairs(*length, *window)).sum();
                 // Turning reads and writes queries and keys, two thirds of a row, in place.
                 let turning = if rotary.is_some() { self.bytes(*qkv) / 3 * 4 } else { 0 };
+                // Tiles of queries and of keys meet twice as many distances as there are tokens in the other, each at the price of
+                // half of the two products.
+                let products =
+                    if matches!(distances, Some(Distances::Disentangled(_))) { 2.0 + 4.0 } else { 2.0 };
                 Step {
-                    attention_flops: 4.0 * pairs * graph.columns(value) as f64,
+                    attention_flops: 2.0 * products * pairs * graph.columns(value) as f64,
                     moved_bytes: plain.moved_bytes + turning,
                     launches: 1 + u32::from(rotary.is_some()),
                     ..plain

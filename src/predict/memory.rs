@@ -12,7 +12,7 @@ use super::method::{Engine, Method, Numbers};
 use crate::backend::Transfers;
 use crate::backend::candle::kernel::quantised::BLOCK;
 use crate::backend::gpu::lanes::GRAIN;
-use crate::model::graph::{Graph, Operation, Stack, Value, Weight};
+use crate::model::graph::{Distances, Graph, Operation, Stack, Value, Weight};
 use crate::record::PredictedBytes;
 
 /// Peaks, as a worker counts them.
@@ -74,11 +74,10 @@ fn allocated(bytes: u64) -> u64 {
 fn weights(graph: &Graph, method: Method) -> u64 {
     let mut bases = HashSet::new();
     // One table for all layers.
-    let mut distances = graph
-        .operations
-        .iter()
-        .filter(|operation| matches!(operation, Operation::Attention { bias: Some(_), .. }));
-    let first_with_distances = distances.next();
+    let mut biases = graph.operations.iter().filter(|operation| {
+        matches!(operation, Operation::Attention { distances: Some(Distances::Bias(_)), .. })
+    });
+    let first_with_bias = biases.next();
     let own = |bytes: u64, weight: &Weight| allocated(weight.shape.iter().product::<usize>() as u64 * bytes);
     let of = |(place, operation): (usize, &Operation)| match operation {
         Operation::Embedding { words, positions, types } => std::iter::once(words)
@@ -90,14 +89,21 @@ fn weights(graph: &Graph, method: Method) -> u64 {
         Operation::LayerNorm { weight, bias, .. } => {
             std::iter::once(weight).chain(bias).map(|weight| own(4, weight)).sum()
         }
-        Operation::Attention { heads, rotary, .. } => {
+        Operation::Attention { heads, rotary, distances, .. } => {
             let positions = graph.most_tokens as u64;
             let size = (graph.columns(Value(place)) / heads) as u64;
             let fresh = rotary.filter(|base| bases.insert(base.to_bits()));
             let turns = fresh.map_or(0, |_| allocated(4 * positions * size));
-            let is_first = first_with_distances.is_some_and(|first| std::ptr::eq(first, operation));
-            let distances = if is_first { allocated(4 * *heads as u64 * (2 * positions - 1)) } else { 0 };
-            turns + distances
+            let is_first = first_with_bias.is_some_and(|first| std::ptr::eq(first, operation));
+            let of_distances = match distances {
+                Some(Distances::Bias(_)) if is_first => allocated(4 * *heads as u64 * (2 * positions - 1)),
+                // A layer's own keys and queries of distances, and the row of each.
+                Some(Distances::Disentangled(network)) => {
+                    2 * own(method.numbers.bytes(), &network.table) + allocated(4 * (2 * positions - 1))
+                }
+                _ => 0,
+            };
+            turns + of_distances
         }
         Operation::Gate { .. }
         | Operation::Add { .. }

@@ -92,7 +92,7 @@ mod tests {
     fn the_table_reads_and_every_entry_is_complete() {
         let table: IndexMap<String, Model> =
             toml::from_str(include_str!("../../suites/models.toml")).unwrap();
-        assert_eq!(table.len(), 15);
+        assert_eq!(table.len(), 17);
         for (name, model) in &table {
             let config = &model.config;
             let has =

@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, autotune, text, winner};
 
-/// Models and what is special about their memory: norms, a bias by distance, rotary positions, gates, heads, answers a
+/// Models and what is special about their memory: norms, a bias by distance, keys and queries of distances, rotary positions, gates, heads, answers a
 /// token.
-const MODELS: [(&str, &str); 7] = [
+const MODELS: [(&str, &str); 8] = [
     ("bert-embed-mean", "embed"),
     ("mpnet-embed", "embed"),
+    ("deberta-embed", "embed"),
     ("modernbert-embed", "embed"),
     ("bert-classify", "classify"),
     ("bert-tokens", "entities"),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub enum TokenizerKind {
     /// The longest piece first, as BERT does.
     Wordpiece,
-    /// The likeliest pieces, as XLM-RoBERTa and CamemBERT do.
+    /// The likeliest pieces, as XLM-RoBERTa, CamemBERT and DeBERTa do.
     Unigram,
     /// Pairs of bytes joined again and again, as RoBERTa and ModernBERT do.
     Bpe,
@@ -36,6 +36,9 @@ pub struct Family {
 
 /// How many entries XLM-RoBERTa's vocabulary has. Models that use it may have more rows.
 const XLM_ROBERTA: usize = 250_002;
+
+/// Where DeBERTa's third version keeps this token; rows behind it have no text.
+const DEBERTA_MASK: usize = 128_000;
 
 impl Family {
     pub fn of(kind: TokenizerKind, config: &Value) -> Result<Family, String> {
@@ -87,6 +90,13 @@ impl Family {
                 ],
                 ..roberta(rows)
             },
+            (TokenizerKind::Unigram, "deberta-v2") => bert(vec![
+                (0, "[PAD]"),
+                (1, "[CLS]"),
+                (2, "[SEP]"),
+                (3, "[UNK]"),
+                (DEBERTA_MASK.min(last), "[MASK]"),
+            ]),
             (TokenizerKind::Unigram, _) => roberta(rows.min(XLM_ROBERTA)),
             (TokenizerKind::Bpe, "modernbert") => bert(vec![
                 (0, "|||IP_ADDRESS|||"),

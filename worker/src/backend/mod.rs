@@ -6,6 +6,7 @@
 pub mod candle;
 mod clock;
 pub mod declared;
+mod disentangled;
 pub mod exec;
 pub mod fake;
 pub mod gpu;

@@ -73,6 +73,75 @@ impl RelativeBias {
     }
 }
 
+/// Attention by distance as well as by content (DeBERTa's): a query meets the key of its distance to a token, and the token's key
+/// meets the query of that distance. Both are made of one table by the products that make the tokens' own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Disentangled {
+    /// A row for each bucket of distances, those of later tokens first.
+    pub table: Weight,
+    /// The norm of the table's rows, where they have one.
+    pub norm: Option<Norm>,
+    pub query: Projection,
+    pub key: Projection,
+    /// Where far distances share rows: the distance beyond which all have one. Else each has its own, as far as the table goes.
+    pub most_distance: Option<usize>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Norm {
+    pub weight: Weight,
+    pub bias: Option<Weight>,
+    pub epsilon: f32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Projection {
+    pub weight: Weight,
+    pub bias: Weight,
+}
+
+impl Disentangled {
+    /// Rows of the table for one direction.
+    pub fn span(&self) -> usize {
+        self.table.shape[0] / 2
+    }
+
+    /// The row of a distance, key minus query. In single precision, as these models were trained.
+    pub fn row(&self, distance: isize) -> usize {
+        let span = self.span();
+        let near = span / 2;
+        let away = distance.unsigned_abs();
+        let bucket = match self.most_distance {
+            Some(most) if away > near => {
+                let far = (away as f32 / near as f32).ln() / ((most - 1) as f32 / near as f32).ln();
+                (far * (near - 1) as f32).ceil() as usize + near
+            }
+            _ => away,
+        };
+        if distance > 0 { span.saturating_sub(bucket) } else { (span + bucket).min(2 * span - 1) }
+    }
+
+    fn weights(&self) -> impl Iterator<Item = &Weight> {
+        let norm = self.norm.iter().flat_map(|norm| std::iter::once(&norm.weight).chain(&norm.bias));
+        let projections = [&self.query, &self.key].into_iter().flat_map(|made| [&made.weight, &made.bias]);
+        std::iter::once(&self.table).chain(norm).chain(projections)
+    }
+}
+
+/// How the distance of two tokens changes what they are to one another.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Distances {
+    Bias(RelativeBias),
+    Disentangled(Box<Disentangled>),
+}
+
+/// What the product of a query and a key of so many numbers is multiplied with: the more is added up to a score, the less each counts.
+pub fn score_scale(size: usize, distances: Option<&Distances>) -> f32 {
+    // Contents, and each against the other's distance.
+    let terms = if matches!(distances, Some(Distances::Disentangled(_))) { 3 } else { 1 };
+    ((terms * size) as f32).sqrt().recip()
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pooling {
     Mean,
@@ -120,7 +189,7 @@ pub enum Operation {
         window: Option<usize>,
         /// Base of the rotary positions.
         rotary: Option<f32>,
-        bias: Option<RelativeBias>,
+        distances: Option<Distances>,
     },
     /// From a row for each token to a row for each sequence.
     Pool {
@@ -243,8 +312,10 @@ impl Graph {
         let mut readers = self.operations.iter().filter(|reader| Graph::inputs(reader).contains(&product));
         readers.all(|reader| match reader {
             Operation::LayerNorm { input, residual, .. } => *input == product && *residual != Some(product),
-            // Turning comes before attention, and wants whole numbers.
-            Operation::Attention { rotary, .. } => rotary.is_none(),
+            // What comes before attention wants whole numbers.
+            Operation::Attention { rotary, distances, .. } => {
+                rotary.is_none() && !matches!(distances, Some(Distances::Disentangled(_)))
+            }
             _ => false,
         })
     }
@@ -265,7 +336,11 @@ fn weights_of(operation: &Operation) -> Vec<&Weight> {
             weight.0.iter().chain(bias.iter().flat_map(|bias| &bias.0)).collect()
         }
         Operation::LayerNorm { weight, bias, .. } => std::iter::once(weight).chain(bias).collect(),
-        Operation::Attention { bias, .. } => bias.iter().map(|bias| &bias.table).collect(),
+        Operation::Attention { distances, .. } => match distances {
+            None => vec![],
+            Some(Distances::Bias(bias)) => vec![&bias.table],
+            Some(Distances::Disentangled(disentangled)) => disentangled.weights().collect(),
+        },
         Operation::Gate { .. }
         | Operation::Add { .. }
         | Operation::Pool { .. }
@@ -284,5 +359,19 @@ mod tests {
         assert_eq!([0, -1, -7, 1, 7].map(|distance| bias.bucket(distance)), [0, 1, 7, 17, 23]);
         assert_eq!([-8, -12, -127, -5000].map(|distance| bias.bucket(distance)), [8, 9, 15, 15]);
         assert_eq!([8, 128, 5000].map(|distance| bias.bucket(distance)), [24, 31, 31]);
+    }
+
+    #[test]
+    fn disentangled_rows_run_from_later_tokens_to_earlier_ones() {
+        let weight = |shape: &[usize]| Weight { name: "weight".into(), shape: shape.into() };
+        let projection = || Projection { weight: weight(&[12, 12]), bias: weight(&[12]) };
+        let (query, key) = (projection(), projection());
+        let table = weight(&[16, 12]);
+        let mut of = Disentangled { table, norm: None, query, key, most_distance: Some(64) };
+        // By transformers' `build_relative_position(…, bucket_size=8, max_position=64)` and 8 more.
+        assert_eq!([-4, -3, 0, 3, 4].map(|distance| of.row(distance)), [12, 11, 8, 5, 4]);
+        assert_eq!([-5, -10, -63, 5, 10, 63].map(|distance| of.row(distance)), [13, 13, 15, 3, 3, 1]);
+        of.most_distance = None;
+        assert_eq!([-7, -8, -90, 7, 8, 90].map(|distance| of.row(distance)), [15, 15, 15, 1, 0, 0]);
     }
 }

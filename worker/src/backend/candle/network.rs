@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use candle_core::Result;
 use rayon::prelude::*;
 
-use super::kernel::attention::{Attention, DistanceBias, Rotary, attend};
+use super::kernel::attention::{self, Attention, DistanceBias, Rotary, attend};
 use super::kernel::called::{Kernel, called};
+use super::kernel::disentangled::{self, Disentangled};
 use super::kernel::norm::{self, LayerNorm};
 use super::kernel::{Crew, activation};
 use super::plan::{self, Place, Plan};
@@ -16,7 +17,10 @@ use super::precision::Precision;
 use super::slot::Slot;
 use super::weight::{Product, Table, vector};
 use crate::backend::Batch;
-use crate::model::graph::{Activation, Graph, Operation, Pooling, RelativeBias, Rows, Value, Weight};
+use crate::backend::disentangled::ByDistance;
+use crate::model::graph::{
+    self, Activation, Graph, Operation, Pooling, RelativeBias, Rows, Value, Weight, score_scale,
+};
 use crate::model::{Model, ModelError, Weights};
 
 pub struct Network {
@@ -53,12 +57,28 @@ enum Kind {
     },
     Attention {
         heads: usize,
+        scale: f32,
         window: Option<usize>,
         rotary: Option<Arc<Rotary>>,
-        bias: Option<Arc<DistanceBias>>,
+        distances: Option<Distances>,
     },
     Pool(Pooling),
     Normalise,
+}
+
+/// What distances say: a bias that all layers share, or tables of a layer's own.
+enum Distances {
+    Bias(Arc<DistanceBias>),
+    Disentangled(Disentangled),
+}
+
+impl Distances {
+    fn shown(&self) -> attention::Distances<'_> {
+        match self {
+            Distances::Bias(bias) => attention::Distances::Bias(bias),
+            Distances::Disentangled(tables) => attention::Distances::Disentangled(tables),
+        }
+    }
 }
 
 impl Network {
@@ -168,22 +188,34 @@ impl Maker<'_> {
                 bias: bias.as_ref().map(numbers).transpose()?,
                 epsilon: *epsilon,
             },
-            Operation::Attention { heads, window, rotary, bias, .. } => {
+            Operation::Attention { heads, window, rotary, distances, .. } => {
                 let size = self.graph.columns(value) / heads;
                 let positions = self.graph.most_tokens;
-                let bias =
-                    bias.as_ref().map(|bias| Ok::<_, String>((bias, numbers(&bias.table)?))).transpose()?;
+                let scale = score_scale(size, distances.as_ref());
+                let distances = match distances {
+                    None => None,
+                    Some(graph::Distances::Bias(bias)) => {
+                        let table = numbers(&bias.table)?;
+                        let make = || Arc::new(distance_bias(bias, &table, *heads, positions));
+                        Some(Distances::Bias(Arc::clone(self.bias.get_or_insert_with(make))))
+                    }
+                    Some(graph::Distances::Disentangled(network)) => {
+                        let made = ByDistance::of(network, weights).map_err(said)?;
+                        let count = network.table.shape[0];
+                        let rows = disentangled::Rows { keys: &made.keys, queries: &made.queries, count };
+                        let row = |distance| network.row(distance);
+                        Some(Distances::Disentangled(Disentangled::new(&rows, *heads, positions, scale, row)))
+                    }
+                };
                 Kind::Attention {
                     heads: *heads,
+                    scale,
                     window: *window,
                     rotary: rotary.map(|base| {
                         let rotary = self.rotary.entry(base.to_bits());
                         Arc::clone(rotary.or_insert_with(|| Arc::new(Rotary::new(base, size, positions))))
                     }),
-                    bias: bias.map(|(bias, table)| {
-                        let make = || Arc::new(distance_bias(bias, &table, *heads, positions));
-                        Arc::clone(self.bias.get_or_insert_with(make))
-                    }),
+                    distances,
                 }
             }
             Operation::Pool { pooling, .. } => Kind::Pool(*pooling),
@@ -250,13 +282,14 @@ impl Step {
                     }),
                 }
             }
-            Kind::Attention { heads, window, rotary, bias } => {
+            Kind::Attention { heads, scale, window, rotary, distances } => {
                 let attention = Attention {
                     heads: *heads,
                     size: columns / heads,
+                    scale: *scale,
                     window: *window,
                     rotary: rotary.as_deref(),
-                    bias: bias.as_deref(),
+                    distances: distances.as_ref().map(Distances::shown),
                 };
                 output.map(count, input(0), |output, qkv| {
                     called(Kernel::Attention);

@@ -6,9 +6,10 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 
 use super::kernel::Kernel;
+use super::kernel::disentangled::Disentangled;
 use super::precision::Precision;
 use super::weight::{kernels_of_product, product_bytes};
-use crate::model::graph::{Graph, Operation, Rows, Value, Weight};
+use crate::model::graph::{Distances, Graph, Operation, Rows, Value, Weight};
 
 /// How a graph is run at a precision.
 pub struct Plan<'g> {
@@ -102,15 +103,22 @@ impl<'g> Plan<'g> {
                         .flatten()
                         .for_each(|weight| add("fp32", FLOAT * count(weight)));
                 }
-                Operation::Attention { heads, rotary, bias, .. } => {
+                Operation::Attention { heads, rotary, distances, .. } => {
                     let positions = self.graph.most_tokens as u64;
                     let size = (self.graph.columns(Value(place)) / heads) as u64;
-                    // Layers share both: a table for each base, and one of distances.
+                    // Layers share what turns, a table for each base, and a bias of distances.
                     if rotary.is_some_and(|base| made.insert(Some(base.to_bits()))) {
                         add("fp32", FLOAT * positions * size);
                     }
-                    if bias.is_some() && made.insert(None) {
-                        add("fp32", FLOAT * *heads as u64 * (2 * positions).saturating_sub(1));
+                    match distances {
+                        Some(Distances::Bias(_)) if made.insert(None) => {
+                            add("fp32", FLOAT * *heads as u64 * (2 * positions).saturating_sub(1));
+                        }
+                        Some(Distances::Disentangled(network)) => {
+                            let (rows, width) = (network.table.shape[0], network.table.shape[1]);
+                            add("fp32", Disentangled::bytes(width, rows, self.graph.most_tokens));
+                        }
+                        _ => {}
                     }
                 }
                 Operation::Gate { .. }
@@ -196,9 +204,11 @@ fn in_passing(operation: &Operation) -> Vec<&'static str> {
         }
         Operation::Gate { .. } => vec![(true, "activation applied")],
         Operation::LayerNorm { residual, .. } => vec![(residual.is_some(), "residual added")],
-        Operation::Attention { rotary, bias, .. } => {
-            vec![(rotary.is_some(), "rotary positions applied"), (bias.is_some(), "bias of distances added")]
-        }
+        Operation::Attention { rotary, distances, .. } => vec![
+            (rotary.is_some(), "rotary positions applied"),
+            (matches!(distances, Some(Distances::Bias(_))), "bias of distances added"),
+            (matches!(distances, Some(Distances::Disentangled(_))), "keys and queries of distances met"),
+        ],
         Operation::Add { .. } | Operation::Pool { .. } | Operation::Normalise { .. } => vec![],
     };
     words.into_iter().filter(|(is_there, _)| *is_there).map(|(_, word)| word).collect()

@@ -22,6 +22,8 @@ pub struct Flat {
     types: Vec<i64>,
     positions: Vec<i64>,
     places: Vec<i64>,
+    around: Vec<i64>,
+    run_rows: Vec<i64>,
     padded_rows: Vec<i64>,
     first_rows: Vec<i64>,
     last_rows: Vec<i64>,
@@ -41,10 +43,11 @@ impl Flat {
         for numbers in [&mut self.ids, &mut self.types, &mut self.positions, &mut self.places] {
             numbers.clear();
         }
-        for numbers in [&mut self.padded_rows, &mut self.first_rows, &mut self.last_rows] {
+        for numbers in [&mut self.padded_rows, &mut self.first_rows, &mut self.last_rows, &mut self.around] {
             numbers.clear();
         }
         self.places.extend(0..self.sequence as i64);
+        self.around.extend(-(self.sequence as i64)..=self.sequence as i64);
         self.starts.clear();
         self.starts.push(0);
         [&mut self.shares, &mut self.seen].into_iter().for_each(Vec::clear);
@@ -82,9 +85,14 @@ impl Flat {
         self.sizes = Sizes { packed, longest, texts, tokens: self.ids.len() };
     }
 
-    /// Which places of the grid hold rows.
+    /// Which places of the grid hold rows, and which.
     fn spread(&mut self) {
         self.offsets.clear();
+        self.run_rows.clear();
+        for (number, run) in self.starts.windows(2).enumerate() {
+            self.run_rows.extend((run[0]..run[1]).map(i64::from));
+            self.run_rows.resize((number + 1) * self.sequence, 0);
+        }
         let sequence = self.sequence as i32;
         let lengths = || self.starts.windows(2).map(|run| run[1] - run[0]).enumerate();
         for (run, length) in lengths() {
@@ -103,6 +111,8 @@ impl Flat {
             Input::Positions => (Numbers::Long(&self.positions), vec![tokens]),
             Input::PaddedRows => (Numbers::Long(&self.padded_rows), vec![texts, self.sequence]),
             Input::Places => (Numbers::Long(&self.places), vec![1, self.sequence]),
+            Input::Around => (Numbers::Long(&self.around), vec![2 * self.sequence + 1]),
+            Input::RunRows => (Numbers::Long(&self.run_rows), vec![self.runs, self.sequence]),
             Input::FirstRows => (Numbers::Long(&self.first_rows), vec![texts]),
             Input::LastRows => (Numbers::Long(&self.last_rows), vec![texts]),
             Input::Offsets => (Numbers::Int(&self.offsets), vec![self.runs, self.sequence]),

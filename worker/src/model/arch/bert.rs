@@ -87,7 +87,7 @@ fn body(builder: &mut Builder, first: usize) -> Result<Body, ModelError> {
             heads,
             window: None,
             rotary: None,
-            bias: None,
+            distances: None,
         })?;
     }
     Ok(Body { hidden, width, most_tokens })

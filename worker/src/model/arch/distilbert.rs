@@ -40,7 +40,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
             heads,
             window: None,
             rotary: None,
-            bias: None,
+            distances: None,
         })?;
     }
     if common_head(&mut builder, plan, hidden, width)?.is_none() {

@@ -1,6 +1,7 @@
 //! The architectures: each turns a `config.json` into a graph, checked against the checkpoint where there is one.
 
 mod bert;
+mod deberta;
 mod distilbert;
 mod heads;
 mod modernbert;
@@ -16,9 +17,10 @@ pub use plan::{Embedding, Plan};
 type Build = fn(&Plan) -> Result<Graph, ModelError>;
 
 /// By the `model_type` of `config.json`.
-const KNOWN: [(&str, Build); 7] = [
+const KNOWN: [(&str, Build); 8] = [
     ("bert", bert::bert),
     ("camembert", bert::roberta),
+    ("deberta-v2", deberta::build),
     ("distilbert", distilbert::build),
     ("modernbert", modernbert::build),
     ("mpnet", mpnet::build),

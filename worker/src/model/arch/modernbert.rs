@@ -121,7 +121,7 @@ impl<'a> Network<'a> {
                 heads,
                 window: (!is_global).then_some(window),
                 rotary: Some(if is_global { global } else { local }),
-                bias: None,
+                distances: None,
             });
             let attended = self.product(context, &name("attn.Wo"), width, width)?;
             let middle = self.builder.push(Operation::Add { left: hidden, right: attended });

@@ -4,7 +4,7 @@ use super::heads::{classifier_over_first, common_head, token_classifier};
 use super::plan::Plan;
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
-use crate::model::graph::{Activation, Graph, Operation, RelativeBias};
+use crate::model::graph::{Activation, Distances, Graph, Operation, RelativeBias};
 use crate::task::Task;
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
@@ -57,7 +57,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
             heads,
             window: None,
             rotary: None,
-            bias: Some(bias.clone()),
+            distances: Some(Distances::Bias(bias.clone())),
         })?;
     }
     if common_head(&mut builder, plan, hidden, width)?.is_none() {

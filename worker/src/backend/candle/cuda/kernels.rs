@@ -30,6 +30,8 @@ const WIDENED_EACH: usize = 16;
 
 /// Sizes of heads that attention is compiled for; a smaller one is filled up.
 const DEPTHS: [usize; 3] = [32, 64, 128];
+/// …and those that it's compiled for where keys and queries of distances have to fit beside the others.
+const DISENTANGLED_DEPTHS: [usize; 2] = [32, 64];
 
 /// Capability from which the tensor cores are there that attention uses.
 const TENSOR_CORES: u32 = 80;
@@ -53,9 +55,19 @@ pub struct Sequences {
 /// What attention reads besides numbers.
 pub struct Attention<'a> {
     pub heads: usize,
+    /// What the product of a query and a key is multiplied with.
+    pub scale: f32,
     pub window: Option<usize>,
-    /// What each head adds by distance, and the longest sequence that it knows distances for.
-    pub distances: Option<(&'a Tensor, usize)>,
+    pub distances: Option<&'a Distances>,
+}
+
+/// What distances say.
+#[derive(Clone)]
+pub enum Distances {
+    /// What each head adds, and the longest sequence that it knows distances for.
+    Bias { table: Tensor, positions: usize },
+    /// Keys and queries of distances, a row of all heads for each, and the row of each distance.
+    Disentangled { keys: Tensor, queries: Tensor, row_of: Tensor, positions: usize },
 }
 
 /// Tables of an embedding; those that there aren't add nothing.
@@ -90,6 +102,7 @@ pub fn address(tensor: &Tensor) -> Result<u64> {
         CudaStorageSlice::F16(slice) => (slice.device_ptr(&stream).0, 2),
         CudaStorageSlice::BF16(slice) => (slice.device_ptr(&stream).0, 2),
         CudaStorageSlice::U8(slice) => (slice.device_ptr(&stream).0, 1),
+        CudaStorageSlice::U32(slice) => (slice.device_ptr(&stream).0, 4),
         _ => candle_core::bail!("no kernel supports this type of tensor"),
     };
     if !layout.is_contiguous() {
@@ -130,9 +143,11 @@ impl Kernels {
             }
         }
         kernels.function(card, "unit_rows_f32", 0)?;
-        for depth in DEPTHS {
-            let (name, bytes) = kernels.attention(numbers, depth)?;
-            kernels.function(card, &name, bytes)?;
+        for (depths, disentangled) in [(&DEPTHS[..], false), (&DISENTANGLED_DEPTHS[..], true)] {
+            for depth in depths {
+                let (name, bytes) = kernels.attention(numbers, *depth, disentangled)?;
+                kernels.function(card, &name, bytes)?;
+            }
         }
         Ok(kernels)
     }
@@ -152,16 +167,21 @@ impl Kernels {
     }
 
     /// Attention for heads of up to so many numbers: its name, and the shared memory that it takes.
-    fn attention(&self, numbers: DType, depth: usize) -> Result<(String, u32)> {
+    fn attention(&self, numbers: DType, depth: usize, disentangled: bool) -> Result<(String, u32)> {
         let suffix = suffix(numbers)?;
+        let by_distance = if disentangled { "_by_distance" } else { "" };
         if self.tensor_cores && numbers != DType::F32 {
-            // Keys and values of two tiles, their rows apart by eight numbers more than they are long.
-            let bytes = 4 * TILE * (depth + 8) * numbers.size_in_bytes();
-            return Ok((format!("attend_{suffix}_{depth}"), bytes as u32));
+            // Keys and values of two tiles, their rows apart by eight numbers more than they are long; or those of one, the rows of
+            // both tables that a tile needs, and what its tokens are to them, in fp32.
+            let rows = if disentangled { 2 * TILE + 2 * 2 * TILE } else { 4 * TILE };
+            let met = if disentangled { TILE * (2 * TILE + 4) * size_of::<f32>() } else { 0 };
+            let bytes = rows * (depth + 8) * numbers.size_in_bytes() + met;
+            return Ok((format!("attend{by_distance}_{suffix}_{depth}"), bytes as u32));
         }
-        // Queries, keys and values in fp32, and the weights of all pairs.
-        let bytes = (3 * PLAIN_TILE * (depth + 1) + PLAIN_TILE * (PLAIN_TILE + 4)) * size_of::<f32>();
-        Ok((format!("attend_plainly_{suffix}_{depth}"), bytes as u32))
+        // Queries, keys and values in fp32, the rows of both tables, and the weights of all pairs.
+        let rows = if disentangled { 3 * PLAIN_TILE + 2 * 2 * PLAIN_TILE } else { 3 * PLAIN_TILE };
+        let bytes = (rows * (depth + 1) + PLAIN_TILE * (PLAIN_TILE + 4)) * size_of::<f32>();
+        Ok((format!("attend_plainly{by_distance}_{suffix}_{depth}"), bytes as u32))
     }
 
     /// A tensor for a kernel to write all of.
@@ -303,25 +323,28 @@ impl Kernels {
         let (rows, columns) = qkv.dims2()?;
         let (width, size) = (columns / 3, columns / 3 / attention.heads);
         let context = self.empty((rows, width), qkv.dtype())?;
-        let depth = DEPTHS.into_iter().find(|depth| size <= *depth && size % 8 == 0);
+        let disentangled = matches!(attention.distances, Some(Distances::Disentangled { .. }));
+        let depths = if disentangled { &DISENTANGLED_DEPTHS[..] } else { &DEPTHS };
+        let depth = depths.iter().copied().find(|depth| size <= *depth && size % 8 == 0);
         let Some(depth) = depth else {
             candle_core::bail!(
-                "no attention kernel on the GPU for heads of {size} numbers; supported: multiples of 8 up to 128"
+                "no attention kernel on the GPU for heads of {size} numbers; supported: multiples of 8 up to {}",
+                depths[depths.len() - 1]
             )
         };
-        let (name, shared_mem_bytes) = self.attention(qkv.dtype(), depth)?;
+        let (name, shared_mem_bytes) = self.attention(qkv.dtype(), depth, disentangled)?;
         let tile = if name.starts_with("attend_plainly") { PLAIN_TILE } else { TILE };
         let tiles = sequences.longest.div_ceil(tile) as u32;
         if tiles == 0 || sequences.count == 0 {
             return Ok(context);
         }
-        let (positions, distances) = match attention.distances {
-            Some((table, positions)) => (positions, address(table)?),
-            None => (0, 0),
-        };
+        if disentangled && (attention.window.is_some() || bias.is_some()) {
+            candle_core::bail!(
+                "no attention kernel on the GPU for distances with a window or a bias that is left"
+            );
+        }
         let window = attention.window.map_or(-1, |window| i32::try_from(window).unwrap_or(i32::MAX));
         let (from, bias, to) = (address(qkv)?, address_or_null(bias)?, address(&context)?);
-        let scale = (size as f32).sqrt().recip();
         let block_dim = (ATTENTION_THREADS, 1, 1);
         // 65,535 is the most that a grid takes in its second and third direction.
         for first in (0..sequences.count).step_by(65_535) {
@@ -330,19 +353,21 @@ impl Kernels {
             let config = LaunchConfig { grid_dim, block_dim, shared_mem_bytes };
             let skipped = first as u64 * size_of::<u32>() as u64;
             let (starts, lengths) = (sequences.starts + skipped, sequences.lengths + skipped);
-            let arguments = arguments![
-                from,
-                bias,
-                to,
-                starts,
-                lengths,
-                attention.heads,
-                size,
-                scale,
-                window,
-                distances,
-                positions
-            ];
+            let Attention { heads, scale, .. } = *attention;
+            if let Some(Distances::Disentangled { keys, queries, row_of, positions }) = attention.distances {
+                let [keys, queries, row_of] = [address(keys)?, address(queries)?, address(row_of)?];
+                let arguments = arguments![
+                    from, to, starts, lengths, heads, size, scale, keys, queries, row_of, *positions
+                ];
+                self.launch(&name, config, &arguments)?;
+                continue;
+            }
+            let (table, positions) = match attention.distances {
+                Some(Distances::Bias { table, positions }) => (address(table)?, *positions),
+                _ => (0, 0),
+            };
+            let arguments =
+                arguments![from, bias, to, starts, lengths, heads, size, scale, window, table, positions];
             self.launch(&name, config, &arguments)?;
         }
         Ok(context)

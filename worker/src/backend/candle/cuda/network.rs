@@ -6,14 +6,15 @@ use std::rc::Rc;
 use candle_core::{DType, Result, Tensor};
 
 use super::device::{Card, failed};
-use super::kernels::{Attention, Kernels, Norm, Sequences, Tables};
+use super::kernels::{Attention, Distances, Kernels, Norm, Sequences, Tables};
 use super::weight::{self, Product};
 use super::words::Layout;
 use super::{Choice, weight::tensor};
 use crate::backend::BackendError;
 use crate::backend::candle::kernel::attention::Rotary;
 use crate::backend::candle::network::distance_bias;
-use crate::model::graph::{Activation, Graph, Operation, Pooling, Rows, Value, Weight};
+use crate::backend::disentangled::ByDistance;
+use crate::model::graph::{self, Activation, Graph, Operation, Pooling, Rows, Value, Weight, score_scale};
 use crate::model::{Model, Weights};
 
 pub struct Network {
@@ -52,9 +53,10 @@ enum Kind {
     },
     Attention {
         heads: usize,
+        scale: f32,
         window: Option<usize>,
         turns: Option<Tensor>,
-        distances: Option<(Tensor, usize)>,
+        distances: Option<Distances>,
     },
     Pool(Pooling),
     Normalise,
@@ -78,7 +80,7 @@ impl Network {
         let graph = &model.graph;
         let device = card.candle.clone();
         let mut maker =
-            Maker { graph, weights: &model.weights, device, choice, turns: HashMap::new(), distances: None };
+            Maker { graph, weights: &model.weights, device, choice, turns: HashMap::new(), bias: None };
         let mut steps = Vec::with_capacity(graph.operations.len());
         for (place, operation) in graph.operations.iter().enumerate() {
             let kind = maker.kind(Value(place), operation).map_err(failed)?;
@@ -149,13 +151,13 @@ impl Network {
                 let Held { tensor, bias } = input(0)?;
                 kernels.layer_norm(&norm, tensor, bias.as_ref(), residual)?
             }
-            Kind::Attention { heads, window, turns, distances } => {
+            Kind::Attention { heads, scale, window, turns, distances } => {
                 let Held { tensor, bias } = input(0)?;
                 if let Some(turns) = turns {
                     kernels.rotate(tensor, batch.positions(address), turns, *heads)?;
                 }
-                let distances = distances.as_ref().map(|(table, positions)| (table, *positions));
-                let attention = Attention { heads: *heads, window: *window, distances };
+                let distances = distances.as_ref();
+                let attention = Attention { heads: *heads, scale: *scale, window: *window, distances };
                 kernels.attend(&attention, tensor, bias.as_ref(), sequences)?
             }
             Kind::Pool(pooling) => kernels.pool(&input(0)?.tensor, *pooling, sequences)?,
@@ -181,7 +183,7 @@ struct Maker<'a> {
     device: candle_core::Device,
     choice: Choice,
     turns: HashMap<u32, Tensor>,
-    distances: Option<Tensor>,
+    bias: Option<Tensor>,
 }
 
 impl Maker<'_> {
@@ -212,28 +214,49 @@ impl Maker<'_> {
                 shift: bias.as_ref().map(exact).transpose()?,
                 epsilon: *epsilon,
             },
-            Operation::Attention { heads, window, rotary, bias, .. } => {
+            Operation::Attention { heads, window, rotary, distances, .. } => {
                 let size = self.graph.columns(value) / heads;
                 let positions = self.graph.most_tokens;
                 let turns = rotary.map(|base| self.turns(base, size, positions)).transpose()?;
-                let distances = match (bias, &self.distances) {
-                    (None, _) => None,
-                    (Some(_), Some(distances)) => Some(distances.clone()),
-                    (Some(bias), None) => {
-                        let table = self.weights.floats(&bias.table.name);
-                        let table = table.map_err(candle_core::Error::wrap)?;
-                        let numbers = distance_bias(bias, &table, *heads, positions).table;
-                        let shape = [numbers.len()];
-                        Some(tensor(&numbers, &shape, DType::F32, &self.device)?)
-                    }
-                };
-                self.distances = distances.clone().or(self.distances.take());
-                let distances = distances.map(|table| (table, positions));
-                Kind::Attention { heads: *heads, window: *window, turns, distances }
+                let scale = score_scale(size, distances.as_ref());
+                let distances =
+                    distances.as_ref().map(|distances| self.distances(distances, *heads)).transpose()?;
+                Kind::Attention { heads: *heads, scale, window: *window, turns, distances }
             }
             Operation::Pool { pooling, .. } => Kind::Pool(*pooling),
             Operation::Normalise { .. } => Kind::Normalise,
         })
+    }
+
+    fn distances(&mut self, distances: &graph::Distances, heads: usize) -> Result<Distances> {
+        let wrap = candle_core::Error::wrap;
+        let positions = self.graph.most_tokens;
+        match distances {
+            // One table for all layers.
+            graph::Distances::Bias(bias) => {
+                if self.bias.is_none() {
+                    let table = self.weights.floats(&bias.table.name).map_err(wrap)?;
+                    let numbers = distance_bias(bias, &table, heads, positions).table;
+                    self.bias = Some(tensor(&numbers, &[numbers.len()], DType::F32, &self.device)?);
+                }
+                let Some(table) = self.bias.clone() else { candle_core::bail!("no table of distances") };
+                Ok(Distances::Bias { table, positions })
+            }
+            graph::Distances::Disentangled(network) => {
+                let made = ByDistance::of(network, self.weights).map_err(wrap)?;
+                let on_card =
+                    |rows: &[f32]| tensor(rows, &network.table.shape, self.choice.numbers, &self.device);
+                let furthest = positions as isize - 1;
+                let row_of: Vec<u32> =
+                    (-furthest..=furthest).map(|distance| network.row(distance) as u32).collect();
+                Ok(Distances::Disentangled {
+                    keys: on_card(&made.keys)?,
+                    queries: on_card(&made.queries)?,
+                    row_of: Tensor::from_slice(&row_of, row_of.len(), &self.device)?,
+                    positions,
+                })
+            }
+        }
     }
 
     fn turns(&mut self, base: f32, size: usize, positions: usize) -> Result<Tensor> {

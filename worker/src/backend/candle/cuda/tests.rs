@@ -8,11 +8,13 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::device::Card;
-use super::kernels::{Attention, Kernels, Sequences};
+use super::kernels::{Attention, Distances, Kernels, Sequences};
 use super::weight::tensor;
 use crate::backend::Device;
 use crate::backend::candle::kernel::Crew;
 use crate::backend::candle::kernel::attention::{self, DistanceBias};
+use crate::backend::candle::kernel::disentangled::{self, Disentangled};
+use crate::model::graph::score_scale;
 
 /// A process has one pool on a card that everything comes out of, so its tests go one at a time.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -51,6 +53,22 @@ fn words(words: &[u32], card: &Card) -> (Tensor, u64) {
     (tensor, address)
 }
 
+/// What distances say in a test.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Told {
+    Nothing,
+    Bias,
+    Disentangled,
+}
+
+/// Rows of tables of distances, and the row of each distance: near ones have one each, and far ones share.
+const TABLE_ROWS: usize = 100;
+fn row(distance: isize) -> usize {
+    let away = distance.unsigned_abs();
+    let bucket = if away > 30 { 30 + (away - 30).div_ceil(10).min(19) } else { away };
+    if distance > 0 { 50 - bucket } else { 50 + bucket }
+}
+
 #[test]
 fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
     let Some((number, _alone)) = number() else { return };
@@ -84,29 +102,67 @@ fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
                 .zip(rounded(&bias).iter().cycle())
                 .map(|(number, bias)| number + bias)
                 .collect();
-            for (window, distances) in [(None, false), (Some(20), false), (None, true), (Some(70), true)] {
+            let [keys, queries] = [(); 2].map(|()| drawn(TABLE_ROWS * width, &mut random));
+            let scale = score_scale(size, None);
+            for (window, told) in [
+                (None, Told::Nothing),
+                (Some(20), Told::Nothing),
+                (None, Told::Bias),
+                (Some(70), Told::Bias),
+                (None, Told::Disentangled),
+            ] {
+                if told == Told::Disentangled && size > 64 {
+                    continue;
+                }
                 let distance = DistanceBias { positions, table: table.clone() };
+                let (keys_there, queries_there) = (rounded(&keys), rounded(&queries));
+                let count = TABLE_ROWS;
+                let tables = disentangled::Rows { keys: &keys_there, queries: &queries_there, count };
+                let disentangled = Disentangled::new(&tables, heads, positions, scale, row);
                 let plain = attention::Attention {
                     heads,
                     size,
+                    scale,
                     window,
                     rotary: None,
-                    bias: distances.then_some(&distance),
+                    distances: match told {
+                        Told::Nothing => None,
+                        Told::Bias => Some(attention::Distances::Bias(&distance)),
+                        Told::Disentangled => Some(attention::Distances::Disentangled(&disentangled)),
+                    },
                 };
+                // Where distances are met nothing is left for attention to add.
+                let bias_is_left = told != Told::Disentangled;
                 let mut expected = vec![0.0; rows * width];
-                attention::attend(&plain, &biased, &sequences, &mut expected, Crew::Alone);
+                let unbiased = rounded(&qkv);
+                let input = if bias_is_left { &biased } else { &unbiased };
+                attention::attend(&plain, input, &sequences, &mut expected, Crew::Alone);
 
                 let table = tensor(&table, &[table.len()], DType::F32, &card.candle).unwrap();
                 let starts: Vec<u32> = sequences.iter().map(|sequence| sequence.start as u32).collect();
                 let counts: Vec<u32> = sequences.iter().map(|sequence| sequence.len() as u32).collect();
                 let ((_starts, starts), (_counts, lengths)) = (words(&starts, &card), words(&counts, &card));
                 let sequences_there = Sequences { count: counts.len(), longest: 200, starts, lengths };
-                let attend = Attention { heads, window, distances: distances.then_some((&table, positions)) };
+                let table_on_card = |numbers: &[f32]| on_card(numbers, &[TABLE_ROWS, width], dtype, &card);
+                let furthest = positions as isize - 1;
+                let row_of: Vec<u32> = (-furthest..=furthest).map(|distance| row(distance) as u32).collect();
+                let distances = match told {
+                    Told::Nothing => None,
+                    Told::Bias => Some(Distances::Bias { table, positions }),
+                    Told::Disentangled => Some(Distances::Disentangled {
+                        keys: table_on_card(&keys),
+                        queries: table_on_card(&queries),
+                        row_of: Tensor::from_slice(&row_of, row_of.len(), &card.candle).unwrap(),
+                        positions,
+                    }),
+                };
+                let attend = Attention { heads, scale, window, distances: distances.as_ref() };
+                let left = bias_is_left.then(|| on_card(&bias, &[3 * width], dtype, &card));
                 let given = kernels
                     .attend(
                         &attend,
                         &on_card(&qkv, &[rows, 3 * width], dtype, &card),
-                        Some(&on_card(&bias, &[3 * width], dtype, &card)),
+                        left.as_ref(),
                         sequences_there,
                     )
                     .unwrap();
@@ -116,7 +172,7 @@ fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
                         let off = (given[place] - expected[place]).abs();
                         assert!(
                             off < near,
-                            "{dtype:?}, {heads} heads of {size}, window {window:?}, distances {distances}, row {} \
+                            "{dtype:?}, {heads} heads of {size}, window {window:?}, distances {told:?}, row {} \
                              of {sequence:?}: {} and not {}",
                             place / width,
                             given[place],

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
+use super::disentangled::{self, Disentangled};
 use super::exp::exp;
 use super::tile::{COLUMNS, Tile};
 use super::{Crew, Shared, norm, stretches};
@@ -14,10 +15,19 @@ pub struct Attention<'a> {
     pub heads: usize,
     /// Numbers of one head.
     pub size: usize,
+    /// What the product of a query and a key is multiplied with.
+    pub scale: f32,
     /// Keys farther away than this aren't seen.
     pub window: Option<usize>,
     pub rotary: Option<&'a Rotary>,
-    pub bias: Option<&'a DistanceBias>,
+    pub distances: Option<Distances<'a>>,
+}
+
+/// How the distance of two tokens changes what they are to one another.
+#[derive(Clone, Copy)]
+pub enum Distances<'a> {
+    Bias(&'a DistanceBias),
+    Disentangled(&'a Disentangled),
 }
 
 /// Cosines and sines of the angles by which positions turn pairs of numbers.
@@ -79,8 +89,11 @@ struct Scratch {
     keys: Vec<f32>,
     /// One key, while it's turned.
     key: Vec<f32>,
+    /// The keys one behind the other, where distances meet them.
+    key_rows: Vec<f32>,
     values: Vec<f32>,
     scores: Vec<f32>,
+    by_distance: disentangled::Scratch,
 }
 
 thread_local! {
@@ -131,6 +144,9 @@ unsafe fn one_head(
     let Attention { heads, size, .. } = *attention;
     let (width, length) = (heads * size, sequence.len());
     gather(scratch, attention, &qkv[sequence.start * 3 * width..sequence.end * 3 * width], head);
+    if let Some(Distances::Disentangled(distances)) = attention.distances {
+        distances.begin(head, &scratch.key_rows[..length * size], &mut scratch.by_distance);
+    }
     for queries in stretches(length, QUERIES) {
         let keys = match attention.window {
             Some(window) => queries.start.saturating_sub(window)..length.min(queries.end + window),
@@ -154,6 +170,11 @@ unsafe fn one_head(
             };
             // SAFETY: `gather` has made room for every query, key and score.
             unsafe { tile.run() };
+        }
+        if let Some(Distances::Disentangled(distances)) = attention.distances {
+            let Scratch { queries: rows, scores, by_distance, .. } = scratch;
+            let rows = &rows[queries.start * size..queries.end * size];
+            distances.add(head, rows, &queries, length, by_distance, stride, scores);
         }
         softmax(attention, head, &queries, &keys, stride, &mut scratch.scores[keys.start - first..]);
         for column in (0..size).step_by(COLUMNS) {
@@ -186,9 +207,12 @@ vectorised! {
         grow(&mut scratch.queries, length * size);
         grow(&mut scratch.keys, padded * size);
         grow(&mut scratch.key, size);
+        let meets_distances = matches!(attention.distances, Some(Distances::Disentangled(_)));
+        if meets_distances {
+            grow(&mut scratch.key_rows, length * size);
+        }
         grow(&mut scratch.values, length * size);
         grow(&mut scratch.scores, QUERIES * padded);
-        let scale = 1.0 / (size as f32).sqrt();
         for (token, row) in qkv.chunks_exact(3 * width).enumerate() {
             let part = |which: usize| &row[which * width + head * size..][..size];
             let query = &mut scratch.queries[token * size..][..size];
@@ -199,7 +223,10 @@ vectorised! {
                 rotary.turn(token, query);
                 rotary.turn(token, key);
             }
-            query.iter_mut().for_each(|number| *number *= scale);
+            query.iter_mut().for_each(|number| *number *= attention.scale);
+            if meets_distances {
+                scratch.key_rows[token * size..][..size].copy_from_slice(key);
+            }
             let panel = &mut scratch.keys[token / COLUMNS * COLUMNS * size..][..COLUMNS * size];
             for (column, number) in panel.chunks_exact_mut(COLUMNS).zip(key) {
                 column[token % COLUMNS] = *number;
@@ -227,7 +254,7 @@ vectorised! {
     ) {
         for (row, query) in queries.clone().enumerate() {
             let scores = &mut scores[row * stride..][..keys.len()];
-            if let Some(bias) = attention.bias {
+            if let Some(Distances::Bias(bias)) = attention.distances {
                 scores.iter_mut().zip(bias.row(head, query, keys)).for_each(|(score, bias)| *score += bias);
             }
             if let Some(window) = attention.window {
@@ -263,8 +290,28 @@ fn highest(numbers: &[f32]) -> f32 {
 mod tests {
     use super::*;
 
-    /// As the definition has it, in double precision.
-    fn plain(attention: &Attention, qkv: &[f32], sequences: &[Range<usize>], rows: usize) -> Vec<f32> {
+    /// Rows of tables of distances.
+    const ROWS: usize = 50;
+
+    fn row(distance: isize) -> usize {
+        // Near ones have a row each, three far ones share one.
+        let away = distance.unsigned_abs();
+        let bucket = if away > 10 { 10 + (away - 10).div_ceil(3).min(14) } else { away };
+        if distance > 0 { 25 - bucket } else { 25 + bucket }
+    }
+
+    fn table(width: usize, step: usize) -> Vec<f32> {
+        (0..ROWS * width).map(|place| ((place * step) % 89) as f32 / 50.0 - 0.9).collect()
+    }
+
+    /// As the definition has it, in double precision. `tables` are the keys and the queries of distances.
+    fn plain(
+        attention: &Attention,
+        tables: [&[f32]; 2],
+        qkv: &[f32],
+        sequences: &[Range<usize>],
+        rows: usize,
+    ) -> Vec<f32> {
         let Attention { heads, size, .. } = *attention;
         let width = heads * size;
         let mut output = vec![0.0; rows * width];
@@ -285,8 +332,20 @@ mod tests {
                         .zip(part(key, 1))
                         .map(|(a, b)| f64::from(*a) * f64::from(b))
                         .sum();
-                    let bias = attention.bias.map_or(0.0, |bias| bias.row(head, query, &(key..key + 1))[0]);
-                    let score = dot / (size as f64).sqrt() + f64::from(bias);
+                    let dot_by_distance = |numbers: &[f32], table: &[f32]| -> f64 {
+                        let row = &table[row(key as isize - query as isize) * width + head * size..][..size];
+                        numbers.iter().zip(row).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+                    };
+                    let (by_distance, bias) = match attention.distances {
+                        Some(Distances::Bias(bias)) => (0.0, bias.row(head, query, &(key..key + 1))[0]),
+                        Some(Distances::Disentangled(_)) => {
+                            let [keys, queries] = tables;
+                            let met = dot_by_distance(&part(query, 0), keys);
+                            (met + dot_by_distance(&part(key, 1), queries), 0.0)
+                        }
+                        None => (0.0, 0.0),
+                    };
+                    let score = (dot + by_distance) * f64::from(attention.scale) + f64::from(bias);
                     if far { 0.0 } else { score.exp() }
                 };
                 let weights: Vec<f64> = (0..sequence.len()).map(score).collect();
@@ -310,18 +369,25 @@ mod tests {
             let qkv: Vec<f32> =
                 (0..rows * 3 * width).map(|place| ((place * 31) % 97) as f32 / 60.0 - 0.8).collect();
             let rotary = Rotary::new(100.0, size, rows);
-            let table = (0..heads * (2 * rows - 1)).map(|place| (place % 5) as f32 * 0.3).collect();
-            let bias = DistanceBias { positions: rows, table };
-            for (window, rotary, bias) in [
+            let by_distance = (0..heads * (2 * rows - 1)).map(|place| (place % 5) as f32 * 0.3).collect();
+            let bias = DistanceBias { positions: rows, table: by_distance };
+            let scale = 1.0 / (size as f32).sqrt();
+            let [keys, queries] = [table(width, 29), table(width, 17)];
+            let tables = disentangled::Rows { keys: &keys, queries: &queries, count: ROWS };
+            let disentangled = Disentangled::new(&tables, heads, rows, scale, row);
+            for (window, rotary, distances) in [
                 (None, None, None),
                 (Some(3), Some(&rotary), None),
                 (Some(70), None, None),
-                (None, None, Some(&bias)),
+                (None, None, Some(Distances::Bias(&bias))),
+                (None, None, Some(Distances::Disentangled(&disentangled))),
             ] {
-                let attention = Attention { heads, size, window, rotary, bias };
+                let attention = Attention { heads, size, scale, window, rotary, distances };
                 let mut context = vec![f32::NAN; rows * width];
                 attend(&attention, &qkv, &sequences, &mut context, Crew::All);
-                for (given, wanted) in context.iter().zip(plain(&attention, &qkv, &sequences, rows)) {
+                for (given, wanted) in
+                    context.iter().zip(plain(&attention, [&keys, &queries], &qkv, &sequences, rows))
+                {
                     assert!((given - wanted).abs() < 2e-5, "{size} {window:?}: {given} {wanted}");
                 }
             }

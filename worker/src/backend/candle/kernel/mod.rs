@@ -48,6 +48,7 @@ macro_rules! vectorised {
 pub mod activation;
 pub mod attention;
 pub mod called;
+pub mod disentangled;
 mod exp;
 pub mod norm;
 mod own;

@@ -1,11 +1,12 @@
 //! Attention: fused into one operator, or spelt out. It's the one place where a batch has to be padded.
 
+use super::disentangled::Tokens;
 use super::lowering::{Lowering, Seen, Shown};
-use super::sheet::{integer, integers};
+use super::sheet::{float, integer, integers};
 use super::style::{Dialect, GRAIN, Input};
 use crate::backend::ort::onnx::{Element, Tensor};
 use crate::model::ModelError;
-use crate::model::graph::{RelativeBias, Value};
+use crate::model::graph::{Distances, RelativeBias, Value, score_scale};
 
 /// What stands against a token that isn't seen: enough to be zero behind the softmax, and a number in fp16 and bf16.
 const UNSEEN: f32 = -10_000.0;
@@ -59,9 +60,10 @@ impl<'w> Lowering<'w> {
         seen: &Seen<'w>,
     ) -> Result<Shown<'w>, ModelError> {
         let element = self.style.activations();
+        // What comes before attention comes after the bias.
+        let wants_whole = rotary.is_some() || matches!(seen.distances, Some(Distances::Disentangled(_)));
         let (mut parts, bias) = match self.values[qkv.0].clone() {
-            // Rotating comes after the bias.
-            Shown::Biased(parts, bias) if parts.len() == 3 && rotary.is_none() => {
+            Shown::Biased(parts, bias) if parts.len() == 3 && !wants_whole => {
                 (parts, self.stack_as(bias, 0..bias.rows(), element)?)
             }
             _ => (self.queries_keys_values(qkv)?, String::new()),
@@ -71,10 +73,18 @@ impl<'w> Lowering<'w> {
                 *part = self.rotated_rows(part, rotary, width)?;
             }
         }
-        let distances = self.distances_bias(seen, heads)?.unwrap_or_default();
+        let scale = score_scale(width / heads, seen.distances);
+        let distances = match seen.distances {
+            Some(Distances::Disentangled(network)) => {
+                let queries = self.runs_by_heads(&parts[0], heads, width);
+                let keys = self.runs_by_heads(&parts[1], heads, width);
+                self.met_by_distance(network, &Tokens { queries: &queries, keys: &keys, heads, scale })?
+            }
+            _ => self.distances_bias(seen, heads)?.unwrap_or_default(),
+        };
         let (offsets, starts) = (self.input(Input::Offsets), self.input(Input::Starts));
         let inputs = [&parts[0], &parts[1], &parts[2], bias.as_str(), offsets, starts, &distances];
-        let attributes = vec![integer("num_heads", heads as i64)];
+        let attributes = vec![integer("num_heads", heads as i64), float("scale", scale)];
         Ok(Shown::One(self.sheet.fused("PackedMultiHeadAttention", &inputs, attributes)))
     }
 
@@ -95,6 +105,15 @@ impl<'w> Lowering<'w> {
         Ok(self.sheet.operator("Reshape", &[&turned, &rows], vec![]))
     }
 
+    /// From rows to `[runs, heads, sequence, width of a head]`.
+    fn runs_by_heads(&mut self, rows: &str, heads: usize, width: usize) -> String {
+        let places = self.input(Input::RunRows);
+        let runs = self.sheet.operator("Gather", &[rows, places], vec![integer("axis", 0)]);
+        let shape = self.sheet.integers(&[4], &[0, 0, heads as i64, (width / heads) as i64]);
+        let split = self.sheet.operator("Reshape", &[&runs, &shape], vec![]);
+        self.sheet.operator("Transpose", &[&split], vec![integers("perm", &[0, 2, 1, 3])])
+    }
+
     /// `[batch, sequence, width]`.
     fn fused_attention(
         &mut self,
@@ -104,6 +123,7 @@ impl<'w> Lowering<'w> {
         rotary: Option<&Rotary>,
         seen: &Seen<'w>,
     ) -> Result<String, ModelError> {
+        let scale = score_scale(width / heads, seen.distances);
         let mut inputs = Vec::with_capacity(3);
         for (place, part) in parts.iter().enumerate() {
             let mut padded = self.padded(part, width)?;
@@ -117,9 +137,20 @@ impl<'w> Lowering<'w> {
         let mask = self.shared("mask of 32 bits", |lowering| {
             Ok(lowering.sheet.cast(Input::Mask.name(), Element::Int32))
         })?;
-        let bias = self.distances_bias(seen, heads)?.unwrap_or_default();
+        let bias = self.distances_bias(seen, heads)?;
+        let bias = match seen.distances {
+            Some(Distances::Disentangled(network)) => {
+                let queries = self.by_heads(&inputs[0], heads, width)?;
+                let keys = self.by_heads(&inputs[1], heads, width)?;
+                let tokens = Tokens { queries: &queries, keys: &keys, heads, scale };
+                let met = self.met_by_distance(network, &tokens)?;
+                Some(self.sum(met, bias))
+            }
+            _ => bias,
+        };
+        let bias = bias.unwrap_or_default();
         let inputs = [&inputs[0], &inputs[1], &inputs[2], "", &mask, &bias];
-        let attributes = vec![integer("num_heads", heads as i64)];
+        let attributes = vec![integer("num_heads", heads as i64), float("scale", scale)];
         Ok(self.sheet.fused("MultiHeadAttention", &inputs, attributes))
     }
 
@@ -132,28 +163,44 @@ impl<'w> Lowering<'w> {
         rotary: Option<&Rotary>,
         seen: &Seen<'w>,
     ) -> Result<String, ModelError> {
-        let head = width / heads;
-        let shape = self.padded_shape(&[heads as i64, head as i64])?;
         let mut inputs = Vec::with_capacity(3);
         for (place, part) in parts.iter().enumerate() {
             let padded = if self.style.packed { self.padded(part, width)? } else { part.clone() };
-            let split = self.sheet.operator("Reshape", &[&padded, &shape], vec![]);
-            let mut turned =
-                self.sheet.operator("Transpose", &[&split], vec![integers("perm", &[0, 2, 1, 3])]);
+            let mut turned = self.by_heads(&padded, heads, width)?;
             if let (Some(rotary), 0 | 1) = (rotary, place) {
                 turned = self.rotated(&turned, rotary)?;
             }
             inputs.push(turned);
         }
         let keys = self.sheet.operator("Transpose", &[&inputs[1]], vec![integers("perm", &[0, 1, 3, 2])]);
-        let scale = self.sheet.scalar((head as f32).sqrt().recip());
+        let scale = score_scale(width / heads, seen.distances);
+        let scaled = self.sheet.scalar(scale);
         let scores = self.sheet.operator("MatMul", &[&inputs[0], &keys], vec![]);
-        let scores = self.sheet.operator("Mul", &[&scores, &scale], vec![]);
+        let mut scores = self.sheet.operator("Mul", &[&scores, &scaled], vec![]);
+        if let Some(Distances::Disentangled(network)) = seen.distances {
+            let tokens = Tokens { queries: &inputs[0], keys: &inputs[1], heads, scale };
+            let met = self.met_by_distance(network, &tokens)?;
+            scores = self.sum(scores, Some(met));
+        }
         let bias = self.whole_bias(seen, heads)?;
         let scores = self.sheet.operator("Add", &[&scores, &bias], vec![]);
         let weights = self.sheet.operator("Softmax", &[&scores], vec![integer("axis", -1)]);
         let context = self.sheet.operator("MatMul", &[&weights, &inputs[2]], vec![]);
         Ok(self.sheet.operator("Transpose", &[&context], vec![integers("perm", &[0, 2, 1, 3])]))
+    }
+
+    /// From what is padded to `[batch, heads, sequence, width of a head]`.
+    fn by_heads(&mut self, padded: &str, heads: usize, width: usize) -> Result<String, ModelError> {
+        let shape = self.padded_shape(&[heads as i64, (width / heads) as i64])?;
+        let split = self.sheet.operator("Reshape", &[padded, &shape], vec![]);
+        Ok(self.sheet.operator("Transpose", &[&split], vec![integers("perm", &[0, 2, 1, 3])]))
+    }
+
+    fn sum(&mut self, left: String, right: Option<String>) -> String {
+        match right {
+            Some(right) => self.sheet.operator("Add", &[&left, &right], vec![]),
+            None => left,
+        }
     }
 
     /// What padding and distances say against each pair of tokens, for all that attend alike.
@@ -180,10 +227,13 @@ impl<'w> Lowering<'w> {
             Some(window) if window < self.graph.most_tokens => Some(self.window(window, heads)?),
             _ => None,
         };
-        let learned = seen.bias.map(|bias| self.learned_bias(bias)).transpose()?;
+        let learned = match seen.distances {
+            Some(Distances::Bias(bias)) => Some(self.learned_bias(bias)?),
+            _ => None,
+        };
         Ok(match (window, learned) {
-            (Some(window), Some(learned)) => Some(self.sheet.operator("Add", &[&window, &learned], vec![])),
-            (window, learned) => window.or(learned),
+            (Some(window), learned) => Some(self.sum(window, learned)),
+            (None, learned) => learned,
         })
     }
 
@@ -209,10 +259,14 @@ impl<'w> Lowering<'w> {
         })
     }
 
+    /// Places of the longest text that there can be: grids of places are filled up.
+    pub(super) fn most_places(&self) -> usize {
+        self.graph.most_tokens.next_multiple_of(GRAIN)
+    }
+
     fn learned_bias(&mut self, bias: &'w RelativeBias) -> Result<String, ModelError> {
         self.shared(&format!("learned {}", bias.table.name), |lowering| {
-            // Grids of places are filled up.
-            let most = lowering.graph.most_tokens.next_multiple_of(GRAIN) as isize;
+            let most = lowering.most_places() as isize;
             let heads = bias.table.shape[1];
             let table = lowering.weights.floats(&bias.table.name)?;
             // A row for each distance: with `Gather` along columns OpenVINO 2025.4 writes, in bf16, over memory

@@ -14,19 +14,19 @@ use Element::{Float16, Float32, Int32, Int64};
 /// Operators and the numbers that they're used with here, of docs/OperatorKernels.md of ONNX Runtime 1.31; the provider of
 /// onnxruntime-gpu 1.31.1 has placed each of them on the card. Not here although they have code: what needs cuDNN, which
 /// isn't provided (`MultiHeadAttention`, `ReduceSum`, `ReduceL2`).
-const KERNELS: [(&str, &[Element]); 25] = [
+const KERNELS: [(&str, &[Element]); 26] = [
     ("Abs", &[Int64]),
     ("Add", &[Float32, Float16, Int64]),
     ("BiasGelu", &[Float32, Float16]),
     ("Cast", &[Float32, Float16]),
     ("FastGelu", &[Float32, Float16]),
     ("FusedMatMul", &[Float32, Float16]),
-    ("Gather", &[Float32, Float16]),
+    ("Gather", &[Float32, Float16, Int64]),
     ("Gelu", &[Float32, Float16]),
     ("Greater", &[Int64]),
     ("Identity", &[Float32]),
     ("LayerNormalization", &[Float32, Float16]),
-    ("MatMul", &[Float32]),
+    ("MatMul", &[Float32, Float16]),
     ("MatMulNBits", &[Float16]),
     ("Mul", &[Float32, Float16]),
     ("PackedMultiHeadAttention", &[Float32, Float16]),
@@ -36,6 +36,7 @@ const KERNELS: [(&str, &[Element]); 25] = [
     ("RotaryEmbedding", &[Float32, Float16]),
     ("SimplifiedLayerNormalization", &[Float32]),
     ("SkipLayerNormalization", &[Float32, Float16]),
+    ("Slice", &[Float32, Float16]),
     ("Sub", &[Int64]),
     ("Tanh", &[Float32, Float16]),
     ("Transpose", &[Float32, Float16, Int64]),

@@ -8,7 +8,7 @@ use super::quantise;
 use super::sheet::{Sheet, integer};
 use super::style::{Dialect, Input, Style};
 use crate::backend::ort::onnx::{self, Dimension, Element, Port, Tensor};
-use crate::model::graph::{Graph, Operation, RelativeBias, Rows, Stack, Value, Weight};
+use crate::model::graph::{Distances, Graph, Operation, Rows, Stack, Value, Weight};
 use crate::model::{ModelError, Weights};
 use crate::task::Task;
 
@@ -40,7 +40,7 @@ pub enum Shown<'w> {
 /// What makes some tokens count less than others.
 pub struct Seen<'w> {
     pub window: Option<usize>,
-    pub bias: Option<&'w RelativeBias>,
+    pub distances: Option<&'w Distances>,
 }
 
 pub struct Lowering<'w> {
@@ -90,8 +90,8 @@ impl<'w> Lowering<'w> {
             Operation::LayerNorm { input, residual, weight, bias, epsilon } => {
                 self.layer_norm(*input, *residual, weight, bias.as_ref(), *epsilon)
             }
-            Operation::Attention { qkv, heads, window, rotary, bias } => {
-                let seen = Seen { window: *window, bias: bias.as_ref() };
+            Operation::Attention { qkv, heads, window, rotary, distances } => {
+                let seen = Seen { window: *window, distances: distances.as_ref() };
                 self.attention(*qkv, *heads, *rotary, &seen)
             }
             Operation::Pool { input, pooling } => self.pool(*input, *pooling),

@@ -4,6 +4,7 @@
 //! Knows no session and no file.
 
 mod attention;
+mod disentangled;
 mod embedding;
 #[cfg(test)]
 mod kernels;

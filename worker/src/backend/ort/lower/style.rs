@@ -63,6 +63,10 @@ pub enum Input {
     PackedRows,
     /// For CUDA: the numbers of the places of the longest text, from 0: `[1, sequence]`.
     Places,
+    /// For CUDA: distances, from the longest text's length on one side to as much on the other: `[2 · sequence + 1]`.
+    Around,
+    /// For CUDA: for each place of a grid of runs the row that belongs there; any of them where none does: `[runs, sequence]`.
+    RunRows,
     /// For CUDA: places, in a grid of runs of rows, that hold rows, and behind them those that don't: `[runs, sequence]`.
     Offsets,
     /// For CUDA: where runs begin among the rows, the end included: `[runs + 1]`.
@@ -87,6 +91,8 @@ impl Input {
             Input::PaddedRows => "padded_rows",
             Input::PackedRows => "packed_rows",
             Input::Places => "places",
+            Input::Around => "around",
+            Input::RunRows => "run_rows",
             Input::Offsets => "offsets",
             Input::Starts => "starts",
             Input::Shares => "shares",
@@ -115,7 +121,8 @@ impl Input {
         let named = Dimension::Named;
         match self {
             Input::Places => vec![Dimension::Fixed(1), named("sequence")],
-            Input::Offsets => vec![named("runs"), named("sequence")],
+            Input::Around => vec![named("distances")],
+            Input::Offsets | Input::RunRows => vec![named("runs"), named("sequence")],
             Input::Starts => vec![named("starts")],
             Input::Shares => vec![named("batch"), Dimension::Fixed(1), named("sequence")],
             Input::FirstRows | Input::LastRows => vec![named("batch")],

@@ -20,6 +20,30 @@ struct Attention {
     int positions;
 };
 
+// Keys and queries of distances, a row of all heads for each (DeBERTa's): a query meets the key of its distance to a token, and the
+// token's key meets the query of that distance.
+template <class T> struct Tables {
+    const T* keys;
+    const T* queries;
+    // The row of each distance of key and query, from 1 - positions on. The later the key, the earlier the row.
+    const uint32_t* row_of;
+    int positions;
+
+    __device__ __forceinline__ int row(int distance) const {
+        return static_cast<int>(row_of[positions - 1 + distance]);
+    }
+};
+
+// The rows of tables that a tile of queries needs for a tile of keys: no more than there are distances in it.
+struct Rows {
+    int first, end;
+};
+template <class T> __device__ __forceinline__ Rows met_by(
+    const Tables<T>& tables, int first_query, int queries, int first_key, int keys, int length) {
+    const int last_query = min(first_query + queries, length) - 1, last_key = min(first_key + keys, length) - 1;
+    return Rows{tables.row(last_key - first_query), tables.row(first_key - last_query) + 1};
+}
+
 // The keys that a tile of queries sees.
 struct Keys {
     int first, end;
@@ -60,22 +84,46 @@ template <int DEPTH> struct Tile {
     static constexpr int NUMBERS = TILE_KEYS * STRIDE;
 };
 
-// Puts a tile of keys or values on its way; what isn't there is zeros.
-template <class T, int DEPTH> __device__ __forceinline__ void fetch_tile(
-    T* tile, const T* from, size_t row_stride, int size, int first_key, int end_key) {
+// Puts a tile of rows on its way; what isn't there is zeros.
+template <class T, int DEPTH, int ROWS = TILE_KEYS> __device__ __forceinline__ void fetch_tile(
+    T* tile, const T* from, size_t row_stride, int size, int first, int end) {
     constexpr int CHUNK = 8, CHUNKS = DEPTH / CHUNK;
-    for (int chunk = threadIdx.x; chunk < TILE_KEYS * CHUNKS; chunk += TILE_THREADS) {
-        const int key = chunk / CHUNKS, column = chunk % CHUNKS * CHUNK;
-        const bool valid = first_key + key < end_key && column < size;
-        const T* source = valid ? from + static_cast<size_t>(first_key + key) * row_stride + column : from;
-        copy_async_16(tile + key * Tile<DEPTH>::STRIDE + column, source, valid);
+    for (int chunk = threadIdx.x; chunk < ROWS * CHUNKS; chunk += TILE_THREADS) {
+        const int row = chunk / CHUNKS, column = chunk % CHUNKS * CHUNK;
+        const bool valid = first + row < end && column < size;
+        const T* source = valid ? from + static_cast<size_t>(first + row) * row_stride + column : from;
+        copy_async_16(tile + row * Tile<DEPTH>::STRIDE + column, source, valid);
+    }
+}
+
+// Distances in a tile of queries and a tile of keys, and one more to be even. Rows of what they meet are apart by four more, so that
+// eight of them meet other banks.
+constexpr int TILE_DISTANCES = TILE_QUERIES + TILE_KEYS, MET_STRIDE = TILE_DISTANCES + 4;
+
+// What sixteen rows of this warp are to the rows of a table: products of a left operand that lies in registers.
+template <class T, int DEPTH> __device__ __forceinline__ void meet(
+    const uint32_t (&left)[DEPTH / 16][4], const T* table, float* met) {
+    const int lane = threadIdx.x % WARP;
+    for (int rows_of = 0; rows_of < TILE_DISTANCES / 8; ++rows_of) {
+        float products[4] = {};
+        for (int steps_of = 0; steps_of < DEPTH / 32; ++steps_of) {
+            const T* from = table + (rows_of * 8 + lane % 8) * Tile<DEPTH>::STRIDE + steps_of * 32 + lane / 8 * 8;
+            uint32_t right[4];
+            ldmatrix_x4(right, from);
+            mma_m16n8k16(products, left[2 * steps_of], {right[0], right[1]}, T{});
+            mma_m16n8k16(products, left[2 * steps_of + 1], {right[2], right[3]}, T{});
+        }
+        for (int at = 0; at < 4; ++at) {
+            met[(lane / 4 + at / 2 * 8) * MET_STRIDE + rows_of * 8 + lane % 4 * 2 + at % 2] = products[at];
+        }
     }
 }
 #endif
 
-// By tensor cores: four warps, each with 16 queries. DEPTH is `size` or more.
-template <class T, int DEPTH> __device__ __forceinline__ void attend(
-    const T* __restrict__ qkv, const T* __restrict__ bias, T* __restrict__ context, const Attention attention) {
+// By tensor cores: four warps, each with 16 queries. DEPTH is `size` or more. DISENTANGLED: there are tables.
+template <class T, int DEPTH, bool DISENTANGLED = false> __device__ __forceinline__ void attend(
+    const T* __restrict__ qkv, const T* __restrict__ bias, T* __restrict__ context, const Attention attention,
+    const Tables<T> tables = {}) {
 #if HAS_TENSOR_CORES
     DYNAMIC_SHARED(T, shared);
     constexpr int STEPS = DEPTH / 16, COLUMN_TILES = DEPTH / 8, KEY_TILES = TILE_KEYS / 8;
@@ -92,13 +140,26 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend(
 
     const Keys seen = seen_by(attention, first_query, TILE_QUERIES, length);
     const int tiles = (seen.end - seen.first + TILE_KEYS - 1) / TILE_KEYS;
-    // Keys and values of two tiles: one is worked on, and one is on its way.
-    const auto key_tile = [&](int tile) { return shared + (tile % 2) * Tile<DEPTH>::NUMBERS; };
-    const auto value_tile = [&](int tile) { return shared + (2 + tile % 2) * Tile<DEPTH>::NUMBERS; };
+    // Keys and values of two tiles: one is worked on, and one is on its way. With tables there is room for one.
+    constexpr int TILES = DISENTANGLED ? 1 : 2;
+    const auto key_tile = [&](int tile) { return shared + (tile % TILES) * Tile<DEPTH>::NUMBERS; };
+    const auto value_tile = [&](int tile) { return shared + (TILES + tile % TILES) * Tile<DEPTH>::NUMBERS; };
+    T* key_table = shared + 2 * TILES * Tile<DEPTH>::NUMBERS;
+    T* query_table = key_table + TILE_DISTANCES * STRIDE;
+    float* met = reinterpret_cast<float*>(query_table + TILE_DISTANCES * STRIDE);
     const auto fetch = [&](int tile) {
         const int first = seen.first + tile * TILE_KEYS;
         fetch_tile<T, DEPTH>(key_tile(tile), keys, stride, attention.size, first, seen.end);
         fetch_tile<T, DEPTH>(value_tile(tile), values, stride, attention.size, first, seen.end);
+        if constexpr (DISENTANGLED) {
+            const Rows rows = met_by(tables, first_query, TILE_QUERIES, first, TILE_KEYS, length);
+            const auto fetch_table = [&](T* table, const T* from) {
+                fetch_tile<T, DEPTH, TILE_DISTANCES>(
+                    table, from + head * attention.size, width, attention.size, rows.first, rows.end);
+            };
+            fetch_table(key_table, tables.keys);
+            fetch_table(query_table, tables.queries);
+        }
         copy_async_commit();
     };
     fetch(0);
@@ -126,7 +187,7 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend(
     float contexts[COLUMN_TILES][4] = {};
     float most[2] = {-INFINITY, -INFINITY}, sums[2] = {0.0f, 0.0f};
     for (int tile = 0; tile < tiles; ++tile) {
-        if (tile + 1 < tiles) {
+        if (!DISENTANGLED && tile + 1 < tiles) {
             fetch(tile + 1);
             copy_async_wait<1>();
         } else {
@@ -148,6 +209,33 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend(
         }
 
         const int first_key = seen.first + tile * TILE_KEYS;
+        if constexpr (DISENTANGLED) {
+            const int first_row = met_by(tables, first_query, TILE_QUERIES, first_key, TILE_KEYS, length).first;
+            float* own = met + warp * 16 * MET_STRIDE;
+            // Adds what the distance of each pair says, in the row of its query or in that of its key.
+            const auto add = [&](bool in_rows_of_keys) {
+                for (int keys_of = 0; keys_of < KEY_TILES; ++keys_of) {
+                    for (int at = 0; at < 4; ++at) {
+                        const int key = first_key + keys_of * 8 + column + at % 2, asking = query + at / 2 * 8;
+                        if (key >= length || asking >= length) continue;
+                        const int place = in_rows_of_keys ? key - first_key : asking - first_query;
+                        scores[keys_of][at] += met[place * MET_STRIDE + tables.row(key - asking) - first_row];
+                    }
+                }
+            };
+            meet<T, DEPTH>(left, key_table, own);
+            __syncwarp();
+            add(false);
+            __syncwarp();
+            uint32_t rows_of_keys[STEPS][4];
+            for (int step = 0; step < STEPS; ++step) {
+                ldmatrix_x4(rows_of_keys[step],
+                            key_tile(tile) + (warp * 16 + lane % 16) * STRIDE + step * 16 + lane / 16 * 8);
+            }
+            meet<T, DEPTH>(rows_of_keys, query_table, own);
+            __syncthreads();
+            add(true);
+        }
         // Most tiles: every query sees every key of it, and nothing is added.
         const bool plain = first_key + TILE_KEYS <= length && attention.window < 0 && !attention.distances;
         float highest[2] = {most[0], most[1]};
@@ -197,6 +285,7 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend(
         }
         // The next round overwrites this tile.
         __syncthreads();
+        if (DISENTANGLED && tile + 1 < tiles) fetch(tile + 1);
     }
 
     for (int side = 0; side < 2; ++side) {
@@ -227,8 +316,9 @@ constexpr int PLAIN_QUERIES = 32, PLAIN_KEYS = 32, PLAIN_THREADS = 128;
 // Rows of weights begin four banks apart, as the threads of a query are four.
 constexpr int PLAIN_WEIGHTS = PLAIN_KEYS + 4;
 
-template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
-    const T* __restrict__ qkv, const T* __restrict__ bias, T* __restrict__ context, const Attention attention) {
+template <class T, int DEPTH, bool DISENTANGLED = false> __device__ __forceinline__ void attend_plainly(
+    const T* __restrict__ qkv, const T* __restrict__ bias, T* __restrict__ context, const Attention attention,
+    const Tables<T> tables = {}) {
     DYNAMIC_SHARED(float, shared);
     // One more number a row, so that neighbouring rows begin in neighbouring banks.
     constexpr int STRIDE = DEPTH + 1, SHARE = 4, KEYS_EACH = PLAIN_KEYS / SHARE, COLUMNS_EACH = DEPTH / SHARE;
@@ -236,22 +326,28 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
     float* key_tile = query_tile + PLAIN_QUERIES * STRIDE;
     float* value_tile = key_tile + PLAIN_KEYS * STRIDE;
     float* weights = value_tile + PLAIN_KEYS * STRIDE;
+    // Of as many rows as there are distances in a tile.
+    float* key_table = weights + PLAIN_QUERIES * PLAIN_WEIGHTS;
+    float* query_table = key_table + (PLAIN_QUERIES + PLAIN_KEYS) * STRIDE;
     const int sequence = blockIdx.z, head = blockIdx.y, first_query = blockIdx.x * PLAIN_QUERIES;
     const int length = attention.lengths[sequence];
     if (first_query >= length) return;
     const int width = attention.heads * attention.size;
     const size_t stride = 3 * static_cast<size_t>(width);
     const T* queries = qkv + attention.starts[sequence] * stride + head * attention.size;
-    const auto fetch = [&](float* tile, const T* from, const T* added, int first, int end) {
-        for (int at = threadIdx.x; at < PLAIN_KEYS * DEPTH; at += PLAIN_THREADS) {
+    const auto fetch_rows = [&](float* tile, int rows, const T* from, size_t apart, const T* added, int first, int end) {
+        for (int at = threadIdx.x; at < rows * DEPTH; at += PLAIN_THREADS) {
             const int place = at / DEPTH, column = at % DEPTH;
             float number = 0.0f;
             if (first + place < end && column < attention.size) {
-                number = to_float(from[(first + place) * stride + column]);
+                number = to_float(from[(first + place) * apart + column]);
                 if (added) number += to_float(added[column]);
             }
             tile[place * STRIDE + column] = number;
         }
+    };
+    const auto fetch = [&](float* tile, const T* from, const T* added, int first, int end) {
+        fetch_rows(tile, PLAIN_KEYS, from, stride, added, first, end);
     };
     fetch(query_tile, queries, bias ? bias + head * attention.size : nullptr, first_query, length);
 
@@ -262,6 +358,16 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
         __syncthreads();
         fetch(key_tile, queries + width, nullptr, first_key, seen.end);
         fetch(value_tile, queries + 2 * width, nullptr, first_key, seen.end);
+        Rows rows{0, 0};
+        if constexpr (DISENTANGLED) {
+            rows = met_by(tables, first_query, PLAIN_QUERIES, first_key, PLAIN_KEYS, length);
+            const auto fetch_table = [&](float* table, const T* from) {
+                fetch_rows(table, PLAIN_QUERIES + PLAIN_KEYS, from + head * attention.size, width, nullptr,
+                           rows.first, rows.end);
+            };
+            fetch_table(key_table, tables.keys);
+            fetch_table(query_table, tables.queries);
+        }
         __syncthreads();
         float scores[KEYS_EACH], highest = most;
 #pragma unroll
@@ -272,6 +378,14 @@ template <class T, int DEPTH> __device__ __forceinline__ void attend_plainly(
 #pragma unroll 8
             for (int column = 0; column < DEPTH; ++column) {
                 product += query_tile[row * STRIDE + column] * key_tile[key * STRIDE + column];
+            }
+            if (DISENTANGLED && query < length && first_key + key < length) {
+                const int met = (tables.row(first_key + key - query) - rows.first) * STRIDE;
+#pragma unroll 8
+                for (int column = 0; column < DEPTH; ++column) {
+                    product += query_tile[row * STRIDE + column] * key_table[met + column];
+                    product += key_tile[key * STRIDE + column] * query_table[met + column];
+                }
             }
             scores[at] = scored(attention, product, head, query, first_key + key, length);
             highest = fmaxf(highest, scores[at]);

@@ -54,6 +54,19 @@
     KERNEL_OF_ATTENTION(FUNCTION, THREADS, T, NAME, 64) \
     KERNEL_OF_ATTENTION(FUNCTION, THREADS, T, NAME, 128)
 
+// Heads of 128 numbers would need more shared memory than most cards have; these networks have 64.
+#define KERNEL_OF_DISENTANGLED(FUNCTION, THREADS, T, NAME, DEPTH) \
+    KERNEL __launch_bounds__(THREADS) FUNCTION##_by_distance_##NAME##_##DEPTH( \
+        const T* qkv, T* context, const uint32_t* starts, const uint32_t* lengths, int heads, int size, float scale, \
+        const T* keys, const T* queries, const uint32_t* row_of, int positions) { \
+        FUNCTION<T, DEPTH, true>(qkv, nullptr, context, Attention{starts, lengths, heads, size, scale, -1, nullptr, 0}, \
+            Tables<T>{keys, queries, row_of, positions}); \
+    }
+
+#define KERNELS_OF_DISENTANGLED(FUNCTION, THREADS, T, NAME) \
+    KERNEL_OF_DISENTANGLED(FUNCTION, THREADS, T, NAME, 32) \
+    KERNEL_OF_DISENTANGLED(FUNCTION, THREADS, T, NAME, 64)
+
 KERNELS_OF_ROWS(float, f32)
 KERNELS_OF_ROWS(half, f16)
 KERNELS_OF_ROWS(bfloat, bf16)
@@ -63,6 +76,12 @@ KERNELS_OF_ATTENTION(attend, TILE_THREADS, bfloat, bf16)
 KERNELS_OF_ATTENTION(attend_plainly, PLAIN_THREADS, float, f32)
 KERNELS_OF_ATTENTION(attend_plainly, PLAIN_THREADS, half, f16)
 KERNELS_OF_ATTENTION(attend_plainly, PLAIN_THREADS, bfloat, bf16)
+
+KERNELS_OF_DISENTANGLED(attend, TILE_THREADS, half, f16)
+KERNELS_OF_DISENTANGLED(attend, TILE_THREADS, bfloat, bf16)
+KERNELS_OF_DISENTANGLED(attend_plainly, PLAIN_THREADS, float, f32)
+KERNELS_OF_DISENTANGLED(attend_plainly, PLAIN_THREADS, half, f16)
+KERNELS_OF_DISENTANGLED(attend_plainly, PLAIN_THREADS, bfloat, bf16)
 
 KERNEL unit_rows_f32(const float* input, float* output, int rows, int columns) {
     unit_rows(input, output, rows, columns);
