@@ -212,6 +212,17 @@ impl Verdict {
         }
     }
 
+    /// How many times the winner's figure it has, where it may win and isn't the winner.
+    pub fn ratio(&self) -> Option<Estimate> {
+        match self {
+            Verdict::Tied { ratio }
+            | Verdict::Unclear { ratio }
+            | Verdict::Lost { ratio }
+            | Verdict::Unproven { ratio } => Some(*ratio),
+            Verdict::Won | Verdict::Excluded { .. } => None,
+        }
+    }
+
     /// Whether it may be as good as the winner, as far as was measured beside it more than once.
     pub fn may_be_as_good(&self) -> bool {
         matches!(self, Verdict::Tied { .. } | Verdict::Unclear { .. })

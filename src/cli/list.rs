@@ -7,7 +7,7 @@ use super::present;
 use crate::addon::AddOn;
 use crate::addon::onnxruntime::{self, OnnxRuntime};
 use crate::backend::{self, Backend, BackendError, exec, fake, ort};
-use crate::emit::env::DIALECTS;
+use crate::emit::dialect::DIALECTS;
 use crate::emit::gpus::gpus;
 use crate::hardware::{Machine, Target, cards};
 use crate::knob::{Applies, KnobSpec};

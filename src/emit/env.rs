@@ -1,6 +1,7 @@
 //! `.env.optimized`: the winners in the words of the service that is to be configured, with the evidence in comments.
 //!
-//! A dialect is one template in `dialects/`. What a template doesn't ask for, its service has no key for, and the
+//! A dialect (`dialect.rs`) has one template in `dialects/`. Where the winner can't be told to its service the best that can be is
+//! written, with its own figures, and what the winner would give on top. What a template doesn't ask for, its service has no key for, and the
 //! file says so: a setting that got lost on the way would make the figures above it a lie.
 
 use std::collections::BTreeSet;
@@ -9,65 +10,37 @@ use std::sync::{Arc, Mutex};
 use minijinja::value::{Enumerator, Object, ObjectRepr};
 use minijinja::{Environment, UndefinedBehavior, Value, context};
 
-use super::{certificate, gain, interval};
-use crate::analysis::{Analysis, Ranked, StageAnalysis, Verdict};
+use super::dialect::{DIALECTS, Dialect};
+use super::{bracket, certificate, gain, interval};
+use crate::analysis::{Analysis, Estimate, Ranked, StageAnalysis, Verdict};
+use crate::backend::{BUILT_IN, DTYPE};
 use crate::knob::{self, NO_LIMIT};
 use crate::store::RunHeader;
 use crate::suite::Figure;
 use crate::task::Task;
 
-pub struct Dialect {
-    pub name: &'static str,
-    pub help: &'static str,
-    template: &'static str,
-}
-
-/// The first one is used when a suite names none.
-pub const DIALECTS: [Dialect; 5] = [
-    Dialect {
-        name: "retrieval-plugin",
-        help: "EMBEDDING_* and RERANK_* of the retrieval plugin",
-        template: include_str!("dialects/retrieval-plugin.env"),
-    },
-    Dialect {
-        name: "gliner-service",
-        help: "GLINER_* of the GLiNER service",
-        template: include_str!("dialects/gliner-service.env"),
-    },
-    Dialect { name: "tei", help: "Text Embeddings Inference", template: include_str!("dialects/tei.env") },
-    Dialect { name: "infinity", help: "Infinity", template: include_str!("dialects/infinity.env") },
-    Dialect {
-        name: "compose",
-        help: "an override file for docker compose",
-        template: include_str!("dialects/compose.yaml"),
-    },
-];
-
 pub fn names() -> Vec<&'static str> {
     DIALECTS.iter().map(|dialect| dialect.name).collect()
 }
 
-/// The winners of `analysis` in `dialect`.
+/// The best of `analysis` that can be said in `dialect`.
 pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str) -> anyhow::Result<String> {
-    let dialect = DIALECTS
-        .iter()
-        .find(|known| known.name == dialect)
-        .ok_or_else(|| anyhow::anyhow!("unknown dialect {dialect:?}"))?;
+    let dialect = Dialect::find(dialect)?;
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::SemiStrict);
     environment.set_syntax(super::line_syntax()?);
     environment.add_filter("env", quoted_for_shells);
     environment.add_filter("yaml", quoted_for_compose);
     environment.add_template("dialect", dialect.template)?;
-    let winners: Vec<(&StageAnalysis, Arc<Tracked>)> = analysis
+    let told: Vec<(&StageAnalysis, Arc<Tracked>)> = analysis
         .stages
         .iter()
-        .filter_map(|stage| Some((stage, Arc::new(Tracked::new(stage, stage.winner()?)))))
+        .filter_map(|stage| Some((stage, Arc::new(Tracked::new(stage, dialect.best(stage)?)))))
         .collect();
     let stages: Vec<Value> =
-        winners.iter().map(|(_, tracked)| Value::from_dyn_object(Arc::clone(tracked))).collect();
+        told.iter().map(|(_, tracked)| Value::from_dyn_object(Arc::clone(tracked))).collect();
     let of_task = |task: Task| {
-        let stage = winners.iter().find(|(stage, _)| stage.task == task);
+        let stage = told.iter().find(|(stage, _)| stage.task == task);
         stage.map_or(Value::from(()), |(_, tracked)| Value::from_dyn_object(Arc::clone(tracked)))
     };
     let settings = environment.get_template("dialect")?.render(context! {
@@ -81,7 +54,7 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
     text.push('\n');
     text.push_str(settings.trim());
     text.push('\n');
-    for (stage, tracked) in &winners {
+    for (stage, tracked) in &told {
         for line in tracked.untold() {
             text.push_str(&comment(&format!("{}: {line}", stage.name)));
         }
@@ -109,7 +82,7 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
             lines.push(format!("  limits     {}", stage.limits.join(", ")));
         }
         match stage.winner() {
-            Some(winner) => lines.extend(winner_lines(stage, winner)),
+            Some(winner) => lines.extend(winner_lines(dialect, analysis.objective, stage, winner)),
             None => lines.push("  NO candidate can win: nothing is set for this stage".to_owned()),
         }
     }
@@ -128,35 +101,81 @@ fn comment(line: &str) -> String {
     format!("# {}", line.replace(['\n', '\r'], " ")).trim_end().to_owned() + "\n"
 }
 
-fn winner_lines(stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
-    let mut lines =
-        vec![format!("  winner     {} ({})", stage.label(&winner.summary.candidate), winner.summary.id)];
-    lines.push(format!(
-        "  engine     autotune's {}: another engine has other figures, and may have another best",
-        winner.summary.candidate.backend
-    ));
+/// Who won, and what is set: the winner, or the best that the service can be told.
+fn winner_lines(dialect: &Dialect, objective: Figure, stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
+    let told = dialect.best(stage);
+    let mut lines = Vec::new();
+    if told.is_none_or(|told| told.summary.id != winner.summary.id) {
+        lines.push(line(
+            "winner",
+            &format!("{} ({})", stage.label(&winner.summary.candidate), winner.summary.id),
+        ));
+        let precision = winner.summary.candidate.word(DTYPE);
+        let why = format!("not set: dtype={precision} is nothing that this service can be told");
+        lines.push(line("", &format!("{why}; `autotune export` packs it for another")));
+        lines.extend(told.and_then(|told| on_top(objective, told)));
+    }
+    match told {
+        Some(told) => lines.extend(told_lines(dialect, stage, told)),
+        None => lines.push(line("settings", "NONE: what this service can be told can't win")),
+    }
+    let count = |wanted: fn(&Verdict) -> bool| {
+        stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
+    };
+    let tried = format!(
+        "{} candidates: {} may be as good as the winner, {} could not win",
+        stage.candidates.len(),
+        count(Verdict::may_be_as_good),
+        count(|verdict| matches!(verdict, Verdict::Excluded { .. })),
+    );
+    lines.push(line("tried", &tried));
+    lines
+}
+
+/// What the winner would give on top of what is set.
+fn on_top(objective: Figure, told: &Ranked) -> Option<String> {
+    let there = Estimate::exact(1.0).over(told.verdict.ratio()?);
+    let said = format!("{:.2} × the {objective} of these settings {}", there.value, bracket(there, 2));
+    Some(line("", &said))
+}
+
+/// What is set, with its figures; what is known for sure is known of a winner.
+fn told_lines(dialect: &Dialect, stage: &StageAnalysis, told: &Ranked) -> Vec<String> {
+    let won = told.verdict == Verdict::Won;
+    let title = if won { "winner" } else { "settings" };
+    let backend = &told.summary.candidate.backend;
+    let engine = match BUILT_IN.contains(&backend.as_str()) {
+        true => format!(
+            "autotune's {backend}; the service has {}: other figures, and maybe another best",
+            dialect.engine
+        ),
+        false => format!("the suite's own worker {backend}"),
+    };
+    let mut lines = vec![
+        line(title, &format!("{} ({})", stage.label(&told.summary.candidate), told.summary.id)),
+        line("engine", &engine),
+    ];
     for figure in [Figure::Throughput, Figure::P95, Figure::Vram, Figure::Rss, Figure::Quality] {
-        let value = match winner.summary.figure(figure) {
+        let value = match told.summary.figure(figure) {
             Some(estimate) => interval(figure, estimate),
-            None if figure == Figure::Quality && winner.summary.predicted_within.is_some() => {
+            None if figure == Figure::Quality && told.summary.predicted_within.is_some() => {
                 "not checked: predicted".to_owned()
             }
             None => continue,
         };
-        lines.push(format!("  {:<10} {value}", stage.title_of(figure)));
+        lines.push(line(stage.title_of(figure), &value));
     }
-    lines.extend(gain(stage).map(|gain| format!("  gain       {gain}")));
-    lines.extend(certificate::lines(stage).into_iter().map(|(what, line)| format!("  {what:<10} {line}")));
-    let count = |wanted: fn(&Verdict) -> bool| {
-        stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
-    };
-    lines.push(format!(
-        "  tried      {} candidates: {} may be as good as the winner, {} could not win",
-        stage.candidates.len(),
-        count(Verdict::may_be_as_good),
-        count(|verdict| matches!(verdict, Verdict::Excluded { .. })),
-    ));
+    if won {
+        lines.extend(gain(stage).map(|gain| line("gain", &gain)));
+        lines.extend(certificate::lines(stage).into_iter().map(|(what, said)| line(what, &said)));
+    } else if told.summary.id == stage.baseline_id {
+        lines.push(line("gain", "none: this is the default configuration"));
+    }
     lines
+}
+
+fn line(what: &str, said: &str) -> String {
+    format!("  {what:<10} {said}")
 }
 
 fn capital(word: &str) -> String {

@@ -98,15 +98,10 @@ fn column(stage: &StageAnalysis, figure: Figure) -> Value {
 
 fn row(stage: &StageAnalysis, ranked: &Ranked, knobs: &[String], figures: &[Figure]) -> Value {
     let summary = &ranked.summary;
-    let why = match &ranked.verdict {
-        Verdict::Excluded { why, .. } => why.clone(),
-        Verdict::Lost { ratio }
-        | Verdict::Tied { ratio }
-        | Verdict::Unclear { ratio }
-        | Verdict::Unproven { ratio } => {
-            format!("{:.3} {} of the winner", ratio.value, bracket(*ratio, 3))
-        }
-        Verdict::Won => String::new(),
+    let why = match (&ranked.verdict, ranked.verdict.ratio()) {
+        (Verdict::Excluded { why, .. }, _) => why.clone(),
+        (_, Some(ratio)) => format!("{:.3} {} of the winner", ratio.value, bracket(ratio, 3)),
+        (_, None) => String::new(),
     };
     let cells: Vec<Value> = figures
         .iter()

@@ -7,6 +7,7 @@ mod columns;
 pub mod comparison;
 pub mod counts;
 pub mod decisions;
+pub mod dialect;
 pub mod env;
 pub mod gate;
 pub mod gpus;

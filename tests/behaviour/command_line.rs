@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{CORPUS, Place, STAGE, autotune, suite, text};
+use crate::support::{CORPUS, Place, STAGE, autotune, suite, text, winner};
 
 fn code_and_text(arguments: &[&str], place: &Place) -> (i32, String) {
     let output = autotune(arguments).current_dir(place.path()).output().unwrap();
@@ -273,7 +273,8 @@ fn every_dialect_speaks_the_keys_of_its_service() {
     );
     // What the plugin has no key for is not lost without a word.
     assert!(plugin.contains("# rerank: dtype=fp16 was measured, but this dialect has no key"), "{plugin}");
-    assert_eq!(keys(&settings("gliner-service")), ["GLINER_MODEL=org/entities", "GLINER_BATCH_SIZE=16"]);
+    // The service can't be told fp16, so that it gets what is best in fp32: the default configuration.
+    assert_eq!(keys(&settings("gliner-service")), ["GLINER_MODEL=org/entities", "GLINER_BATCH_SIZE=32"]);
     assert_eq!(
         keys(&settings("tei")),
         [
@@ -302,6 +303,35 @@ fn every_dialect_speaks_the_keys_of_its_service() {
     for text in [plugin, compose] {
         assert!(text.starts_with("# Settings for ") && text.contains("# Simulated: "), "{text}");
     }
+}
+
+#[test]
+fn a_service_gets_the_best_that_it_can_be_told() {
+    let stage = "[[stages]]\ntask = \"embed\"\nmodel = \"org/embed\"\nbackends = [\"fake\"]\n[stages.knobs]\n\
+                 dtype = [\"fp32\", \"fp16\", \"int8\"]\nbatch_size = [16]\n";
+    let script = "token_us = 100\nknobs.dtype = { applies = \"load\", default = \"fp32\", values = [\"fp32\", \"fp16\", \"int8\"] }\n\
+                  [[backends.fake.rules]]\nwhen = { dtype = \"fp16\" }\ncompute = 0.5\n\
+                  [[backends.fake.rules]]\nwhen = { dtype = \"int8\" }\ncompute = 0.25\n";
+    let place = Place::with_suite(&suite(stage, script));
+    assert_eq!(winner(&place.best(&[], 0))["candidate"]["knobs"]["dtype"], "int8");
+    let settings = |dialect: &str| {
+        let (code, message) = code_and_text(&["report", "run", "--dialect", dialect], &place);
+        assert_eq!(code, 0, "{message}");
+        std::fs::read_to_string(place.run_folder().join(".env.optimized")).unwrap()
+    };
+    let plugin = settings("retrieval-plugin");
+    assert!(plugin.lines().any(|line| line == "EMBEDDING_FP16=true"), "{plugin}");
+    for said in [
+        "not set: dtype=int8 is nothing that this service can be told",
+        "2.00 × the throughput of these settings",
+        "#   settings   batch_size=16 dtype=fp16",
+        "the service has PyTorch, by FlagEmbedding",
+    ] {
+        assert!(plugin.contains(said), "no {said:?} in {plugin}");
+    }
+    // Whoever can be told gets the winner.
+    let infinity = settings("infinity");
+    assert!(infinity.contains("INFINITY_DTYPE=int8;") && !infinity.contains("not set"), "{infinity}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use autotune::emit::env::DIALECTS;
+use autotune::emit::dialect::DIALECTS;
 use autotune::knob::KnobSpec;
 use autotune::suite::{self, Figure, Overrides, SuiteSource, built_in_names};
 use autotune::task::Task;
