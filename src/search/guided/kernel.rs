@@ -10,6 +10,9 @@ use crate::search::Table;
 /// Variance of the level around which scores lie, about which nothing is known beforehand.
 const LEVEL: f64 = 4.0;
 
+/// What knobs do by themselves, of all that they do, as it's thought of before anything was seen.
+const ALONE: f64 = 0.3;
+
 /// Observations that lengths are fitted to: more would cost time, and say little else.
 const MOST_FITTED: usize = 96;
 
@@ -20,6 +23,8 @@ pub struct Kernel {
     lengths: Vec<f64>,
     /// Variance of what changes with the knobs.
     signal: f64,
+    /// How much of that is what each knob does by itself, whatever the others are.
+    alone: f64,
     /// Variance of one measurement.
     noise: f64,
     /// Spread of the slope. It's 1 where the expectation is right; with an expectation that misleads it's 0, or negative.
@@ -37,7 +42,7 @@ pub struct Scores<'a> {
 
 impl Kernel {
     pub fn new(columns: usize) -> Kernel {
-        Kernel { lengths: vec![1.0; columns], signal: 0.5, noise: 1e-3, slope: 0.7 }
+        Kernel { lengths: vec![1.0; columns], signal: 0.5, alone: ALONE, noise: 1e-3, slope: 0.7 }
     }
 
     /// What one round of a measurement adds to the variance.
@@ -56,21 +61,32 @@ impl Kernel {
         others
             .map(|other| {
                 let levels = table.row(other);
-                let far: f32 = tables.iter().map(|(column, far)| far[levels[*column] as usize]).sum();
-                f64::from((-far).exp())
+                self.joined(tables.iter().map(|(column, near)| near[levels[*column] as usize]))
             })
             .collect()
     }
 
-    /// For each column that matters: the distance of each of its levels from the row's.
+    /// How alike two rows are, of what they are in each of the columns that matter.
+    fn joined(&self, near: impl Iterator<Item = f32>) -> f64 {
+        let (mut sum, mut product, mut count) = (0.0, 1.0, 0.0);
+        for near in near {
+            (sum, product, count) = (sum + near, product * near, count + 1.0);
+        }
+        if count == 0.0 {
+            return 1.0;
+        }
+        self.alone * f64::from(sum / count) + (1.0 - self.alone) * f64::from(product)
+    }
+
+    /// For each column that matters: how near each of its levels is to the row's.
     fn tables(&self, table: &Table, row: usize) -> Vec<(usize, Vec<f32>)> {
         let columns = table.columns().iter().zip(&self.lengths).enumerate();
         columns
             .filter(|(_, (column, _))| column.levels() > 1)
             .map(|(place, (column, length))| {
                 let own = table.row(row)[place];
-                let far = |level| column.distance(own, level) / *length as f32;
-                (place, (0..column.levels() as u32).map(far).collect())
+                let near = |level| (-column.distance(own, level) / *length as f32).exp();
+                (place, (0..column.levels() as u32).map(near).collect())
             })
             .collect()
     }
@@ -110,9 +126,13 @@ impl Kernel {
             let mut changed = self.clone();
             let step: f64 = StandardNormal.sample(random);
             let factor = (0.7 * step).exp();
-            match random.random_range(0..varied.len() + 2) {
+            match random.random_range(0..varied.len() + 3) {
                 place if place < varied.len() => changed.lengths[varied[place]] *= factor,
                 place if place == varied.len() => changed.signal *= factor,
+                place if place == varied.len() + 1 => {
+                    let odds = factor * changed.alone / (1.0 - changed.alone);
+                    changed.alone = odds / (1.0 + odds);
+                }
                 _ => changed.noise *= factor,
             }
             changed.keep_within_reason();
@@ -128,6 +148,7 @@ impl Kernel {
             *length = length.clamp(0.05, 20.0);
         }
         self.signal = self.signal.clamp(0.01, 10.0);
+        self.alone = self.alone.clamp(0.01, 0.99);
         self.noise = self.noise.clamp(1e-5, 0.1);
     }
 
@@ -135,7 +156,9 @@ impl Kernel {
     fn surprise(&self, varied: &[usize]) -> f64 {
         let off = |value: f64, usual: f64, spread: f64| 0.5 * ((value / usual).ln() / spread).powi(2);
         let lengths: f64 = varied.iter().map(|place| off(self.lengths[*place], 1.0, 1.0)).sum();
-        lengths + off(self.signal, 0.3, 1.5) + off(self.noise, 1e-3, 1.5)
+        let odds = |share: f64| share / (1.0 - share);
+        let alone = off(odds(self.alone), odds(ALONE), 1.5);
+        lengths + off(self.signal, 0.3, 1.5) + alone + off(self.noise, 1e-3, 1.5)
     }
 }
 
@@ -177,14 +200,15 @@ impl Few {
     /// Minus the logarithm of how likely the scores are under a kernel, and the kernel itself.
     fn unlikeliness(&self, kernel: &Kernel, varied: &[usize]) -> f64 {
         let count = self.values.len();
-        let reach: Vec<f32> = kernel.lengths.iter().map(|length| 1.0 / *length as f32).collect();
+        let reach: Vec<(usize, f32)> =
+            varied.iter().map(|place| (*place, 1.0 / kernel.lengths[*place] as f32)).collect();
         let mut factor = Cholesky::new();
         for left in 0..count {
             let with = (0..=left).map(|right| {
                 let far = &self.far[(left * count + right) * self.columns..][..self.columns];
-                let far: f32 = far.iter().zip(&reach).map(|(far, reach)| far * reach).sum();
+                let near = reach.iter().map(|(column, reach)| (-far[*column] * reach).exp());
                 let slope = kernel.slope.powi(2) * self.expected[left] * self.expected[right];
-                LEVEL + slope + kernel.signal * f64::from((-far).exp())
+                LEVEL + slope + kernel.signal * kernel.joined(near)
             });
             let mut with: Vec<f64> = with.collect();
             with[left] += kernel.noise / self.rounds[left];
