@@ -104,6 +104,8 @@ constexpr int TILE_DISTANCES = TILE_QUERIES + TILE_KEYS, MET_STRIDE = TILE_DISTA
 template <class T, int DEPTH> __device__ __forceinline__ void meet(
     const uint32_t (&left)[DEPTH / 16][4], const T* table, float* met) {
     const int lane = threadIdx.x % WARP;
+    // No further: what would be read ahead doesn't fit into the registers (docs/KERNELS.md).
+#pragma unroll 2
     for (int rows_of = 0; rows_of < TILE_DISTANCES / 8; ++rows_of) {
         float products[4] = {};
         for (int steps_of = 0; steps_of < DEPTH / 32; ++steps_of) {
