@@ -1,9 +1,9 @@
 """Whether budgets of time are kept: twenty runs of different suites, and by how much each was over.
 
-    python3 scripts/budgets.py
+    python3 scripts/budgets.py [PROGRAM]
 
-Prints a line for each, and fails if one took more than a tenth longer than it was given. Downloads don't count: run `autotune` once before.
-Needs the release build and 20 minutes; the machine needn't be quiet.
+Prints a line for each, and fails if one took more than a tenth longer than it was given. Run `autotune` once before, so that nothing has to be
+fetched. Needs the release build, or another PROGRAM, and 20 minutes; the machine needn't be quiet.
 """
 import pathlib, subprocess, sys, tempfile, time
 
@@ -42,10 +42,11 @@ def runs(folder):
 
 
 def main():
+    program = sys.argv[1] if len(sys.argv) > 1 else ROOT / "target/release/autotune"
     over = 0
     with tempfile.TemporaryDirectory() as folder:
         for number, (seconds, arguments) in enumerate(runs(folder)):
-            command = [ROOT / "target/release/autotune", "--gpu", "cpu", "--quiet", "--budget", f"{seconds}s",
+            command = [program, "--gpu", "cpu", "--quiet", "--budget", f"{seconds}s",
                        "--out", f"{folder}/{number}", *arguments]
             begun = time.monotonic()
             code = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode

@@ -2,8 +2,8 @@
 
     python3 scripts/two-minutes.py [RUNS]
 
-Runs `minilm` whole, four rounds of all that it has, and then RUNS times (ten, if no number is given) as a new user does. Each is a line of
-results/reference/search/two-minutes.jsonl; what each has chosen is judged by the run that measured everything. Prints a table. Needs the
+Runs `minilm` whole, four rounds of all that it has, and then RUNS times (ten, if no number is given) as a new user does. Each of these is a line of
+results/reference/search/two-minutes.jsonl, which is written anew; what each has chosen is judged by the run that measured everything. Prints a table. Needs the
 release build and 35 quiet minutes.
 """
 import json, pathlib, re, subprocess, sys, tempfile, time
@@ -29,20 +29,21 @@ def precision(candidate):
 def measured(stage):
     """The throughput of all that have one and may win."""
     able = [candidate for candidate in stage["candidates"] if candidate["verdict"] != "excluded"]
-    return {candidate["id"]: candidate["figures"]["throughput"]["value"] for candidate in able}
+    return {candidate["id"]: candidate["figures"]["throughput"]["value"] for candidate in able if "throughput" in candidate["figures"]}
 
 
 def judged(stage, seconds, figures, precisions):
     """What one run comes to, by the figures of the run that measured everything."""
     candidates = stage["candidates"]
-    winner, gain = candidates[0]["id"], stage["gain"]
+    winner, gain = candidates[0]["id"], stage["gain"] or {}
     seen = {precision(candidate) for candidate in candidates}
-    tied = [figures[candidate["id"]] / figures[winner] for candidate in candidates if candidate["verdict"] == "tied"]
+    tied = [] if winner not in figures else [figures.get(candidate["id"], 0) / figures[winner] for candidate in candidates if candidate["verdict"] == "tied"]
     return {
         "winner": candidates[0]["candidate"],
-        "of_the_best": figures[winner] / max(figures.values()),
+        # What the whole run excludes is no good choice.
+        "of_the_best": figures.get(winner, 0) / max(figures.values()),
         "precisions_missed": sorted(precisions - seen),
-        "gain": [gain["low"], gain["value"], gain["high"]],
+        "gain": [gain.get(part) for part in ("low", "value", "high")],
         "slowest_tied": min(tied, default=None),
         "seconds": seconds,
     }
@@ -60,14 +61,11 @@ def main():
             stage, seconds = run(f"{place}/{seed}", "--seed", str(seed))
             line = {**judged(stage, seconds, figures, precisions), "seed": seed, "processor": name[1] if name else "unknown"}
             lines.append(line)
-            low, value, high = line["gain"]
-            print(f"seed {seed}: {line['of_the_best']:.3f} of the best, gain {value:.2f} [{low:.2f}, {high:.2f}], "
-                  f"missed {', '.join(line['precisions_missed']) or 'nothing'}, slowest tied {line['slowest_tied']}, {seconds:.0f} s",
-                  flush=True)
-    LINES.parent.mkdir(parents=True, exist_ok=True)
-    LINES.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            print(json.dumps(line), flush=True)
+            LINES.parent.mkdir(parents=True, exist_ok=True)
+            LINES.write_text("".join(json.dumps(line) + "\n" for line in lines))
     near = sum(line["of_the_best"] >= 0.95 for line in lines)
-    known = sum((line["gain"][2] - line["gain"][0]) / 2 <= 0.1 * line["gain"][1] for line in lines)
+    known = sum(None not in line["gain"] and (line["gain"][2] - line["gain"][0]) / 2 <= 0.1 * line["gain"][1] for line in lines)
     tied = sum(line["slowest_tied"] is not None and line["slowest_tied"] < 0.9 for line in lines)
     print(f"{near} of {runs} within 5% of the best, {known} know their gain to 10%, {tied} call tied what is over 10% slower")
 

@@ -7,6 +7,7 @@ use anyhow::Context;
 
 use crate::analysis::{self, StageAnalysis};
 use crate::backend::{DTYPE, ort};
+use crate::emit::dialect::Dialect;
 use crate::model::Model;
 use crate::provision;
 use crate::report;
@@ -77,7 +78,17 @@ pub fn export(
         exported.push(Exported { stage: stage.name.clone(), written: Some(written) });
     }
     let settings = run.path.join(".env.optimized");
-    if settings.exists() {
+    let dialect = Dialect::find(&suite.dialect)?;
+    let accepted = |outcome: &StageAnalysis| {
+        let winner = outcome.winner();
+        winner.is_some_and(|winner| dialect.accepts(outcome.task, &winner.summary.candidate))
+    };
+    if !analysis.stages.iter().all(accepted) {
+        tell(&format!(
+            "{} is for other configurations than the winners, and isn't copied",
+            settings.display()
+        ));
+    } else if settings.exists() {
         copy(&settings, &folder.join(".env.optimized"))?;
     }
     Ok(exported)

@@ -119,6 +119,12 @@ impl StageAnalysis {
         self.candidates.first().filter(|ranked| ranked.verdict == Verdict::Won)
     }
 
+    /// The best of those that may win and fulfil a condition.
+    pub fn best_of(&self, fulfils: impl Fn(&Candidate) -> bool) -> Option<&Ranked> {
+        let mut able = self.candidates.iter().filter(|ranked| ranked.verdict.may_win());
+        able.find(|ranked| fulfils(&ranked.summary.candidate))
+    }
+
     pub fn baseline(&self) -> Option<&Ranked> {
         self.find(&self.baseline_id)
     }

@@ -1,8 +1,8 @@
-//! `.env.optimized`: the winners in the words of the service that is to be configured, with the evidence in comments.
+//! `.env.optimized`: settings in the variables of the service that is to be configured, with the evidence in comments.
 //!
-//! A dialect (`dialect.rs`) has one template in `dialects/`. Where the winner can't be told to its service the best that can be is
-//! written, with its own figures, and what the winner would give on top. What a template doesn't ask for, its service has no key for, and the
-//! file says so: a setting that got lost on the way would make the figures above it a lie.
+//! A dialect (`dialect.rs`) has one template in `dialects/`. Where its service doesn't accept the winner the best that it accepts is
+//! written, with its own figures, and with what the winner would give on top. What a template doesn't ask for, its service has no key
+//! for, and the file says so: a setting that got lost on the way would make the figures above it a lie.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ pub fn names() -> Vec<&'static str> {
     DIALECTS.iter().map(|dialect| dialect.name).collect()
 }
 
-/// The best of `analysis` that can be said in `dialect`.
+/// The best of `analysis` that the service of `dialect` accepts.
 pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str) -> anyhow::Result<String> {
     let dialect = Dialect::find(dialect)?;
     let mut environment = Environment::new();
@@ -32,15 +32,15 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
     environment.add_filter("env", quoted_for_shells);
     environment.add_filter("yaml", quoted_for_compose);
     environment.add_template("dialect", dialect.template)?;
-    let told: Vec<(&StageAnalysis, Arc<Tracked>)> = analysis
+    let set: Vec<(&StageAnalysis, Arc<Tracked>)> = analysis
         .stages
         .iter()
-        .filter_map(|stage| Some((stage, Arc::new(Tracked::new(stage, dialect.best(stage)?)))))
+        .filter_map(|stage| Some((stage, Arc::new(Tracked::new(stage, best_of(dialect, stage)?)))))
         .collect();
     let stages: Vec<Value> =
-        told.iter().map(|(_, tracked)| Value::from_dyn_object(Arc::clone(tracked))).collect();
+        set.iter().map(|(_, tracked)| Value::from_dyn_object(Arc::clone(tracked))).collect();
     let of_task = |task: Task| {
-        let stage = told.iter().find(|(stage, _)| stage.task == task);
+        let stage = set.iter().find(|(stage, _)| stage.task == task);
         stage.map_or(Value::from(()), |(_, tracked)| Value::from_dyn_object(Arc::clone(tracked)))
     };
     let settings = environment.get_template("dialect")?.render(context! {
@@ -54,8 +54,8 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
     text.push('\n');
     text.push_str(settings.trim());
     text.push('\n');
-    for (stage, tracked) in &told {
-        for line in tracked.untold() {
+    for (stage, tracked) in &set {
+        for line in tracked.left_out() {
             text.push_str(&comment(&format!("{}: {line}", stage.name)));
         }
     }
@@ -101,23 +101,25 @@ fn comment(line: &str) -> String {
     format!("# {}", line.replace(['\n', '\r'], " ")).trim_end().to_owned() + "\n"
 }
 
-/// Who won, and what is set: the winner, or the best that the service can be told.
+/// What a service gets: the winner, or the best that it accepts.
+fn best_of<'a>(dialect: &Dialect, stage: &'a StageAnalysis) -> Option<&'a Ranked> {
+    stage.best_of(|candidate| dialect.accepts(stage.task, candidate))
+}
+
+/// Who won, and what is set.
 fn winner_lines(dialect: &Dialect, objective: Figure, stage: &StageAnalysis, winner: &Ranked) -> Vec<String> {
-    let told = dialect.best(stage);
+    let set = best_of(dialect, stage);
     let mut lines = Vec::new();
-    if told.is_none_or(|told| told.summary.id != winner.summary.id) {
-        lines.push(line(
-            "winner",
-            &format!("{} ({})", stage.label(&winner.summary.candidate), winner.summary.id),
-        ));
-        let precision = winner.summary.candidate.word(DTYPE);
-        let why = format!("not set: dtype={precision} is nothing that this service can be told");
-        lines.push(line("", &format!("{why}; `autotune export` packs it for another")));
-        lines.extend(told.and_then(|told| on_top(objective, told)));
+    if set.is_none_or(|set| set.summary.id != winner.summary.id) {
+        let candidate = &winner.summary.candidate;
+        lines.push(line("winner", &format!("{} ({})", stage.label(candidate), winner.summary.id)));
+        let why = format!("not set: this service doesn't accept dtype={}", candidate.word(DTYPE));
+        lines.push(line("", &format!("{why}; `autotune export RUN` writes the winner's model")));
+        lines.extend(set.and_then(|set| on_top(objective, set)));
     }
-    match told {
-        Some(told) => lines.extend(told_lines(dialect, stage, told)),
-        None => lines.push(line("settings", "NONE: what this service can be told can't win")),
+    match set {
+        Some(set) => lines.extend(set_lines(dialect, stage, set)),
+        None => lines.push(line("settings", "NONE: nothing that this service accepts can win")),
     }
     let count = |wanted: fn(&Verdict) -> bool| {
         stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
@@ -133,32 +135,32 @@ fn winner_lines(dialect: &Dialect, objective: Figure, stage: &StageAnalysis, win
 }
 
 /// What the winner would give on top of what is set.
-fn on_top(objective: Figure, told: &Ranked) -> Option<String> {
-    let there = Estimate::exact(1.0).over(told.verdict.ratio()?);
+fn on_top(objective: Figure, set: &Ranked) -> Option<String> {
+    let there = Estimate::exact(1.0).over(set.verdict.ratio()?);
     let said = format!("{:.2} × the {objective} of these settings {}", there.value, bracket(there, 2));
     Some(line("", &said))
 }
 
-/// What is set, with its figures; what is known for sure is known of a winner.
-fn told_lines(dialect: &Dialect, stage: &StageAnalysis, told: &Ranked) -> Vec<String> {
-    let won = told.verdict == Verdict::Won;
+/// What is set, with its figures. Only the winner was confirmed and checked.
+fn set_lines(dialect: &Dialect, stage: &StageAnalysis, set: &Ranked) -> Vec<String> {
+    let won = set.verdict == Verdict::Won;
     let title = if won { "winner" } else { "settings" };
-    let backend = &told.summary.candidate.backend;
+    let backend = &set.summary.candidate.backend;
     let engine = match BUILT_IN.contains(&backend.as_str()) {
         true => format!(
-            "autotune's {backend}; the service has {}: other figures, and maybe another best",
+            "autotune's {backend}. The service runs {}: its figures differ, and its best may",
             dialect.engine
         ),
         false => format!("the suite's own worker {backend}"),
     };
     let mut lines = vec![
-        line(title, &format!("{} ({})", stage.label(&told.summary.candidate), told.summary.id)),
+        line(title, &format!("{} ({})", stage.label(&set.summary.candidate), set.summary.id)),
         line("engine", &engine),
     ];
     for figure in [Figure::Throughput, Figure::P95, Figure::Vram, Figure::Rss, Figure::Quality] {
-        let value = match told.summary.figure(figure) {
+        let value = match set.summary.figure(figure) {
             Some(estimate) => interval(figure, estimate),
-            None if figure == Figure::Quality && told.summary.predicted_within.is_some() => {
+            None if figure == Figure::Quality && set.summary.predicted_within.is_some() => {
                 "not checked: predicted".to_owned()
             }
             None => continue,
@@ -168,8 +170,15 @@ fn told_lines(dialect: &Dialect, stage: &StageAnalysis, told: &Ranked) -> Vec<St
     if won {
         lines.extend(gain(stage).map(|gain| line("gain", &gain)));
         lines.extend(certificate::lines(stage).into_iter().map(|(what, said)| line(what, &said)));
-    } else if told.summary.id == stage.baseline_id {
+        return lines;
+    }
+    if set.summary.id == stage.baseline_id {
         lines.push(line("gain", "none: this is the default configuration"));
+    }
+    if stage.certificate.is_some() {
+        let unchecked =
+            "neither confirmed, nor checked for the stability of its answers and for its longest batch:";
+        lines.push(line("caution", &format!("{unchecked} that was the winner")));
     }
     lines
 }
@@ -203,7 +212,7 @@ fn quoted_for_compose(value: &Value) -> String {
     serde_json::Value::String(value.to_string().replace('$', "$$")).to_string()
 }
 
-/// A stage's winner as a template sees it. Remembers which knobs were asked for.
+/// What is set of a stage, as a template sees it. Remembers which knobs were asked for.
 #[derive(Debug)]
 struct Tracked {
     name: String,
@@ -218,13 +227,13 @@ struct Tracked {
 }
 
 impl Tracked {
-    fn new(stage: &StageAnalysis, winner: &Ranked) -> Self {
+    fn new(stage: &StageAnalysis, set: &Ranked) -> Self {
         Tracked {
             name: stage.name.clone(),
             model: stage.model.clone(),
-            device: winner.summary.device.clone().unwrap_or_else(|| "cpu".to_owned()),
-            knobs: winner.summary.candidate.knobs.clone(),
-            how: if winner.summary.predicted_within.is_some() { "predicted" } else { "measured" },
+            device: set.summary.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+            knobs: set.summary.candidate.knobs.clone(),
+            how: if set.summary.predicted_within.is_some() { "predicted" } else { "measured" },
             defaults: stage
                 .baseline()
                 .map(|ranked| ranked.summary.candidate.knobs.clone())
@@ -234,13 +243,13 @@ impl Tracked {
     }
 
     /// The settings that the template has no key for, without those that a service has by itself.
-    fn untold(&self) -> Vec<String> {
+    fn left_out(&self) -> Vec<String> {
         let asked = self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let untold = self
+        let left_out = self
             .knobs
             .iter()
             .filter(|(name, value)| !asked.contains(*name) && self.defaults.get(*name) != Some(*value));
-        untold
+        left_out
             .map(|(name, value)| {
                 format!("{name}={value} was {}, but this dialect has no key for it", self.how)
             })

@@ -4,8 +4,9 @@
 //! counted alike; its intervals are wider for that.
 
 use super::batches::Shape;
-use super::method::{Method, Numbers};
+use super::method::{Engine, Method, Numbers};
 use crate::backend::candle::kernel::quantised::BLOCK;
+use crate::backend::ort::GRAIN;
 use crate::model::graph::{Distances, Graph, Operation, Rows, Value};
 
 /// One operation for one batch.
@@ -120,18 +121,23 @@ impl Walk<'_> {
                     ..plain
                 }
             }
-            Operation::Attention { qkv, window, rotary, distances, .. } => {
+            Operation::Attention { qkv, heads, window, rotary, distances } => {
                 let pairs: f64 = self.shape.lengths.iter().map(|length| pairs(*length, *window)).sum();
                 // Turning reads and writes queries and keys, two thirds of a row, in place.
                 let turning = if rotary.is_some() { self.bytes(*qkv) / 3 * 4 } else { 0 };
-                // Tiles of queries and of keys meet twice as many distances as there are tokens in the other, each at the price of
-                // half of the two products.
-                let products =
-                    if matches!(distances, Some(Distances::Disentangled(_))) { 2.0 + 4.0 } else { 2.0 };
+                let disentangled = matches!(distances, Some(Distances::Disentangled(_)));
+                // Queries and keys meet twice as many distances as there are tokens in the other, each at the price of half of the
+                // two products.
+                let products = if disentangled { 2.0 + 4.0 } else { 2.0 };
+                let spread = if disentangled { self.spread_scores(*heads) } else { 0 };
                 Step {
                     attention_flops: 2.0 * products * pairs * graph.columns(value) as f64,
-                    moved_bytes: plain.moved_bytes + turning,
-                    launches: 1 + u32::from(rotary.is_some()),
+                    // Of both sides twice as many numbers are written, and half of them read and written again; one is turned, and
+                    // their sum made and read.
+                    moved_bytes: plain.moved_bytes + turning + 14 * spread,
+                    launches: 1 + u32::from(rotary.is_some()) + if spread > 0 { 18 } else { 0 },
+                    // One side as it's needed, and the other before it's cut.
+                    scratch_bytes: 4 * spread,
                     ..plain
                 }
             }
@@ -145,6 +151,18 @@ impl Walk<'_> {
             | Operation::LayerNorm { .. }
             | Operation::Pool { .. } => plain,
         }
+    }
+
+    /// Bytes of a score for each pair of places and each head, where these lie in the card's memory (backend/ort/lower/disentangled.rs).
+    fn spread_scores(&self, heads: usize) -> u64 {
+        if self.method.engine != Engine::Ort {
+            return 0;
+        }
+        let Shape { places, lengths } = self.shape;
+        let longest = lengths.iter().copied().max().unwrap_or(0).next_multiple_of(GRAIN);
+        // The padding of a text is a run of its own.
+        let runs = if *places > lengths.iter().sum::<usize>() { 2 * lengths.len() } else { lengths.len() };
+        (runs * heads * longest * longest) as u64 * self.method.numbers.bytes()
     }
 
     fn widened_output(&self) -> Option<Step> {

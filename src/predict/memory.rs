@@ -73,11 +73,10 @@ fn allocated(bytes: u64) -> u64 {
 /// numbers, heads, norms and what is made of positions in fp32.
 fn weights(graph: &Graph, method: Method) -> u64 {
     let mut bases = HashSet::new();
-    // One table for all layers.
-    let mut biases = graph.operations.iter().filter(|operation| {
-        matches!(operation, Operation::Attention { distances: Some(Distances::Bias(_)), .. })
-    });
-    let first_with_bias = biases.next();
+    // Layers share a bias, and the rows of distances.
+    let with_distances =
+        |operation: &&Operation| matches!(operation, Operation::Attention { distances: Some(_), .. });
+    let first_with_distances = graph.operations.iter().find(with_distances);
     let own = |bytes: u64, weight: &Weight| allocated(weight.shape.iter().product::<usize>() as u64 * bytes);
     let of = |(place, operation): (usize, &Operation)| match operation {
         Operation::Embedding { words, positions, types } => std::iter::once(words)
@@ -94,12 +93,13 @@ fn weights(graph: &Graph, method: Method) -> u64 {
             let size = (graph.columns(Value(place)) / heads) as u64;
             let fresh = rotary.filter(|base| bases.insert(base.to_bits()));
             let turns = fresh.map_or(0, |_| allocated(4 * positions * size));
-            let is_first = first_with_bias.is_some_and(|first| std::ptr::eq(first, operation));
+            let is_first = first_with_distances.is_some_and(|first| std::ptr::eq(first, operation));
             let of_distances = match distances {
                 Some(Distances::Bias(_)) if is_first => allocated(4 * *heads as u64 * (2 * positions - 1)),
-                // A layer's own keys and queries of distances, and the row of each.
+                // A layer's own keys and queries of distances; and for all the row of each distance.
                 Some(Distances::Disentangled(network)) => {
-                    2 * own(method.numbers.bytes(), &network.table) + allocated(4 * (2 * positions - 1))
+                    let rows = if is_first { allocated(4 * (2 * positions - 1)) } else { 0 };
+                    2 * own(method.numbers.bytes(), &network.table) + rows
                 }
                 _ => 0,
             };

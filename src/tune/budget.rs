@@ -110,9 +110,12 @@ impl<'a> StageBudget<'a> {
     pub fn going_on(mut self, recordings: &[Recording], seen: &[Observation]) -> Self {
         let has_all = |seen: &&Observation| seen.rounds >= self.rounds as usize;
         let mut able = seen.iter().filter(|seen| seen.may_win()).peekable();
-        if able.peek().is_some() && able.all(|seen| has_all(&seen)) {
-            self.before = spent(self.own(recordings));
-        }
+        if able.peek().is_some() && able.all(|seen| has_all(&seen)) { self.anew(recordings) } else { self }
+    }
+
+    /// What is left of a time, divided as if it were all.
+    pub fn anew(mut self, recordings: &[Recording]) -> Self {
+        self.before = spent(self.own(recordings));
         self
     }
 

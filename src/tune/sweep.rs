@@ -114,7 +114,7 @@ impl Tuning<'_> {
             return Ok(ControlFlow::Break(signal));
         }
         let budget = StageBudget::of(self.suite, place, share, &self.recordings, self.references_took);
-        let budget =
+        let mut budget =
             budget.going_on(&self.recordings, &analysis::observe(self.suite, stage, &self.recordings));
         let kind = budget.search();
         let mut decided = Decided::default();
@@ -151,7 +151,10 @@ impl Tuning<'_> {
                 let seen = analysis::observe(self.suite, stage, &self.recordings);
                 generation = seen.into_iter().map(|seen| seen.candidate).collect();
             }
-            let rounds = if budget.is_of_time() { self.suite.most_rounds() } else { self.suite.rounds };
+            // A guided search looks at more before it looks again more often than it has to.
+            let looks_on = guided && budget.is_of_time() && self.recordings.len() > before;
+            let rounds =
+                if budget.is_of_time() && !looks_on { self.suite.most_rounds() } else { self.suite.rounds };
             for round in 1..rounds {
                 let racing = self.racing(&*search, stage, &budget, &generation, round, &mut decided)?;
                 // Beyond the suite's rounds there must be something left to tell apart.
@@ -161,6 +164,9 @@ impl Tuning<'_> {
                 if let Some(signal) = self.round(stage, &budget, &racing, round, &mut decided)? {
                     return Ok(ControlFlow::Break(signal));
                 }
+            }
+            if looks_on {
+                budget = budget.anew(&self.recordings);
             }
             if self.recordings.len() == before {
                 let seen = analysis::observe(self.suite, stage, &self.recordings);

@@ -271,9 +271,9 @@ fn every_dialect_speaks_the_keys_of_its_service() {
             "RERANK_FINAL_N=5",
         ]
     );
-    // What the plugin has no key for is not lost without a word.
-    assert!(plugin.contains("# rerank: dtype=fp16 was measured, but this dialect has no key"), "{plugin}");
-    // The service can't be told fp16, so that it gets what is best in fp32: the default configuration.
+    // Its reranker can't be set to fp16, and what the plugin has no key for is not lost without a word.
+    assert!(plugin.contains("not set: this service doesn't accept dtype=fp16"), "{plugin}");
+    // The service doesn't accept fp16, so that it gets what is best in fp32: the default configuration.
     assert_eq!(keys(&settings("gliner-service")), ["GLINER_MODEL=org/entities", "GLINER_BATCH_SIZE=32"]);
     assert_eq!(
         keys(&settings("tei")),
@@ -306,7 +306,7 @@ fn every_dialect_speaks_the_keys_of_its_service() {
 }
 
 #[test]
-fn a_service_gets_the_best_that_it_can_be_told() {
+fn a_service_gets_the_best_that_it_accepts() {
     let stage = "[[stages]]\ntask = \"embed\"\nmodel = \"org/embed\"\nbackends = [\"fake\"]\n[stages.knobs]\n\
                  dtype = [\"fp32\", \"fp16\", \"int8\"]\nbatch_size = [16]\n";
     let script = "token_us = 100\nknobs.dtype = { applies = \"load\", default = \"fp32\", values = [\"fp32\", \"fp16\", \"int8\"] }\n\
@@ -322,14 +322,15 @@ fn a_service_gets_the_best_that_it_can_be_told() {
     let plugin = settings("retrieval-plugin");
     assert!(plugin.lines().any(|line| line == "EMBEDDING_FP16=true"), "{plugin}");
     for said in [
-        "not set: dtype=int8 is nothing that this service can be told",
+        "not set: this service doesn't accept dtype=int8",
         "2.00 × the throughput of these settings",
         "#   settings   batch_size=16 dtype=fp16",
-        "the service has PyTorch, by FlagEmbedding",
+        "The service runs PyTorch, by FlagEmbedding",
+        "neither confirmed, nor checked",
     ] {
         assert!(plugin.contains(said), "no {said:?} in {plugin}");
     }
-    // Whoever can be told gets the winner.
+    // Whoever accepts the winner gets it.
     let infinity = settings("infinity");
     assert!(infinity.contains("INFINITY_DTYPE=int8;") && !infinity.contains("not set"), "{infinity}");
 }

@@ -62,13 +62,37 @@ fn copy(from: &Path, to: &Path) {
 
 const MODEL: &str = "bert-embed-mean";
 
+/// A model with this change in its configuration can't be opened, and the error has these words.
+fn says(model: &str, change: fn(&mut Value), words: &str) {
+    let folder = Folder::of(model);
+    folder.config(change);
+    let said = folder.error();
+    assert!(said.contains(words), "{said:?} doesn't say {words:?}");
+}
+
+#[test]
+fn distances_that_a_network_can_not_have_are_named() {
+    for (change, words) in [
+        ((|config| config["position_buckets"] = json!(3)) as fn(&mut Value), "`position_buckets` is 3"),
+        (|config| config["position_buckets"] = json!(1u64 << 40), "`position_buckets` is 1099511627776"),
+        (|config| config["max_relative_positions"] = json!(5), "twice the 5 positions"),
+        (|config| config["position_buckets"] = json!(10), "encoder.rel_embeddings.weight"),
+        (|config| config["position_buckets"] = json!(0), "encoder.rel_embeddings.weight"),
+        (|config| config["max_position_embeddings"] = json!(1 << 18), "the maximum is 131072"),
+        (|config| config["pos_att_type"] = json!("c2p"), "`pos_att_type` is \"c2p\""),
+        (|config| config["pos_att_type"] = json!(null), "`pos_att_type` is null"),
+        (|config| config["share_att_key"] = json!(false), "`share_att_key` is false"),
+        (|config| config["relative_attention"] = json!(false), "`relative_attention` is false"),
+        (|config| config["norm_rel_ebd"] = json!("rms"), "`norm_rel_ebd` is \"rms\""),
+        (|config| config["conv_kernel_size"] = json!(3), "`conv_kernel_size` is 3"),
+        (|config| config["embedding_size"] = json!(16), "`embedding_size` is 16"),
+    ] {
+        says("deberta-embed", change, words);
+    }
+}
+
 #[test]
 fn a_wrong_config_is_named_with_its_key() {
-    let say = |change: fn(&mut Value)| {
-        let folder = Folder::of(MODEL);
-        folder.config(change);
-        folder.error()
-    };
     for (change, words) in [
         ((|config| config["num_hidden_layers"] = json!(0)) as fn(&mut Value), "`num_hidden_layers` is 0"),
         (|config| config["hidden_size"] = json!(1u64 << 60), "`hidden_size` is 1152921504606846976"),
@@ -85,8 +109,7 @@ fn a_wrong_config_is_named_with_its_key() {
         (|config| config["position_embedding_type"] = json!("relative_key"), "\"relative_key\""),
         (|config| *config = json!([]), "no `model_type`"),
     ] {
-        let said = say(change);
-        assert!(said.contains(words), "{said:?} doesn't say {words:?}");
+        says(MODEL, change, words);
     }
     let folder = Folder::of(MODEL);
     folder.write("config.json", "{\"model_type\": \"bert\",");
@@ -220,7 +243,7 @@ fn a_pickle_with_code_runs_none_of_it() {
 #[test]
 fn five_hundred_mutated_folders_give_an_error_or_a_model() {
     let mut random = Pcg64::seed_from_u64(11);
-    let fixtures = ["bert-embed-mean", "bert-pickled", "xlm-roberta-embed", "roberta-embed", "bert-sharded"];
+    let fixtures = ["bert-embed-mean", "bert-pickled", "xlm-roberta-embed", "deberta-embed", "bert-sharded"];
     let mut refused = 0;
     for round in 0..500 {
         let folder = Folder::of(fixtures[round % fixtures.len()]);

@@ -33,6 +33,17 @@ impl Config<'_> {
         }
     }
 
+    /// Positions that no table of the checkpoint bounds: something is made for each of them.
+    pub fn positions_without_table(&self, key: &str) -> Result<usize, ModelError> {
+        const MOST_POSITIONS: usize = 1 << 17;
+        match self.count(key)? {
+            positions if positions <= MOST_POSITIONS => Ok(positions),
+            positions => {
+                Err(ModelError::Config(format!("`{key}` is {positions}; the maximum is {MOST_POSITIONS}")))
+            }
+        }
+    }
+
     /// How many layers there are.
     pub fn layers(&self, key: &str) -> Result<usize, ModelError> {
         const MOST_LAYERS: usize = 1000;

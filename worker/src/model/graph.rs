@@ -121,6 +121,12 @@ impl Disentangled {
         if distance > 0 { span.saturating_sub(bucket) } else { (span + bucket).min(2 * span - 1) }
     }
 
+    /// The row of each distance in sequences of so many positions, from that of the farthest earlier token on.
+    pub fn rows(&self, positions: usize) -> Vec<u32> {
+        let furthest = positions as isize - 1;
+        (-furthest..=furthest).map(|distance| self.row(distance) as u32).collect()
+    }
+
     fn weights(&self) -> impl Iterator<Item = &Weight> {
         let norm = self.norm.iter().flat_map(|norm| std::iter::once(&norm.weight).chain(&norm.bias));
         let projections = [&self.query, &self.key].into_iter().flat_map(|made| [&made.weight, &made.bias]);
@@ -312,7 +318,7 @@ impl Graph {
         let mut readers = self.operations.iter().filter(|reader| Graph::inputs(reader).contains(&product));
         readers.all(|reader| match reader {
             Operation::LayerNorm { input, residual, .. } => *input == product && *residual != Some(product),
-            // What comes before attention wants whole numbers.
+            // What comes before attention needs the bias added already.
             Operation::Attention { rotary, distances, .. } => {
                 rotary.is_none() && !matches!(distances, Some(Distances::Disentangled(_)))
             }

@@ -116,7 +116,7 @@ pub fn tensors(config: &serde_json::Value, task: Task) -> Result<Vec<graph::Weig
     let graph = arch::build(&plan)?;
     let mut weights: Vec<graph::Weight> = Vec::new();
     for weight in graph.weights() {
-        // MPNet's bias is read by every layer.
+        // Every layer reads MPNet's bias, and DeBERTa's table; and each of DeBERTa's its queries and keys twice.
         if weights.iter().all(|known| known.name != weight.name) {
             weights.push(weight.clone());
         }

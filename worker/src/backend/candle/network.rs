@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::kernel::attention::{self, Attention, DistanceBias, Rotary, attend};
 use super::kernel::called::{Kernel, called};
-use super::kernel::disentangled::{self, Disentangled};
+use super::kernel::disentangled::{DistanceTables, TableRows};
 use super::kernel::norm::{self, LayerNorm};
 use super::kernel::{Crew, activation};
 use super::plan::{self, Place, Plan};
@@ -69,7 +69,7 @@ enum Kind {
 /// What distances say: a bias that all layers share, or tables of a layer's own.
 enum Distances {
     Bias(Arc<DistanceBias>),
-    Disentangled(Disentangled),
+    Disentangled(DistanceTables),
 }
 
 impl Distances {
@@ -87,7 +87,7 @@ impl Network {
         let graph = &model.graph;
         let plan = Plan::of(graph, precision);
         let slots = plan.slots();
-        let mut maker = Maker { graph, weights, rotary: HashMap::new(), bias: None };
+        let mut maker = Maker { graph, weights, rotary: HashMap::new(), bias: None, row_of: None };
         let mut steps = Vec::new();
         for ((place, operation), planned) in graph.operations.iter().enumerate().zip(plan.steps) {
             steps.push(Step { kind: maker.kind(Value(place), operation, planned.precision)?, planned });
@@ -156,6 +156,8 @@ struct Maker<'a> {
     weights: Arc<Weights>,
     rotary: HashMap<u32, Arc<Rotary>>,
     bias: Option<Arc<DistanceBias>>,
+    /// The row of each distance in DeBERTa's tables.
+    row_of: Option<Arc<[u32]>>,
 }
 
 impl Maker<'_> {
@@ -202,9 +204,10 @@ impl Maker<'_> {
                     Some(graph::Distances::Disentangled(network)) => {
                         let made = ByDistance::of(network, weights).map_err(said)?;
                         let count = network.table.shape[0];
-                        let rows = disentangled::Rows { keys: &made.keys, queries: &made.queries, count };
-                        let row = |distance| network.row(distance);
-                        Some(Distances::Disentangled(Disentangled::new(&rows, *heads, positions, scale, row)))
+                        let rows = TableRows { keys: &made.keys, queries: &made.queries, count };
+                        let row_of =
+                            Arc::clone(self.row_of.get_or_insert_with(|| network.rows(positions).into()));
+                        Some(Distances::Disentangled(DistanceTables::new(&rows, *heads, scale, row_of)))
                     }
                 };
                 Kind::Attention {

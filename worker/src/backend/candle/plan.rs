@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use indexmap::IndexMap;
 
 use super::kernel::Kernel;
-use super::kernel::disentangled::Disentangled;
+use super::kernel::disentangled::DistanceTables;
 use super::precision::Precision;
 use super::weight::{kernels_of_product, product_bytes};
 use crate::model::graph::{Distances, Graph, Operation, Rows, Value, Weight};
@@ -106,7 +106,7 @@ impl<'g> Plan<'g> {
                 Operation::Attention { heads, rotary, distances, .. } => {
                     let positions = self.graph.most_tokens as u64;
                     let size = (self.graph.columns(Value(place)) / heads) as u64;
-                    // Layers share what turns, a table for each base, and a bias of distances.
+                    // Layers share what turns, a table for each base, and a bias of distances or the rows of distances.
                     if rotary.is_some_and(|base| made.insert(Some(base.to_bits()))) {
                         add("fp32", FLOAT * positions * size);
                     }
@@ -115,8 +115,13 @@ impl<'g> Plan<'g> {
                             add("fp32", FLOAT * *heads as u64 * (2 * positions).saturating_sub(1));
                         }
                         Some(Distances::Disentangled(network)) => {
-                            let (rows, width) = (network.table.shape[0], network.table.shape[1]);
-                            add("fp32", Disentangled::bytes(width, rows, self.graph.most_tokens));
+                            add(
+                                "fp32",
+                                DistanceTables::bytes(network.table.shape[1], network.table.shape[0]),
+                            );
+                            if made.insert(None) {
+                                add("int32", size_of::<u32>() as u64 * (2 * positions).saturating_sub(1));
+                            }
                         }
                         _ => {}
                     }

@@ -85,7 +85,7 @@ impl Flat {
         self.sizes = Sizes { packed, longest, texts, tokens: self.ids.len() };
     }
 
-    /// Which places of the grid hold rows, and which.
+    /// For each place of the grid its row; and the places, those that hold rows first.
     fn spread(&mut self) {
         self.offsets.clear();
         self.run_rows.clear();

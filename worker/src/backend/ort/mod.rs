@@ -43,7 +43,7 @@ pub use choice::{DTYPE, Dtype, GRAPH, PROVIDER, Source, Wanted};
 pub use counted::{Counted, count};
 pub use export::export;
 pub use library::{CUDA_12_NEEDS, CUDA_NEEDS};
-pub use lower::Precision;
+pub use lower::{GRAIN, Precision};
 
 pub const NAME: &str = "ort";
 

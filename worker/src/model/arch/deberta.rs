@@ -1,4 +1,5 @@
-//! DeBERTa in its second and third version, mDeBERTa included: BERT whose tokens attend by distance as well as by content.
+//! DeBERTa's third version, mDeBERTa and mxbai-rerank included: BERT whose tokens attend by distance as well as by content. Its
+//! second version is configured in the same words, and has a convolution that nobody here computes.
 
 use super::heads::{classifier_over_first, common_head, token_classifier};
 use super::plan::Plan;
@@ -43,7 +44,7 @@ fn body(builder: &mut Builder) -> Result<Body, ModelError> {
         epsilon: config.number("layer_norm_eps", 1e-7)? as f32,
     };
     let layers = config.layers("num_hidden_layers")?;
-    let most_tokens = config.count("max_position_embeddings")?;
+    let most_tokens = config.positions_without_table("max_position_embeddings")?;
     let reach = Reach::of(config, most_tokens)?;
 
     let embedded = embedded(builder, width, most_tokens)?;
@@ -116,9 +117,9 @@ struct Reach {
 
 impl Reach {
     fn of(config: &Config, most_tokens: usize) -> Result<Reach, ModelError> {
-        // -1 stands for a number that isn't given.
+        // What is below one isn't given.
         let given = |key: &str| match config.0[key].as_i64() {
-            Some(-1) => Ok(None),
+            Some(number) if number < 1 => Ok(None),
             _ => config.optional_count(key),
         };
         let most_distance = given("max_relative_positions")?.unwrap_or(most_tokens);
@@ -135,7 +136,7 @@ impl Reach {
     }
 }
 
-/// What these networks may have besides, and those that people use don't.
+/// What networks of this name may have besides.
 fn supported(config: &Config) -> Result<(), ModelError> {
     let refused = |key: &str, wanted: &str| {
         Err(ModelError::Config(format!("`{key}` is {}; supported: {wanted}", config.0[key])))

@@ -39,13 +39,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
         let labels = builder.label_count("classifier")?;
         builder.head_linear(normed, "classifier", labels, width, None)?;
     }
-    // No table of the checkpoint bounds it, and angles are made for each position.
-    const MOST_POSITIONS: usize = 1 << 17;
-    let most_tokens = builder.config.count("max_position_embeddings")?;
-    if most_tokens > MOST_POSITIONS {
-        let why = format!("`max_position_embeddings` is {most_tokens}; the maximum is {MOST_POSITIONS}");
-        return Err(ModelError::Config(why));
-    }
+    let most_tokens = builder.config.positions_without_table("max_position_embeddings")?;
     Ok(builder.finish("modernbert", plan.task, most_tokens))
 }
 

@@ -83,6 +83,18 @@ pub struct Norm<'a> {
     pub epsilon: f32,
 }
 
+/// The depth that attention is compiled for whose heads have so many numbers.
+pub fn attention_depth(size: usize, disentangled: bool) -> Result<usize> {
+    let depths = if disentangled { &DISENTANGLED_DEPTHS[..] } else { &DEPTHS };
+    let depth = depths.iter().copied().find(|depth| size <= *depth && size.is_multiple_of(8));
+    depth.ok_or_else(|| {
+        candle_core::Error::msg(format!(
+            "no attention kernel on the GPU for heads of {size} numbers; supported: multiples of 8 up to {}",
+            depths[depths.len() - 1]
+        ))
+    })
+}
+
 fn suffix(dtype: DType) -> Result<&'static str> {
     match dtype {
         DType::F32 => Ok("f32"),
@@ -324,14 +336,7 @@ impl Kernels {
         let (width, size) = (columns / 3, columns / 3 / attention.heads);
         let context = self.empty((rows, width), qkv.dtype())?;
         let disentangled = matches!(attention.distances, Some(Distances::Disentangled { .. }));
-        let depths = if disentangled { &DISENTANGLED_DEPTHS[..] } else { &DEPTHS };
-        let depth = depths.iter().copied().find(|depth| size <= *depth && size % 8 == 0);
-        let Some(depth) = depth else {
-            candle_core::bail!(
-                "no attention kernel on the GPU for heads of {size} numbers; supported: multiples of 8 up to {}",
-                depths[depths.len() - 1]
-            )
-        };
+        let depth = attention_depth(size, disentangled)?;
         let (name, shared_mem_bytes) = self.attention(qkv.dtype(), depth, disentangled)?;
         let tile = if name.starts_with("attend_plainly") { PLAIN_TILE } else { TILE };
         let tiles = sequences.longest.div_ceil(tile) as u32;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use candle_core::{DType, Result, Tensor};
 
 use super::device::{Card, failed};
-use super::kernels::{Attention, Distances, Kernels, Norm, Sequences, Tables};
+use super::kernels::{self, Attention, Distances, Kernels, Norm, Sequences, Tables};
 use super::weight::{self, Product};
 use super::words::Layout;
 use super::{Choice, weight::tensor};
@@ -79,8 +79,15 @@ impl Network {
     pub fn new(model: &Model, card: &Card, choice: Choice) -> std::result::Result<Self, BackendError> {
         let graph = &model.graph;
         let device = card.candle.clone();
-        let mut maker =
-            Maker { graph, weights: &model.weights, device, choice, turns: HashMap::new(), bias: None };
+        let mut maker = Maker {
+            graph,
+            weights: &model.weights,
+            device,
+            choice,
+            turns: HashMap::new(),
+            bias: None,
+            row_of: None,
+        };
         let mut steps = Vec::with_capacity(graph.operations.len());
         for (place, operation) in graph.operations.iter().enumerate() {
             let kind = maker.kind(Value(place), operation).map_err(failed)?;
@@ -184,6 +191,7 @@ struct Maker<'a> {
     choice: Choice,
     turns: HashMap<u32, Tensor>,
     bias: Option<Tensor>,
+    row_of: Option<Tensor>,
 }
 
 impl Maker<'_> {
@@ -219,6 +227,8 @@ impl Maker<'_> {
                 let positions = self.graph.most_tokens;
                 let turns = rotary.map(|base| self.turns(base, size, positions)).transpose()?;
                 let scale = score_scale(size, distances.as_ref());
+                let disentangled = matches!(distances, Some(graph::Distances::Disentangled(_)));
+                kernels::attention_depth(size, disentangled)?;
                 let distances =
                     distances.as_ref().map(|distances| self.distances(distances, *heads)).transpose()?;
                 Kind::Attention { heads: *heads, scale, window: *window, turns, distances }
@@ -246,17 +256,33 @@ impl Maker<'_> {
                 let made = ByDistance::of(network, self.weights).map_err(wrap)?;
                 let on_card =
                     |rows: &[f32]| tensor(rows, &network.table.shape, self.choice.numbers, &self.device);
-                let furthest = positions as isize - 1;
-                let row_of: Vec<u32> =
-                    (-furthest..=furthest).map(|distance| network.row(distance) as u32).collect();
                 Ok(Distances::Disentangled {
                     keys: on_card(&made.keys)?,
                     queries: on_card(&made.queries)?,
-                    row_of: Tensor::from_slice(&row_of, row_of.len(), &self.device)?,
+                    row_of: self.row_of(network, positions)?,
                     positions,
                 })
             }
         }
+    }
+
+    /// The row of each distance, the same for all layers.
+    fn row_of(&mut self, network: &graph::Disentangled, positions: usize) -> Result<Tensor> {
+        if let Some(row_of) = &self.row_of {
+            return Ok(row_of.clone());
+        }
+        let rows = network.rows(positions);
+        // A tile has room for as many rows as it has distances.
+        if rows.windows(2).any(|pair| pair[0].abs_diff(pair[1]) > 1) {
+            let most = network.most_distance.unwrap_or(positions);
+            candle_core::bail!(
+                "no attention kernel on the GPU for {} buckets of distances up to {most}: neighbours are further apart than one",
+                network.span()
+            );
+        }
+        let row_of = Tensor::from_slice(&rows, rows.len(), &self.device)?;
+        self.row_of = Some(row_of.clone());
+        Ok(row_of)
     }
 
     fn turns(&mut self, base: f32, size: usize, positions: usize) -> Result<Tensor> {

@@ -13,7 +13,7 @@ use super::weight::tensor;
 use crate::backend::Device;
 use crate::backend::candle::kernel::Crew;
 use crate::backend::candle::kernel::attention::{self, DistanceBias};
-use crate::backend::candle::kernel::disentangled::{self, Disentangled};
+use crate::backend::candle::kernel::disentangled::{DistanceTables, TableRows};
 use crate::model::graph::score_scale;
 
 /// A process has one pool on a card that everything comes out of, so its tests go one at a time.
@@ -117,8 +117,10 @@ fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
                 let distance = DistanceBias { positions, table: table.clone() };
                 let (keys_there, queries_there) = (rounded(&keys), rounded(&queries));
                 let count = TABLE_ROWS;
-                let tables = disentangled::Rows { keys: &keys_there, queries: &queries_there, count };
-                let disentangled = Disentangled::new(&tables, heads, positions, scale, row);
+                let tables = TableRows { keys: &keys_there, queries: &queries_there, count };
+                let furthest = positions as isize - 1;
+                let row_of: Vec<u32> = (-furthest..=furthest).map(|distance| row(distance) as u32).collect();
+                let disentangled = DistanceTables::new(&tables, heads, scale, row_of.clone().into());
                 let plain = attention::Attention {
                     heads,
                     size,
@@ -144,8 +146,6 @@ fn attention_is_the_processors_whatever_the_lengths_windows_and_distances() {
                 let ((_starts, starts), (_counts, lengths)) = (words(&starts, &card), words(&counts, &card));
                 let sequences_there = Sequences { count: counts.len(), longest: 200, starts, lengths };
                 let table_on_card = |numbers: &[f32]| on_card(numbers, &[TABLE_ROWS, width], dtype, &card);
-                let furthest = positions as isize - 1;
-                let row_of: Vec<u32> = (-furthest..=furthest).map(|distance| row(distance) as u32).collect();
                 let distances = match told {
                     Told::Nothing => None,
                     Told::Bias => Some(Distances::Bias { table, positions }),

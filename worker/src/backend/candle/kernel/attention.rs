@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::ops::Range;
 
-use super::disentangled::{self, Disentangled};
+use super::disentangled::{self, DistanceTables};
 use super::exp::exp;
 use super::tile::{COLUMNS, Tile};
 use super::{Crew, Shared, norm, stretches};
@@ -27,7 +27,7 @@ pub struct Attention<'a> {
 #[derive(Clone, Copy)]
 pub enum Distances<'a> {
     Bias(&'a DistanceBias),
-    Disentangled(&'a Disentangled),
+    Disentangled(&'a DistanceTables),
 }
 
 /// Cosines and sines of the angles by which positions turn pairs of numbers.
@@ -373,8 +373,10 @@ mod tests {
             let bias = DistanceBias { positions: rows, table: by_distance };
             let scale = 1.0 / (size as f32).sqrt();
             let [keys, queries] = [table(width, 29), table(width, 17)];
-            let tables = disentangled::Rows { keys: &keys, queries: &queries, count: ROWS };
-            let disentangled = Disentangled::new(&tables, heads, rows, scale, row);
+            let tables = disentangled::TableRows { keys: &keys, queries: &queries, count: ROWS };
+            let furthest = rows as isize - 1;
+            let row_of = (-furthest..=furthest).map(|distance| row(distance) as u32).collect();
+            let disentangled = DistanceTables::new(&tables, heads, scale, row_of);
             for (window, rotary, distances) in [
                 (None, None, None),
                 (Some(3), Some(&rotary), None),

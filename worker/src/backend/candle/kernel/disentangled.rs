@@ -2,6 +2,7 @@
 //! with a table that has few rows, spread out afterwards by the distance of each pair.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::stretches;
 use super::tile::{COLUMNS, Tile};
@@ -10,11 +11,11 @@ use super::tile::{COLUMNS, Tile};
 const ROWS: usize = 48;
 
 /// The tables of a layer, ready to be multiplied.
-pub struct Disentangled {
+pub struct DistanceTables {
     /// Numbers of one head.
     size: usize,
-    /// The row of each distance, key minus query, from `1 - positions` on. The later the token, the earlier the row.
-    row_of: Vec<u32>,
+    /// The row of each distance, key minus query; that of 0 is in the middle. The later the key, the earlier the row.
+    row_of: Arc<[u32]>,
     /// Rows of a table, filled up to whole panels.
     rows: usize,
     /// For each head panels of 32 rows: for each number of the head that of each row.
@@ -22,8 +23,8 @@ pub struct Disentangled {
     queries: Vec<f32>,
 }
 
-/// What a table has for all heads of a layer.
-pub struct Rows<'a> {
+/// Keys and queries of distances, of all heads of a layer.
+pub struct TableRows<'a> {
     pub keys: &'a [f32],
     pub queries: &'a [f32],
     pub count: usize,
@@ -38,17 +39,9 @@ pub struct Scratch {
     position: Vec<f32>,
 }
 
-impl Disentangled {
-    /// For sequences of up to so many positions. `scale` is that of the scores; the queries of tokens come scaled.
-    pub fn new(
-        table: &Rows,
-        heads: usize,
-        positions: usize,
-        scale: f32,
-        row: impl Fn(isize) -> usize,
-    ) -> Disentangled {
-        let furthest = positions as isize - 1;
-        let row_of: Vec<u32> = (-furthest..=furthest).map(|distance| row(distance) as u32).collect();
+impl DistanceTables {
+    /// `scale` is that of the scores; the queries of tokens come scaled. `row_of` has the row of each distance that there can be.
+    pub fn new(table: &TableRows, heads: usize, scale: f32, row_of: Arc<[u32]>) -> DistanceTables {
         let (width, rows) = (table.keys.len() / table.count, table.count.next_multiple_of(COLUMNS));
         let size = width / heads;
         let panels = |numbers: &[f32], scale: f32| {
@@ -63,13 +56,12 @@ impl Disentangled {
             panels
         };
         let (keys, queries) = (panels(table.keys, 1.0), panels(table.queries, scale));
-        Disentangled { size, row_of, rows, keys, queries }
+        DistanceTables { size, row_of, rows, keys, queries }
     }
 
-    /// Bytes that it takes.
-    pub fn bytes(width: usize, rows: usize, positions: usize) -> u64 {
-        let tables = 2 * rows.next_multiple_of(COLUMNS) * width * size_of::<f32>();
-        (tables + (2 * positions).saturating_sub(1) * size_of::<u32>()) as u64
+    /// Bytes that the tables take.
+    pub fn bytes(width: usize, rows: usize) -> u64 {
+        (2 * rows.next_multiple_of(COLUMNS) * width * size_of::<f32>()) as u64
     }
 
     /// Begins with a head: what its keys, one row behind the other, are to the queries of distances.

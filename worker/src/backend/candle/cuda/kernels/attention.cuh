@@ -34,7 +34,8 @@ template <class T> struct Tables {
     }
 };
 
-// The rows of tables that a tile of queries needs for a tile of keys: no more than there are distances in it.
+// The rows of tables that a tile of queries needs for a tile of keys: no more than there are distances in it, as neighbouring distances
+// have the same row or neighbouring ones (network.rs refuses others).
 struct Rows {
     int first, end;
 };
@@ -74,7 +75,8 @@ __device__ __forceinline__ float scored(
 // Rows of queries, keys and values of all heads to rows of contexts.
 //
 // The bias of the product before may be left to this: that of the queries is added here, that of the values to the
-// context, whose weights add up to one; and that of the keys adds the same to all scores of a query, which changes none.
+// context, whose weights add up to one; and that of the keys adds the same to all scores of a query, which changes none. Where
+// distances are met nothing is left.
 constexpr int TILE_QUERIES = 64, TILE_KEYS = 64, TILE_THREADS = 128;
 
 #if HAS_TENSOR_CORES
