@@ -107,7 +107,7 @@ impl<'a> StageBudget<'a> {
     }
 
     /// A larger budget than that which was used up: what was finished has its rounds, and the rest of the time is divided anew.
-    pub fn going_on(mut self, recordings: &[Recording], seen: &[Observation]) -> Self {
+    pub fn going_on(self, recordings: &[Recording], seen: &[Observation]) -> Self {
         let has_all = |seen: &&Observation| seen.rounds >= self.rounds as usize;
         let mut able = seen.iter().filter(|seen| seen.may_win()).peekable();
         if able.peek().is_some() && able.all(|seen| has_all(&seen)) { self.anew(recordings) } else { self }

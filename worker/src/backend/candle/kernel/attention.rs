@@ -174,7 +174,7 @@ unsafe fn one_head(
         if let Some(Distances::Disentangled(distances)) = attention.distances {
             let Scratch { queries: rows, scores, by_distance, .. } = scratch;
             let rows = &rows[queries.start * size..queries.end * size];
-            distances.add(head, rows, &queries, length, by_distance, stride, scores);
+            distances.add(head, rows, &queries, by_distance, stride, scores);
         }
         softmax(attention, head, &queries, &keys, stride, &mut scratch.scores[keys.start - first..]);
         for column in (0..size).step_by(COLUMNS) {

@@ -33,6 +33,8 @@ pub struct TableRows<'a> {
 /// What one thread works with.
 #[derive(Default)]
 pub struct Scratch {
+    /// Tokens of the sequence.
+    length: usize,
     /// What each query of a block is to the keys of distances…
     content: Vec<f32>,
     /// …and what each key of a head is to their queries.
@@ -66,8 +68,8 @@ impl DistanceTables {
 
     /// Begins with a head: what its keys, one row behind the other, are to the queries of distances.
     pub fn begin(&self, head: usize, keys: &[f32], scratch: &mut Scratch) {
-        let length = keys.len() / self.size;
-        self.product(&self.queries, head, keys, length, &mut scratch.position);
+        scratch.length = keys.len() / self.size;
+        self.product(&self.queries, head, keys, scratch.length, &mut scratch.position);
     }
 
     /// Adds to the scores of some of the head's queries over all of its keys. A query's scores lie `stride` from the next's.
@@ -76,19 +78,18 @@ impl DistanceTables {
         head: usize,
         queries: &[f32],
         places: &Range<usize>,
-        length: usize,
         scratch: &mut Scratch,
         stride: usize,
         scores: &mut [f32],
     ) {
-        self.product(&self.keys, head, queries, length, &mut scratch.content);
-        let columns = self.columns(length);
-        let Scratch { content, position } = &*scratch;
+        self.product(&self.keys, head, queries, scratch.length, &mut scratch.content);
+        let Scratch { length, content, position } = &*scratch;
+        let columns = self.columns(*length);
         for (row, query) in places.clone().enumerate() {
             let content = &content[row * columns.len()..][..columns.len()];
             let nearest = self.row_of.len() / 2;
-            let rows = &self.row_of[nearest - query..][..length];
-            let scores = &mut scores[row * stride..][..length];
+            let rows = &self.row_of[nearest - query..][..*length];
+            let scores = &mut scores[row * stride..][..*length];
             spread(scores, rows, columns.start, content, position);
         }
     }
