@@ -63,6 +63,9 @@ pub struct Changes {
     /// The field or column of --corpus that has the text, or several to join [default: text]
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',', requires = "corpus")]
     text: Vec<String>,
+    /// What the files of --corpus are written in: latin1, utf-16le, … [default: UTF-8]
+    #[arg(long, value_name = "NAME", requires = "corpus")]
+    encoding: Option<String>,
     /// Use these backends instead of the suite's
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     backend: Option<Vec<String>>,
@@ -118,6 +121,7 @@ impl Changes {
             model: self.model.clone(),
             corpus: corpus.map(|path| path.display().to_string()),
             text: self.text.clone(),
+            encoding: self.encoding.clone(),
             backends: self.backend.clone(),
             set: set.collect::<Result<_, _>>()?,
             objective: self.objective.clone(),

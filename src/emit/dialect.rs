@@ -35,7 +35,7 @@ pub const DIALECTS: [Dialect; 5] = [
     Dialect {
         name: "tei",
         help: "Text Embeddings Inference",
-        engine: "candle or Python, as its image is built",
+        engine: "a build of its own",
         precisions: |_| &["fp32", "fp16"],
         template: include_str!("dialects/tei.env"),
     },

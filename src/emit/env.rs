@@ -83,6 +83,9 @@ fn evidence(dialect: &Dialect, analysis: &Analysis, header: &RunHeader, date: &s
         }
         match stage.winner() {
             Some(winner) => lines.extend(winner_lines(dialect, analysis.objective, stage, winner)),
+            None if stage.candidates.is_empty() => {
+                lines.push("  NOTHING was measured: continue with --resume".to_owned());
+            }
             None => lines.push("  NO candidate can win: nothing is set for this stage".to_owned()),
         }
     }
@@ -124,12 +127,13 @@ fn winner_lines(dialect: &Dialect, objective: Figure, stage: &StageAnalysis, win
     let count = |wanted: fn(&Verdict) -> bool| {
         stage.candidates.iter().filter(|ranked| wanted(&ranked.verdict)).count()
     };
-    let tried = format!(
-        "{} candidates: {} may be as good as the winner, {} could not win",
-        stage.candidates.len(),
-        count(Verdict::may_be_as_good),
-        count(|verdict| matches!(verdict, Verdict::Excluded { .. })),
-    );
+    let mut tried = vec![format!("{} may be as good as the winner", count(Verdict::may_be_as_good))];
+    let seldom = count(|verdict| matches!(verdict, Verdict::Unproven { .. }));
+    if seldom > 0 {
+        tried.push(format!("{seldom} were measured beside it once only, which doesn't tell"));
+    }
+    tried.push(format!("{} could not win", count(|verdict| matches!(verdict, Verdict::Excluded { .. }))));
+    let tried = format!("{} candidates: {}", stage.candidates.len(), tried.join(", "));
     lines.push(line("tried", &tried));
     lines
 }
@@ -148,7 +152,7 @@ fn set_lines(dialect: &Dialect, stage: &StageAnalysis, set: &Ranked) -> Vec<Stri
     let backend = &set.summary.candidate.backend;
     let engine = match BUILT_IN.contains(&backend.as_str()) {
         true => format!(
-            "autotune's {backend}. The service runs {}: its figures differ, and its best may",
+            "autotune's {backend}. The service runs {}, with other figures and perhaps another best configuration",
             dialect.engine
         ),
         false => format!("the suite's own worker {backend}"),

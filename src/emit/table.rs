@@ -70,6 +70,9 @@ fn stage_text(stage: &StageAnalysis, analysis: &Analysis, style: Style) -> Strin
                 text.push_str(&style.paragraph(&format!("  {what}: {line}")));
             }
         }
+        None if stage.candidates.is_empty() => {
+            text.push_str("Nothing was measured: continue with --resume.\n");
+        }
         None => text.push_str("No candidate can win.\n"),
     }
     for doubt in &stage.doubts {

@@ -137,6 +137,9 @@ pub struct Overrides {
     /// Its fields that the text is made of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub text: Vec<String>,
+    /// What its files are written in, where it isn't UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
     pub backends: Option<Vec<String>>,
     /// `(knob, values)`, where a knob may be `stage.knob`.
     pub set: Vec<(String, Vec<String>)>,

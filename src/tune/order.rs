@@ -77,7 +77,11 @@ impl Order {
         let started = jiff::Timestamp::now();
         let folder = self.out.unwrap_or_else(|| {
             let time = started.strftime("%Y%m%d-%H%M%S");
-            PathBuf::from(format!("results/runs/{time}-{}-{}", suite.name, target.name))
+            let name = format!("results/runs/{time}-{}-{}", suite.name, target.name);
+            // Two that are started within a second.
+            let numbered = (2..).map(|number| format!("{name}-{number}"));
+            let mut names = std::iter::once(name.clone()).chain(numbered).map(PathBuf::from);
+            names.find(|folder| !folder.exists()).unwrap_or_else(|| PathBuf::from(&name))
         });
         // Absolute: the worker reads the corpus in it from wherever the worker is started.
         let folder = std::path::absolute(folder)?;

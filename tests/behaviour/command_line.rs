@@ -280,7 +280,6 @@ fn every_dialect_speaks_the_keys_of_its_service() {
         [
             "MODEL_ID=org/embed",
             "DTYPE=float16",
-            "MAX_CLIENT_BATCH_SIZE=16",
             "MAX_BATCH_REQUESTS=16",
             "MAX_BATCH_TOKENS=2048",
             "AUTO_TRUNCATE=true",

@@ -206,6 +206,10 @@ fn encodings_are_read_by_their_names_or_named_in_the_error() {
     let error = refused(&place, &[]);
     assert!(error.contains("docs.txt:2: byte 6 isn't UTF-8"), "{error}");
     assert!(error.contains("encoding = \"windows-1252\""), "{error}");
+    assert!(error.contains("--encoding windows-1252"), "{error}");
+    let given = ["--corpus", "docs.txt", "--encoding", "windows-1252"];
+    assert_eq!(timed(&place, &given).0, ["one", "déjà vu, l'été à la montagne"]);
+    fs::remove_dir_all(place.run_folder()).unwrap();
     fs::write(place.path().join("docs.txt"), b"one\ntw\0o\n").unwrap();
     assert!(refused(&place, &[]).contains("docs.txt:2: byte 7 is NUL"));
 }

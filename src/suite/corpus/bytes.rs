@@ -57,7 +57,7 @@ fn utf8(name: &str, bytes: Vec<u8>) -> Result<String, String> {
         Err(error) => {
             let (byte, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
             Err(format!(
-                "{}: byte {} isn't UTF-8. The file looks like {likely}: if it is, write encoding = {likely:?} beside its name",
+                "{}: byte {} isn't UTF-8. The file looks like {likely}: if it is, say so: --encoding {likely}, or encoding = {likely:?} in a suite",
                 place(name, &bytes[..byte]),
                 byte + 1,
                 likely = likely(bytes),

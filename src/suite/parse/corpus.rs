@@ -18,7 +18,8 @@ impl Builder<'_> {
         if let Some(path) = &overrides.corpus {
             // What the suite says of its own files says nothing of these.
             let fields = Fields { text: overrides.text.clone(), ..Fields::default() };
-            let source = Source::Files(Files { path: path.clone(), fields, ..Files::default() });
+            let encoding = overrides.encoding.clone();
+            let source = Source::Files(Files { path: path.clone(), fields, encoding, ..Files::default() });
             let judged = self.slice(wire)?;
             return Ok(Corpus { source, first: None, repeat: 1, judged, place: OTHER_CORPUS.to_owned() });
         }
