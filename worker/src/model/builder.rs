@@ -36,6 +36,18 @@ pub struct LayerShape {
     pub epsilon: f32,
 }
 
+impl LayerShape {
+    /// As BERT and most of its kin call what it's made of; `epsilon` is the architecture's own where the configuration has none.
+    pub fn of(config: &Config, width: usize, epsilon: f64) -> Result<LayerShape, ModelError> {
+        Ok(LayerShape {
+            width,
+            intermediate: config.count("intermediate_size")?,
+            activation: config.activation("hidden_act", "gelu")?,
+            epsilon: config.number("layer_norm_eps", epsilon)? as f32,
+        })
+    }
+}
+
 impl<'a> Builder<'a> {
     /// `prefixes` are those under which checkpoints of this architecture keep the body; `landmark` is a weight of it.
     pub fn new(

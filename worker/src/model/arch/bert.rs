@@ -60,12 +60,7 @@ fn body(builder: &mut Builder, first: usize) -> Result<Body, ModelError> {
     }
     let width = config.count("hidden_size")?;
     let heads = config.heads("num_attention_heads", width)?;
-    let shape = LayerShape {
-        width,
-        intermediate: config.count("intermediate_size")?,
-        activation: config.activation("hidden_act", "gelu")?,
-        epsilon: config.number("layer_norm_eps", 1e-12)? as f32,
-    };
+    let shape = LayerShape::of(config, width, 1e-12)?;
     let layers = config.layers("num_hidden_layers")?;
     let types = config.optional_count("type_vocab_size")?;
 

@@ -37,12 +37,7 @@ fn body(builder: &mut Builder) -> Result<Body, ModelError> {
     supported(config)?;
     let width = config.count("hidden_size")?;
     let heads = config.heads("num_attention_heads", width)?;
-    let shape = LayerShape {
-        width,
-        intermediate: config.count("intermediate_size")?,
-        activation: config.activation("hidden_act", "gelu")?,
-        epsilon: config.number("layer_norm_eps", 1e-7)? as f32,
-    };
+    let shape = LayerShape::of(config, width, 1e-7)?;
     let layers = config.layers("num_hidden_layers")?;
     let most_tokens = config.positions_without_table("max_position_embeddings")?;
     let reach = Reach::of(config, most_tokens)?;

@@ -20,12 +20,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
     let config = &builder.config;
     let width = config.count("hidden_size")?;
     let heads = config.heads("num_attention_heads", width)?;
-    let shape = LayerShape {
-        width,
-        intermediate: config.count("intermediate_size")?,
-        activation: config.activation("hidden_act", "gelu")?,
-        epsilon: config.number("layer_norm_eps", 1e-12)? as f32,
-    };
+    let shape = LayerShape::of(config, width, 1e-12)?;
     let layers = config.layers("num_hidden_layers")?;
     let buckets = config.optional_count("relative_attention_num_buckets")?.unwrap_or(32);
     // Half of them for each direction, half of those for near distances, and the far ones reach to the most distance.

@@ -12,7 +12,8 @@ use crate::task::Task;
 use Element::{Float16, Float32, Int32, Int64};
 
 /// Operators and the numbers that they're used with here, of docs/OperatorKernels.md of ONNX Runtime 1.31; the provider of
-/// onnxruntime-gpu 1.31.1 has placed each of them on the card. Not here although they have code: what needs cuDNN, which
+/// onnxruntime-gpu 1.31.1 has placed each of them on the card, but for those of disentangled attention (`Slice`, `Gather` of integers,
+/// `MatMul` in fp16), which no card has been asked for. Not here although they have code: what needs cuDNN, which
 /// isn't provided (`MultiHeadAttention`, `ReduceSum`, `ReduceL2`).
 const KERNELS: [(&str, &[Element]); 26] = [
     ("Abs", &[Int64]),
