@@ -103,7 +103,7 @@ fn is_ort(suite: &Suite, backend: &str) -> bool {
 /// OpenVINO computes bf16 out of an fp32 graph; every other precision is in the file.
 fn onnx(stage: &Stage, model: &Path, dtype: &str, target: &Path) -> anyhow::Result<PathBuf> {
     let dtype = if dtype == "bf16" { "fp32" } else { dtype };
-    let model = Model::open(model, stage.task)?;
+    let model = Model::open(model, stage.task, stage.prompt.as_ref())?;
     Ok(ort::export(&model, dtype, target)?)
 }
 

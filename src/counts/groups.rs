@@ -60,10 +60,10 @@ impl Groups {
                 self.add(Group::InPassing, plan.in_passing());
                 self.add(Group::Weights, plan.weights());
                 self.add(Group::Allocations, plan.allocations());
-                let of_batch = |batch: &Shape| plan.copied(batch.places, &batch.lengths);
+                let of_batch = |batch: &Shape| plan.copied(|rows| batch.count(rows), batch.tokens());
                 self.add(Group::Copied, batches.of_pass.iter().flat_map(of_batch));
                 let longest = batches.longest.clone().unwrap_or_default();
-                let bytes = plan.slot_bytes(longest.places, longest.lengths.len());
+                let bytes = plan.slot_bytes(|rows| longest.count(rows));
                 self.add(Group::Memory, [("slots of a thread", bytes)]);
             }
             Err(error) => {

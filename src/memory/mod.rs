@@ -98,6 +98,7 @@ impl Plan {
             backend: backend.name.clone(),
             kind: backend.kind.clone(),
             task: subject.task,
+            prompt: None,
             model: subject.name.clone(),
             folder: Some(folder.display().to_string()),
             device: target.device.clone(),

@@ -5,7 +5,8 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::backend::{Batch, Layout};
 use crate::item::Item;
-use crate::model::{Encoding, Tokenise};
+use crate::model::graph::Rows;
+use crate::model::{Encoding, Marks, Tokenise};
 use crate::pipeline::{self, Settings};
 
 /// A batch without its words.
@@ -15,11 +16,23 @@ pub struct Shape {
     pub places: usize,
     /// Tokens of each sequence without its padding.
     pub lengths: Vec<usize>,
+    /// Which of them stand for words and for labels.
+    pub marks: Vec<Marks>,
 }
 
 impl Shape {
     pub fn of(batch: &Batch) -> Shape {
-        Shape { places: batch.ids.len(), lengths: batch.lengths.clone() }
+        Shape { places: batch.ids.len(), lengths: batch.lengths.clone(), marks: batch.marks.clone() }
+    }
+
+    /// How many rows a value has that stand for these.
+    pub fn count(&self, rows: Rows) -> usize {
+        match rows {
+            Rows::Tokens => self.places,
+            Rows::Sequences => self.lengths.len(),
+            Rows::Words => self.marks.iter().map(|marks| marks.words.len()).sum(),
+            Rows::Labels => self.marks.iter().map(|marks| marks.labels.len()).sum(),
+        }
     }
 
     pub fn tokens(&self) -> usize {
@@ -33,7 +46,8 @@ impl Shape {
             _ => Layout::Packed,
         };
         let zeros = vec![0; self.places];
-        Batch { ids: zeros.clone(), types: zeros, lengths: self.lengths.clone(), layout }
+        let (lengths, marks) = (self.lengths.clone(), self.marks.clone());
+        Batch { ids: zeros.clone(), types: zeros, lengths, layout, marks }
     }
 }
 
@@ -56,9 +70,9 @@ impl Batches {
 }
 
 /// What texts have become, so that each is tokenised once however often it's put into batches.
-pub type Seen = HashMap<(Option<String>, String), usize>;
+pub type Seen = HashMap<(Option<String>, String), (usize, Marks)>;
 
-/// A tokeniser that remembers how many tokens a text has, and no more of it.
+/// A tokeniser that remembers how many tokens a text has and which of them are marked, and no more of it.
 pub struct Remembering<'a> {
     tokeniser: &'a dyn Tokenise,
     seen: Mutex<&'a mut Seen>,
@@ -74,15 +88,16 @@ impl Tokenise for Remembering<'_> {
     fn encode(&self, query: Option<&str>, text: &str) -> Result<Encoding, String> {
         let key = (query.map(str::to_owned), text.to_owned());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let tokens = match seen.get(&key) {
-            Some(tokens) => *tokens,
+        let (tokens, marks) = match seen.get(&key) {
+            Some(known) => known.clone(),
             None => {
-                let tokens = self.tokeniser.encode(query, text)?.ids.len();
-                seen.insert(key, tokens);
-                tokens
+                let encoding = self.tokeniser.encode(query, text)?;
+                let known = (encoding.ids.len(), encoding.marks);
+                seen.insert(key, known.clone());
+                known
             }
         };
-        Ok(Encoding { ids: vec![0; tokens], types: vec![0; tokens], offsets: vec![] })
+        Ok(Encoding { ids: vec![0; tokens], types: vec![0; tokens], marks, ..Encoding::default() })
     }
 }
 
@@ -92,7 +107,8 @@ mod tests {
 
     #[test]
     fn a_batch_of_zeros_lies_as_the_one_that_it_stands_for() {
-        let text = |tokens: usize| Encoding { ids: vec![0; tokens], types: vec![0; tokens], offsets: vec![] };
+        let text =
+            |tokens: usize| Encoding { ids: vec![0; tokens], types: vec![0; tokens], ..Encoding::default() };
         for packed in [false, true] {
             for texts in [vec![], vec![text(3), text(1), text(0)]] {
                 let batch = Batch::new(&texts, packed);

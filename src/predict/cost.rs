@@ -58,7 +58,7 @@ impl Walk<'_> {
         match self.graph.rows(value) {
             // A kernel over nothing can't be launched: a token of padding is always there.
             Rows::Tokens => self.shape.places.max(1) as u64,
-            Rows::Sequences => self.shape.lengths.len() as u64,
+            rows => self.shape.count(rows) as u64,
         }
     }
 
@@ -81,7 +81,9 @@ impl Walk<'_> {
         let head = matches!(operation, Operation::Linear { .. }) && graph.is_head(value);
         self.kinds.push(match operation {
             Operation::Embedding { .. } => self.method.numbers,
-            Operation::Pool { .. } | Operation::Normalise { .. } => Numbers::Float32,
+            Operation::Pool { .. } | Operation::Normalise { .. } | Operation::Spans { .. } => {
+                Numbers::Float32
+            }
             _ if head => Numbers::Float32,
             _ => self.kinds[Graph::inputs(operation)[0].0],
         });
@@ -149,7 +151,23 @@ impl Walk<'_> {
             Operation::Gate { .. }
             | Operation::Add { .. }
             | Operation::LayerNorm { .. }
+            | Operation::Pick { .. }
             | Operation::Pool { .. } => plain,
+            // Each step reads the weights of the states, and waits for the one before.
+            Operation::Recurrent { directions, .. } => {
+                let steps = self.shape.marks.iter().map(|marks| marks.words.len()).max().unwrap_or(0) as u64;
+                let weights = |of: &crate::model::graph::Direction| of.weight.shape.iter().product::<usize>();
+                let weights = directions.iter().map(weights).sum::<usize>() as u64;
+                Step {
+                    exact_flops: 2.0 * self.rows(value) as f64 * weights as f64,
+                    moved_bytes: plain.moved_bytes + 4 * steps * weights,
+                    ..plain
+                }
+            }
+            Operation::Spans { starts, width, count, .. } => {
+                let flops = self.rows(value) as f64 * (width * (1 + count) * graph.columns(*starts)) as f64;
+                Step { exact_flops: 2.0 * flops, ..plain }
+            }
         }
     }
 
@@ -158,7 +176,7 @@ impl Walk<'_> {
         if self.method.engine != Engine::Ort {
             return 0;
         }
-        let Shape { places, lengths } = self.shape;
+        let Shape { places, lengths, .. } = self.shape;
         let longest = lengths.iter().copied().max().unwrap_or(0).next_multiple_of(GRAIN);
         // The padding of a text is a run of its own.
         let runs = if *places > lengths.iter().sum::<usize>() { 2 * lengths.len() } else { lengths.len() };
@@ -204,13 +222,14 @@ pub mod tests {
             "num_attention_heads": 4, "intermediate_size": 256, "max_position_embeddings": 128,
             "type_vocab_size": 2, "pad_token_id": 0 });
         let embedding = Embedding { normalise: true, ..Embedding::default() };
-        arch::build(&Plan { config: &config, checkpoint: None, task, embedding }).unwrap()
+        arch::build(&Plan { config: &config, checkpoint: None, task, embedding, labels: 0 }).unwrap()
     }
 
     #[test]
     fn a_layer_of_bert_takes_what_is_counted_by_hand() {
         let (width, length, sequences) = (64.0, 50, 3);
-        let shape = Shape { places: length * sequences, lengths: vec![length; sequences] };
+        let shape =
+            Shape { places: length * sequences, lengths: vec![length; sequences], ..Shape::default() };
         let steps = steps(&bert(Task::Embed), HALF, &shape);
         let tokens = (length * sequences) as f64;
         let sum = |part: fn(&Step) -> f64| steps.iter().map(part).sum::<f64>();
@@ -225,7 +244,7 @@ pub mod tests {
 
     #[test]
     fn padding_is_multiplied_and_not_attended_to() {
-        let padded = Shape { places: 100, lengths: vec![50, 10] };
+        let padded = Shape { places: 100, lengths: vec![50, 10], ..Shape::default() };
         let packed = Shape { places: 60, ..padded.clone() };
         let sum = |shape: &Shape, part: fn(&Step) -> f64| {
             steps(&bert(Task::Embed), HALF, shape).iter().map(part).sum::<f64>()
@@ -237,7 +256,7 @@ pub mod tests {
 
     #[test]
     fn a_product_moves_its_operands_and_weights_of_8_bits_are_widened() {
-        let shape = Shape { places: 10, lengths: vec![10] };
+        let shape = Shape { places: 10, lengths: vec![10], ..Shape::default() };
         let graph = bert(Task::Embed);
         let product =
             graph.operations.iter().position(|operation| matches!(operation, Operation::Linear { .. }));
@@ -254,7 +273,7 @@ pub mod tests {
 
     #[test]
     fn heads_are_worked_out_in_fp32() {
-        let shape = Shape { places: 20, lengths: vec![10, 10] };
+        let shape = Shape { places: 20, lengths: vec![10, 10], ..Shape::default() };
         let steps = steps(&bert(Task::Classify), HALF, &shape);
         // Out of pooled rows of fp32: a dense layer and one label.
         let exact: f64 = steps.iter().map(|step| step.exact_flops).sum();

@@ -130,7 +130,7 @@ impl<'a> Forecast<'a> {
                 || Failure::new(Status::NotAvailable, format!("no folder of the model {}", stage.model));
             let folder = folders.get(&stage.name).cloned().ok_or_else(missing)??;
             let refused = |why: crate::model::ModelError| Failure::new(Status::Refused, why.to_string());
-            let outline = Outline::open(&folder, stage.task).map_err(refused)?;
+            let outline = Outline::open(&folder, stage.task, stage.prompt.as_ref()).map_err(refused)?;
             Ok(Opened { outline, seen: HashMap::new(), batches: Vec::new() })
         });
         let opened = opened.as_mut().map_err(|failure| failure.clone())?;

@@ -108,7 +108,12 @@ fn weights(graph: &Graph, method: Method) -> u64 {
         Operation::Gate { .. }
         | Operation::Add { .. }
         | Operation::Pool { .. }
+        | Operation::Pick { .. }
+        | Operation::Spans { .. }
         | Operation::Normalise { .. } => 0,
+        Operation::Recurrent { directions, .. } => {
+            directions.iter().map(|of| own(4, &of.weight) + own(4, &of.bias)).sum()
+        }
     };
     graph.operations.iter().enumerate().map(of).sum()
 }
@@ -196,7 +201,7 @@ mod tests {
     /// vectors of 64 numbers and the table of types.
     #[test]
     fn a_small_network_takes_what_is_counted_by_hand() {
-        let shape = Shape { places: 4 * 32, lengths: vec![32; 4] };
+        let shape = Shape { places: 4 * 32, lengths: vec![32; 4], ..Shape::default() };
         let memory = of(HALF, Transfers::Blocking, std::slice::from_ref(&shape));
         let tables = 1000 * 64 * 2 + 128 * 64 * 2 + 512;
         let norm = 512 + 512;
@@ -213,8 +218,8 @@ mod tests {
 
     #[test]
     fn a_batch_behind_another_keeps_the_output_of_the_one_before_and_a_lane_of_its_own() {
-        let large = Shape { places: 128 * 100, lengths: vec![100; 128] };
-        let small = Shape { places: 100, lengths: vec![100] };
+        let large = Shape { places: 128 * 100, lengths: vec![100; 128], ..Shape::default() };
+        let small = Shape { places: 100, lengths: vec![100], ..Shape::default() };
         let used = |transfers, shapes: &[Shape]| of(HALF, transfers, shapes).used_bytes;
         let both = [large.clone(), large];
         let lane: u64 = 4 * (3 * 12_800 + 2 * 128);
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn fewer_bits_take_less_and_a_product_is_widened_for_a_while() {
-        let shape = [Shape { places: 32, lengths: vec![32] }];
+        let shape = [Shape { places: 32, lengths: vec![32], ..Shape::default() }];
         let weights = |method| of(method, Transfers::Blocking, &shape).weight_bytes;
         let single = Method { numbers: Numbers::Float32, ..HALF };
         let eight = Method { eight: true, ..HALF };

@@ -7,7 +7,6 @@ use super::method::{Method, Numbers};
 use crate::backend::Transfers;
 use crate::hardware::Card;
 use crate::model::Graph;
-use crate::model::graph::Rows;
 use crate::pipeline::{Pass, Settings, Split};
 use crate::record::Between;
 
@@ -107,10 +106,7 @@ struct Host<'a> {
 impl Host<'_> {
     fn times(&self, graph: &Graph, shape: &Shape, compute: f64) -> Times {
         let output = graph.output();
-        let rows = match graph.rows(output) {
-            Rows::Tokens => shape.places,
-            Rows::Sequences => shape.lengths.len(),
-        };
+        let rows = shape.count(graph.rows(output));
         // Three words a token, two a sequence; answers are fp32.
         let to_device = self.copy(4 * (3 * shape.places + 2 * shape.lengths.len()));
         let from_device = self.copy(4 * rows * graph.columns(output));
@@ -182,7 +178,7 @@ mod tests {
     }
 
     fn of(method: Method, settings: &Settings, card_name: &str) -> (Pass, Between) {
-        let shape = Shape { places: 256 * 100, lengths: vec![100; 256] };
+        let shape = Shape { places: 256 * 100, lengths: vec![100; 256], ..Shape::default() };
         let batches = Batches { longest: None, of_pass: vec![shape; 4] };
         pass(&bert(Task::Embed), method, settings, &batches, card(card_name))
     }

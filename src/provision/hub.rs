@@ -11,19 +11,26 @@ use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
+use crate::model::arch::gliner;
+
 /// Silence after which a download is given up. Without a network the first answer is an error, and comes at once.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a network needs besides its weights; some models have some of them.
-const SMALL: [&str; 7] = [
-    "config.json",
-    "tokenizer.json",
+const SMALL: [&str; 8] = [
+    CONFIGS[0],
+    CONFIGS[1],
+    TOKENIZER,
     "modules.json",
     "1_Pooling/config.json",
     "sentence_bert_config.json",
     "sparse_linear.pt",
     "colbert_linear.pt",
 ];
+
+/// What says which network it is: one of them.
+const CONFIGS: [&str; 2] = ["config.json", gliner::CONFIG];
+const TOKENIZER: &str = "tokenizer.json";
 
 const WEIGHTS: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -45,7 +52,8 @@ fn folder_named_by(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBu
 pub fn find(folder: &Path, repository: &str, revision: &str) -> Option<PathBuf> {
     let cached = Cache::new(folder.to_owned()).repo(repo(repository, revision));
     // A commit has no entry among the names of revisions.
-    let snapshot = cached.get("config.json").and_then(|config| config.parent().map(Path::to_owned));
+    let config = CONFIGS.iter().find_map(|config| cached.get(config));
+    let snapshot = config.and_then(|config| config.parent().map(Path::to_owned));
     snapshot.or_else(|| Some(cached.pointer_path(revision))).filter(|snapshot| is_whole(snapshot))
 }
 
@@ -57,7 +65,7 @@ pub fn is_whole(folder: &Path) -> bool {
         Some(shards(&index).ok()?.iter().all(|shard| has(shard)))
     };
     let weights = has(WEIGHTS) || has(PICKLE) || shards().unwrap_or(false);
-    weights && has("config.json") && has("tokenizer.json")
+    weights && CONFIGS.iter().any(|config| has(config)) && has(TOKENIZER)
 }
 
 /// Fetches a snapshot. An error is what people should know of it.
@@ -113,9 +121,9 @@ fn download(folder: &Path, repo: Repo, news: &Sender<News>) -> Result<PathBuf, S
     let info = api.repo(repo.clone()).info().map_err(|error| reason(&error))?;
     let there: Vec<&str> = info.siblings.iter().map(|sibling| sibling.rfilename.as_str()).collect();
     let has = |file: &&str| there.contains(file);
-    for needed in ["config.json", "tokenizer.json"] {
-        if !has(&needed) {
-            return Err(format!("the repository has no {needed}"));
+    for needed in [&CONFIGS[..], &[TOKENIZER]] {
+        if !needed.iter().any(has) {
+            return Err(format!("the repository has no {}", needed[0]));
         }
     }
     // The commit and not the branch, so that all files are of one state.

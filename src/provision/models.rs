@@ -90,7 +90,7 @@ fn may_be_repository(name: &str) -> bool {
 /// A name that is a folder is that folder, or nothing.
 fn folder(name: &str) -> Option<Result<Home, Missing>> {
     let path = Path::new(name);
-    if path.join("config.json").is_file() {
+    if model::is_model(path) {
         let folder = path.to_owned();
         return Some(Ok(Home { folder, replica: false, origin: format!("folder {name}") }));
     }
@@ -336,10 +336,10 @@ mod tests {
         let resolve = |extent| sources.resolve("minilm", Replica::For(Task::Embed), extent).unwrap();
         let home = resolve(Extent::Whole);
         assert!(home.replica);
-        let model = model::Model::open(&home.folder, Task::Embed).unwrap();
+        let model = model::Model::open(&home.folder, Task::Embed, None).unwrap();
         assert_eq!(model.graph.columns(model.graph.output()), 384);
         assert_eq!(resolve(Extent::Whole), home);
-        let outline = model::Outline::open(&resolve(Extent::Outline).folder, Task::Embed).unwrap();
+        let outline = model::Outline::open(&resolve(Extent::Outline).folder, Task::Embed, None).unwrap();
         assert_eq!(outline.graph, model.graph);
     }
 
@@ -348,7 +348,7 @@ mod tests {
         let (_folder, sources) = nothing();
         let home = sources.resolve("bge-m3", Replica::For(Task::Sparse), Extent::Outline).unwrap();
         assert!(!home.folder.join("model.safetensors").exists());
-        let outline = model::Outline::open(&home.folder, Task::Sparse).unwrap();
+        let outline = model::Outline::open(&home.folder, Task::Sparse, None).unwrap();
         assert_eq!((outline.graph.columns(outline.graph.output()), outline.graph.most_tokens), (1, 8192));
     }
 }

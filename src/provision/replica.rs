@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::tokenizer::{self, TokenizerKind};
-use crate::model::arch::Embedding;
+use crate::model::arch::{self, Embedding};
 use crate::model::graph::{Pooling, Weight};
 
 /// What a replica is made of.
@@ -47,7 +47,7 @@ impl Plan<'_> {
 
     /// The same without the weights: enough to count what running it would take.
     pub fn write_outline(&self, folder: &Path) -> io::Result<()> {
-        write_json(&folder.join("config.json"), self.config)?;
+        write_json(&folder.join(arch::config_file(self.config)), self.config)?;
         let tokenizer = tokenizer::make(self.tokenizer, self.config).map_err(io::Error::other)?;
         write_json(&folder.join("tokenizer.json"), &tokenizer)?;
         if let Some(embedding) = self.embedding {
@@ -179,7 +179,7 @@ mod tests {
         let tensors = crate::model::tensors(&config, Task::Embed).unwrap();
         plan(&config, &tensors, 1).write(folder.path()).unwrap();
 
-        let model = Model::open(folder.path(), Task::Embed).unwrap();
+        let model = Model::open(folder.path(), Task::Embed, None).unwrap();
         assert_eq!(model.graph.columns(model.graph.output()), 32);
         let bytes = fs::read(folder.path().join("model.safetensors")).unwrap();
         let read = safetensors::SafeTensors::deserialize(&bytes).unwrap();

@@ -25,7 +25,9 @@ use crate::suite::{
 use crate::task::Metric;
 use crate::telemetry::{Sample, Watch};
 use crate::worker::MOST_WARMUP_PASSES;
-use crate::worker::protocol::{Answered, Ask, Asked, FILES, Load, Loaded, Measure, Measured, Slot, What};
+use crate::worker::protocol::{
+    Answered, Ask, Asked, FILES, Load, Loaded, Measure, Measured, PROMPTS, Slot, What,
+};
 
 /// Who takes so many times as long as the quickest can't be the fastest: machines drift by a factor of two.
 const HOPELESS: u32 = 3;
@@ -772,11 +774,12 @@ impl<'a> Runner<'a> {
         let corpus = judged.or(part).unwrap_or(&self.paths.corpus);
         let slot = Slot::default();
         let load = Load {
-            protocol: slot.version(),
+            protocol: if stage.prompt.is_some() { PROMPTS } else { slot.version() },
             slot,
             backend: backend.name.clone(),
             kind: backend.kind.clone(),
             task: stage.task,
+            prompt: stage.prompt.clone(),
             model: stage.model.clone(),
             folder: model_folder,
             device: self.at(place).device.clone(),

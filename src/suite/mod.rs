@@ -24,7 +24,7 @@ use sha2::{Digest, Sha256};
 use crate::item::Item;
 use crate::knob::{Applies, Candidate, Changes, KnobSpec, Value};
 use crate::pipeline::BATCH_SIZE;
-use crate::task::{Metric, Task};
+use crate::task::{Metric, Prompt, Task};
 
 pub use backend::{ChosenBackend, Engine};
 pub use budget::{Budget, SearchKind};
@@ -81,6 +81,8 @@ pub struct Corpus {
 pub struct Stage {
     pub name: String,
     pub task: Task,
+    /// What the model is asked for in words.
+    pub prompt: Option<Prompt>,
     pub model: String,
     /// Whether the model's weights are made up, so that its quality says nothing of the real one's.
     pub replica: bool,

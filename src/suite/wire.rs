@@ -139,6 +139,9 @@ pub struct WireStage {
     pub name: Option<Spanned<String>>,
     pub task: Task,
     pub model: Spanned<String>,
+    /// What the model is asked for in words.
+    pub labels: Option<Spanned<Vec<String>>>,
+    pub threshold: Option<Spanned<f32>>,
     pub backends: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]
     pub knobs: IndexMap<Spanned<String>, Spanned<Values>>,

@@ -34,7 +34,7 @@ impl Folder {
     }
 
     fn open(&self, task: Task) -> Result<(), String> {
-        Model::open(self.0.path(), task).map(|_| ()).map_err(|error| error.to_string())
+        Model::open(self.0.path(), task, None).map(|_| ()).map_err(|error| error.to_string())
     }
 
     /// What is said of it.

@@ -10,6 +10,7 @@ mod documents;
 mod drivers;
 mod faults;
 mod gate;
+mod gliner;
 mod hostile;
 mod interrupt;
 mod kills;

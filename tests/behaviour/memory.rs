@@ -36,6 +36,7 @@ fn course(script: Value, command: Option<&str>, rounds: u32, watch: &mut Watch) 
         backend: "fake".into(),
         kind: "fake".into(),
         task: Task::Embed,
+        prompt: None,
         model: "m".into(),
         folder: None,
         device: None,

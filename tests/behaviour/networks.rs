@@ -94,6 +94,7 @@ fn session(engine: &engines::Engine, fixture: &Fixture, knobs: &[(&str, &str)]) 
     let knobs = knobs.iter().map(|(knob, text)| (knob.to_string(), value(text))).collect();
     let request = LoadRequest {
         task: fixture.task,
+        prompt: None,
         model: fixture.folder.display().to_string(),
         candidate: Candidate { backend: engine.name.to_owned(), knobs },
         device: engine.device,

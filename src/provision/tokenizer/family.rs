@@ -6,6 +6,8 @@ use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use crate::model::arch;
+
 /// How a tokenizer cuts words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -44,6 +46,7 @@ impl Family {
     pub fn of(kind: TokenizerKind, config: &Value) -> Result<Family, String> {
         let rows = config["vocab_size"].as_u64().ok_or("config.json has no vocab_size")? as usize;
         let last = rows.saturating_sub(1);
+        let body = arch::body_config(config).0;
         let roberta = |size: usize| Family {
             special: vec![
                 (0, "<s>"),
@@ -68,7 +71,7 @@ impl Family {
             typed: kind == TokenizerKind::Wordpiece,
             size: rows,
         };
-        let family = match (kind, config["model_type"].as_str().unwrap_or_default()) {
+        let family = match (kind, body["model_type"].as_str().unwrap_or_default()) {
             (TokenizerKind::Wordpiece, "mpnet") => {
                 let mut family = roberta(rows);
                 family.special.push((104, "[UNK]"));
@@ -90,13 +93,17 @@ impl Family {
                 ],
                 ..roberta(rows)
             },
-            (TokenizerKind::Unigram, "deberta-v2") => bert(vec![
-                (0, "[PAD]"),
-                (1, "[CLS]"),
-                (2, "[SEP]"),
-                (3, "[UNK]"),
-                (DEBERTA_MASK.min(last), "[MASK]"),
-            ]),
+            (TokenizerKind::Unigram, "deberta-v2") => {
+                let words = body["vocab_size"].as_u64().unwrap_or_default() as usize;
+                let mask = DEBERTA_MASK.min(words.saturating_sub(1));
+                let mut special =
+                    vec![(0, "[PAD]"), (1, "[CLS]"), (2, "[SEP]"), (3, "[UNK]"), (mask, "[MASK]")];
+                // What GLiNER asks with comes behind everything else.
+                if arch::gliner::is(config) {
+                    special.extend([(last.saturating_sub(1), "<<ENT>>"), (last, "<<SEP>>")]);
+                }
+                bert(special)
+            }
             (TokenizerKind::Unigram, _) => roberta(rows.min(XLM_ROBERTA)),
             (TokenizerKind::Bpe, "modernbert") => bert(vec![
                 (0, "|||IP_ADDRESS|||"),

@@ -8,14 +8,18 @@ use toml::Spanned;
 use super::catalogue::is_plain;
 use super::{Builder, flag};
 use crate::knob::{BACKEND, Candidate, KnobSpec, Value};
+use crate::pipeline::MAX_CHARS;
 use crate::suite::figure::Figure;
 use crate::suite::limit::{Limit, Subject};
 use crate::suite::problem::{Problem, unknown};
 use crate::suite::space::{Axis, MOST_PLACES, Space};
 use crate::suite::wire::WireStage;
 use crate::suite::{ChosenBackend, Exclusion, Stage};
-use crate::task::{Metric, Task};
+use crate::task::{Metric, Prompt, Task};
 use crate::units::did_you_mean;
+
+/// How likely a span must be where the stage doesn't say: what GLiNER's package takes.
+const LIKELY: f32 = 0.5;
 
 /// A baseline or a reference as the file has it.
 type Settings = IndexMap<Spanned<String>, Spanned<Value>>;
@@ -123,6 +127,7 @@ impl Builder<'_> {
         Ok(Stage {
             name,
             task: wire.task,
+            prompt: self.prompt(wire)?,
             model: self.overrides.model.clone().unwrap_or_else(|| wire.model.get_ref().clone()),
             replica: self.overrides.replica,
             space,
@@ -140,6 +145,52 @@ impl Builder<'_> {
                 .unwrap_or_default(),
             unchecked: Vec::new(),
         })
+    }
+
+    /// What the model is asked for, where the stage says so.
+    fn prompt(&self, wire: &WireStage) -> Result<Option<Prompt>, Problem> {
+        let Some(labels) = &wire.labels else {
+            return match &wire.threshold {
+                Some(threshold) => {
+                    Err(self.text.problem(threshold.span(), "`threshold` belongs to `labels`"))
+                }
+                None => Ok(None),
+            };
+        };
+        let problem = |why: String| Err(self.text.problem(labels.span(), why));
+        if !matches!(wire.task, Task::Entities | Task::Classify) {
+            let task = wire.task.name();
+            return problem(format!("the task {task} isn't asked for labels; entities and classify are"));
+        }
+        let labels = labels.get_ref();
+        if labels.is_empty() {
+            return problem("no labels: there is nothing to ask for".into());
+        }
+        for (place, label) in labels.iter().enumerate() {
+            if label.trim().is_empty() {
+                return problem("an empty label".into());
+            }
+            if labels[..place].contains(label) {
+                return problem(format!("the label {label:?} twice"));
+            }
+        }
+        let threshold = match &wire.threshold {
+            Some(threshold) if !(0.0..1.0).contains(threshold.get_ref()) => {
+                return Err(self.text.problem(threshold.span(), "`threshold` must be from 0 to below 1"));
+            }
+            Some(threshold) => *threshold.get_ref(),
+            None => LIKELY,
+        };
+        if let Some((knob, _)) = wire
+            .knobs
+            .iter()
+            .find(|(knob, _)| wire.task == Task::Classify && knob.get_ref().as_str() == MAX_CHARS.name)
+        {
+            let why =
+                "a text is told by all of it: `max_chars` cuts texts for extraction, in a stage of its own";
+            return Err(self.text.problem(knob.span(), why));
+        }
+        Ok(Some(Prompt { labels: labels.clone(), threshold }))
     }
 
     /// The backends of a stage, in its order.

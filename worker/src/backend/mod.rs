@@ -32,8 +32,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::knob::{Candidate, KnobSpec};
-use crate::model::{Encoding, ModelError, Tokenise};
-use crate::task::Task;
+use crate::model::graph::{Marked, Rows};
+use crate::model::{Encoding, Marks, Model, ModelError, Spanning, Tokenise};
+use crate::task::{Prompt, Task};
 
 /// An engine: where a model is loaded and a session comes from.
 pub trait Backend {
@@ -128,6 +129,8 @@ impl FromStr for Device {
 #[derive(Debug, Clone)]
 pub struct LoadRequest {
     pub task: Task,
+    /// What the model is asked for in words.
+    pub prompt: Option<Prompt>,
     /// A name, or the folder of a model.
     pub model: String,
     pub candidate: Candidate,
@@ -137,12 +140,21 @@ pub struct LoadRequest {
 }
 
 /// What answers are made of besides floats.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Legend {
     /// The names of the labels, in the order in which an output scores them.
     pub labels: Vec<String>,
     /// Ids of tokens that stand for no text.
     pub special: Vec<u32>,
+    /// How spans come of scores, where it's spans that are scored.
+    pub spanning: Option<Spanning>,
+}
+
+impl Legend {
+    pub fn of(model: &Model) -> Legend {
+        let (labels, special) = (model.labels.clone(), model.tokenizer.special());
+        Legend { labels, special, spanning: model.spanning }
+    }
 }
 
 /// How the rows of a batch lie in memory.
@@ -163,6 +175,8 @@ pub struct Batch {
     /// Tokens of each row without its padding.
     pub lengths: Vec<usize>,
     pub layout: Layout,
+    /// Which tokens of each row stand for words and for labels, counted from the row's first.
+    pub marks: Vec<Marks>,
 }
 
 impl Batch {
@@ -180,7 +194,46 @@ impl Batch {
             types.resize(end, 0);
         }
         let layout = if packed { Layout::Packed } else { Layout::Padded(longest) };
-        Batch { ids, types, lengths: encodings.iter().map(|encoding| encoding.ids.len()).collect(), layout }
+        let lengths = encodings.iter().map(|encoding| encoding.ids.len()).collect();
+        let marks = encodings.iter().map(|encoding| encoding.marks.clone()).collect();
+        Batch { ids, types, lengths, layout, marks }
+    }
+
+    /// How many rows a value has that stand for these.
+    pub fn count(&self, rows: Rows) -> usize {
+        match rows {
+            Rows::Tokens => self.ids.len(),
+            Rows::Sequences => self.lengths.len(),
+            Rows::Words => self.marks.iter().map(|marks| marks.words.len()).sum(),
+            Rows::Labels => self.marks.iter().map(|marks| marks.labels.len()).sum(),
+        }
+    }
+
+    /// The rows of tokens that are picked, text after text; none for a word without a token, which stands for zeros.
+    pub fn picked(&self, marked: Marked) -> impl Iterator<Item = Option<usize>> + '_ {
+        self.rows().zip(&self.marks).flat_map(move |(row, marks)| {
+            let (words, labels) = match marked {
+                Marked::Words => (&marks.words[..], &[][..]),
+                Marked::Labels => (&[][..], &marks.labels[..]),
+            };
+            let tokens = words.iter().map(|word| word.token).chain(labels.iter().copied().map(Some));
+            tokens.map(move |token| Some(row.start + token? as usize))
+        })
+    }
+
+    /// Which rows of a value are the answer of each text, padding left out.
+    pub fn answers(&self, rows: Rows) -> Vec<Range<usize>> {
+        let mut next = 0;
+        let mut of = |count: usize| {
+            next += count;
+            next - count..next
+        };
+        match rows {
+            Rows::Tokens => self.rows().collect(),
+            Rows::Sequences => self.lengths.iter().map(|_| of(1)).collect(),
+            Rows::Words => self.marks.iter().map(|marks| of(marks.words.len())).collect(),
+            Rows::Labels => self.marks.iter().map(|marks| of(marks.labels.len())).collect(),
+        }
     }
 
     /// The same rows in several batches, one after the other, each of at least so many places but for the last.
@@ -190,16 +243,17 @@ impl Batch {
             Layout::Packed => row.clone(),
         };
         let mut shares: Vec<Batch> = Vec::new();
-        for (row, &length) in self.rows().zip(&self.lengths) {
+        for ((row, &length), marks) in self.rows().zip(&self.lengths).zip(&self.marks) {
             let row = padded(&row);
             if shares.last().is_none_or(|share| share.ids.len() >= places) {
-                let (ids, types) = (Vec::new(), Vec::new());
-                shares.push(Batch { ids, types, lengths: Vec::new(), layout: self.layout });
+                let (ids, types, lengths, marks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+                shares.push(Batch { ids, types, lengths, layout: self.layout, marks });
             }
             if let Some(share) = shares.last_mut() {
                 share.ids.extend_from_slice(&self.ids[row.clone()]);
                 share.types.extend_from_slice(&self.types[row]);
                 share.lengths.push(length);
+                share.marks.push(marks.clone());
             }
         }
         shares
@@ -277,7 +331,8 @@ mod tests {
     use super::*;
 
     fn encoding(ids: &[u32]) -> Encoding {
-        Encoding { ids: ids.to_vec(), types: vec![0; ids.len()], offsets: vec![(0, 0); ids.len()] }
+        let (types, offsets) = (vec![0; ids.len()], vec![(0, 0); ids.len()]);
+        Encoding { ids: ids.to_vec(), types, offsets, ..Encoding::default() }
     }
 
     #[test]

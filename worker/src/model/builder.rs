@@ -64,6 +64,11 @@ impl<'a> Builder<'a> {
         Builder { config: Config(config), checkpoint, prefix, operations: Vec::new() }
     }
 
+    /// With the body's weights under this prefix.
+    pub fn under(self, prefix: &str) -> Self {
+        Builder { prefix: prefix.to_owned(), ..self }
+    }
+
     pub fn push(&mut self, operation: Operation) -> Value {
         self.operations.push(operation);
         Value(self.operations.len() - 1)

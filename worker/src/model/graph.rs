@@ -206,6 +206,42 @@ pub enum Operation {
     Normalise {
         input: Value,
     },
+    /// Of each sequence the rows of tokens that the batch marks as words, or as labels.
+    Pick {
+        input: Value,
+        marked: Marked,
+    },
+    /// Words of a sequence read in their order, and in the other: what both made of a word stands side by side. A row of the input
+    /// holds what a word brings to the gates, for one direction and then for the other (PyTorch's LSTM).
+    Recurrent {
+        gates: Value,
+        directions: Box<[Direction; 2]>,
+    },
+    /// How well each span of up to `width` words that begins with a word fits each label: of a span the sum of what its first and
+    /// its last word bring, positive parts alone, times the label's row, whose last number is added.
+    Spans {
+        starts: Value,
+        ends: Value,
+        labels: Value,
+        width: usize,
+        /// Labels of a sequence.
+        count: usize,
+    },
+}
+
+/// Which tokens of a sequence are picked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Marked {
+    Words,
+    Labels,
+}
+
+/// What a recurrent network takes from one word to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Direction {
+    /// A block of rows for each gate: in, forget, candidate, out.
+    pub weight: Weight,
+    pub bias: Weight,
 }
 
 impl Operation {
@@ -220,15 +256,22 @@ impl Operation {
             Operation::Attention { .. } => "Attention",
             Operation::Pool { .. } => "Pool",
             Operation::Normalise { .. } => "Normalise",
+            Operation::Pick { .. } => "Pick",
+            Operation::Recurrent { .. } => "Recurrent",
+            Operation::Spans { .. } => "Spans",
         }
     }
 }
 
-/// Whether rows stand for tokens or for sequences.
+/// What rows stand for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rows {
     Tokens,
     Sequences,
+    /// Words of a text, each by its first token.
+    Words,
+    /// Labels that are asked for in front of a text.
+    Labels,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -259,9 +302,14 @@ impl Graph {
             Operation::Linear { weight, .. } => weight.rows(),
             Operation::Gate { input, .. } => self.columns(*input) / 2,
             Operation::Attention { qkv, .. } => self.columns(*qkv) / 3,
+            Operation::Recurrent { directions, .. } => {
+                directions.iter().map(|direction| direction.weight.shape[1]).sum()
+            }
+            Operation::Spans { width, count, .. } => width * count,
             Operation::Add { left: input, .. }
             | Operation::LayerNorm { input, .. }
             | Operation::Pool { input, .. }
+            | Operation::Pick { input, .. }
             | Operation::Normalise { input } => self.columns(*input),
         }
     }
@@ -271,11 +319,15 @@ impl Graph {
         match self.operation(value) {
             Operation::Embedding { .. } => Rows::Tokens,
             Operation::Pool { .. } => Rows::Sequences,
+            Operation::Pick { marked: Marked::Words, .. } => Rows::Words,
+            Operation::Pick { marked: Marked::Labels, .. } => Rows::Labels,
             Operation::Linear { input, .. }
             | Operation::Gate { input, .. }
             | Operation::Add { left: input, .. }
             | Operation::LayerNorm { input, .. }
             | Operation::Attention { qkv: input, .. }
+            | Operation::Recurrent { gates: input, .. }
+            | Operation::Spans { starts: input, .. }
             | Operation::Normalise { input } => self.rows(*input),
         }
     }
@@ -285,13 +337,16 @@ impl Graph {
         match operation {
             Operation::Embedding { .. } => vec![],
             Operation::Add { left, right } => vec![*left, *right],
+            Operation::Spans { starts, ends, labels, .. } => vec![*starts, *ends, *labels],
             Operation::LayerNorm { input, residual, .. } => {
                 std::iter::once(*input).chain(*residual).collect()
             }
             Operation::Linear { input, .. }
             | Operation::Gate { input, .. }
             | Operation::Attention { qkv: input, .. }
+            | Operation::Recurrent { gates: input, .. }
             | Operation::Pool { input, .. }
+            | Operation::Pick { input, .. }
             | Operation::Normalise { input } => vec![*input],
         }
     }
@@ -307,10 +362,10 @@ impl Graph {
         last
     }
 
-    /// Whether a product belongs to a head: its rows are sequences, or nothing comes after it. Heads are small, and every
-    /// digit of theirs is in the answer.
+    /// Whether a product belongs to a head: its rows are few, or nothing comes after it. Heads are small, and every digit of
+    /// theirs is in the answer.
     pub fn is_head(&self, product: Value) -> bool {
-        self.rows(product) == Rows::Sequences || product == self.output()
+        matches!(self.rows(product), Rows::Sequences | Rows::Labels) || product == self.output()
     }
 
     /// Whether all who read a product can add its bias on the way, which saves a pass over it.
@@ -347,9 +402,14 @@ fn weights_of(operation: &Operation) -> Vec<&Weight> {
             Some(Distances::Bias(bias)) => vec![&bias.table],
             Some(Distances::Disentangled(disentangled)) => disentangled.weights().collect(),
         },
+        Operation::Recurrent { directions, .. } => {
+            directions.iter().flat_map(|direction| [&direction.weight, &direction.bias]).collect()
+        }
         Operation::Gate { .. }
         | Operation::Add { .. }
         | Operation::Pool { .. }
+        | Operation::Pick { .. }
+        | Operation::Spans { .. }
         | Operation::Normalise { .. } => vec![],
     }
 }

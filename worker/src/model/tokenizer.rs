@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokenizers::{PostProcessor, TruncationDirection, TruncationParams, TruncationStrategy};
 
 use super::error::ModelError;
+use super::prompting::Prompting;
 
 /// A text as tokens. Vectors are of one length.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,7 +17,29 @@ pub struct Encoding {
     pub types: Vec<u32>,
     /// The bytes of the document's text that a token stands for; empty for one that stands for none of them.
     pub offsets: Vec<(usize, usize)>,
+    pub marks: Marks,
 }
+
+/// Which tokens stand for more than themselves, for networks that are asked for labels; of others there are none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The words of the text.
+    pub words: Vec<Word>,
+    /// The token that stands for each label.
+    pub labels: Vec<u32>,
+}
+
+/// A word of a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Word {
+    /// The first of its tokens. A character that no tokenizer sees has none, and stands for zeros.
+    pub token: Option<u32>,
+    /// Its bytes in the text.
+    pub start: usize,
+    pub end: usize,
+}
+
+const FAILED: &str = "the tokenizer failed on this text";
 
 /// Turns texts into tokens, from several threads at once.
 pub trait Tokenise: Send + Sync {
@@ -30,6 +53,8 @@ pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// Ids that stand for no text, such as those around it.
     pub special: Vec<u32>,
+    /// What stands in front of every text, for networks that are asked for labels.
+    prompting: Option<Prompting>,
 }
 
 impl Tokenizer {
@@ -61,9 +86,14 @@ impl Tokenizer {
             .filter(|(_, token)| token.special)
             .map(|(id, _)| id)
             .collect();
-        let mut tokenizer = Tokenizer { inner, special };
+        let mut tokenizer = Tokenizer { inner, special, prompting: None };
         tokenizer.cut_after(most_tokens).map_err(|why| ModelError::file(&path, why))?;
         Ok(tokenizer)
+    }
+
+    /// Puts this in front of every text from here on.
+    pub fn prompted(self, prompting: Prompting) -> Tokenizer {
+        Tokenizer { prompting: Some(prompting), ..self }
     }
 
     /// Cuts every text after `most` tokens from here on.
@@ -112,12 +142,16 @@ impl Cutter {
 
 impl Tokenise for Tokenizer {
     fn encode(&self, query: Option<&str>, text: &str) -> Result<Encoding, String> {
+        if let Some(prompting) = &self.prompting {
+            return catch_unwind(AssertUnwindSafe(|| prompting.encode(&self.inner, text)))
+                .unwrap_or_else(|_| Err(FAILED.to_owned()));
+        }
         let encode = || match query {
             Some(query) => self.inner.encode((query, text), true),
             None => self.inner.encode(text, true),
         };
         let encoded = catch_unwind(AssertUnwindSafe(encode))
-            .map_err(|_| "the tokenizer failed on this text".to_owned())?
+            .map_err(|_| FAILED.to_owned())?
             .map_err(|error| error.to_string())?;
         let (of_text, special) = (encoded.get_sequence_ids(), encoded.get_special_tokens_mask());
         let wanted = usize::from(query.is_some());
@@ -129,6 +163,7 @@ impl Tokenise for Tokenizer {
             ids: encoded.get_ids().to_vec(),
             types: encoded.get_type_ids().to_vec(),
             offsets: (0..encoded.len()).map(offset).collect(),
+            marks: Marks::default(),
         })
     }
 }

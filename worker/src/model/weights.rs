@@ -148,6 +148,34 @@ impl Weights {
         Ok(())
     }
 
+    /// Another tensor out of one that is here, under a name of its own. Where the first isn't here, or measures something else, there
+    /// is no other, and whoever asks for it says so.
+    pub fn view(&mut self, of: &str, name: &str, view: View) {
+        let Some((numbers, shape)) = self.viewed(of, view) else { return };
+        let bytes: Vec<u8> = bytemuck::cast_slice(&numbers).to_vec();
+        let (store, range) = (Store::Read(Arc::new(bytes)), 0..numbers.len() * size_of::<f32>());
+        self.release(of);
+        self.entries.insert(name.to_owned(), Entry { store, range, format: Format::Float32, shape });
+    }
+
+    fn viewed(&self, of: &str, view: View) -> Option<(Vec<f32>, Vec<usize>)> {
+        let numbers = self.floats(of).ok()?;
+        match (view, self.shape(of)?) {
+            (View::Row, [columns]) => Some((numbers.into_owned(), vec![1, *columns])),
+            (View::Columns(part, parts), [rows, columns]) if columns.is_multiple_of(parts) => {
+                let share = columns / parts;
+                let of_row = |row: &[f32]| row[part * share..(part + 1) * share].to_vec();
+                Some((numbers.chunks_exact((*columns).max(1)).flat_map(of_row).collect(), vec![*rows, share]))
+            }
+            (View::Turned, [rows, columns]) => {
+                let column = |column: usize| (0..*rows).map(move |row| row * columns + column);
+                let turned = (0..*columns).flat_map(column).map(|place| numbers[place]);
+                Some((turned.collect(), vec![*columns, *rows]))
+            }
+            _ => None,
+        }
+    }
+
     fn entry(&self, name: &str) -> Result<&Entry, ModelError> {
         self.entries.get(name).ok_or_else(|| ModelError::Missing(name.to_owned()))
     }
@@ -186,6 +214,17 @@ impl Weights {
             }
         }
     }
+}
+
+/// What becomes of a tensor under another name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// One part of the columns, of so many.
+    Columns(usize, usize),
+    /// Rows as columns.
+    Turned,
+    /// A vector as a matrix of one row.
+    Row,
 }
 
 struct Pickled {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::spans;
 use crate::answer::{Answer, Span};
 use crate::backend::Legend;
 use crate::model::Encoding;
@@ -9,6 +10,13 @@ use crate::task::Task;
 
 /// Makes an answer of what the network says of one document.
 pub fn answer(task: Task, row: Vec<f32>, encoding: &Encoding, legend: &Legend) -> Answer {
+    match (task, legend.spanning) {
+        (Task::Classify, Some(spanning)) => {
+            return Answer::Label(spans::likeliest(&row, encoding, legend, spanning));
+        }
+        (_, Some(spanning)) => return Answer::Spans(spans::resolved(&row, encoding, legend, spanning)),
+        (_, None) => {}
+    }
     match task {
         Task::Embed => Answer::Vector(row),
         Task::Rerank => Answer::Score(row.first().copied().unwrap_or(f32::NAN)),
@@ -16,7 +24,7 @@ pub fn answer(task: Task, row: Vec<f32>, encoding: &Encoding, legend: &Legend) -
             let label = if row.is_empty() { None } else { legend.labels.get(highest(&row)) };
             Answer::Label(label.cloned().unwrap_or_default())
         }
-        Task::Entities => Answer::Spans(spans(&row, encoding, legend)),
+        Task::Entities => Answer::Spans(joined(&row, encoding, legend)),
         Task::Sparse => Answer::Sparse(weights(&row, encoding, legend)),
         Task::MultiVector => {
             let width = row.len() / encoding.ids.len().max(1);
@@ -48,7 +56,7 @@ fn weights(row: &[f32], encoding: &Encoding, legend: &Legend) -> Vec<(u32, f32)>
 
 /// Joins neighbouring tokens of one kind, as transformers' "simple" aggregation does: `B-` begins a new span, `I-` or
 /// no prefix goes on with the one before, `O` is outside.
-fn spans(row: &[f32], encoding: &Encoding, legend: &Legend) -> Vec<Span> {
+fn joined(row: &[f32], encoding: &Encoding, legend: &Legend) -> Vec<Span> {
     const OUTSIDE: &str = "O";
     let mut spans: Vec<Span> = Vec::new();
     let mut open: Option<&str> = None;
@@ -78,11 +86,20 @@ mod tests {
     use super::*;
 
     fn legend(labels: &[&str]) -> Legend {
-        Legend { labels: labels.iter().map(|label| label.to_string()).collect(), special: vec![0] }
+        Legend {
+            labels: labels.iter().map(|label| label.to_string()).collect(),
+            special: vec![0],
+            spanning: None,
+        }
     }
 
     fn encoding(ids: &[u32], offsets: &[(usize, usize)]) -> Encoding {
-        Encoding { ids: ids.to_vec(), types: vec![0; ids.len()], offsets: offsets.to_vec() }
+        Encoding {
+            ids: ids.to_vec(),
+            types: vec![0; ids.len()],
+            offsets: offsets.to_vec(),
+            ..Encoding::default()
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod lap;
 mod pass;
 mod prepare;
 mod settings;
+mod spans;
 mod stretch;
 
 use std::collections::VecDeque;

@@ -4,12 +4,14 @@
 //! of [`metric`] that can judge them.
 
 mod metric;
+mod prompt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::answer::Answer;
 
 pub use metric::Metric;
+pub use prompt::Prompt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -7,10 +7,10 @@ use crate::answer::Answer;
 use crate::backend::DeviceMemory;
 use crate::knob::Value;
 use crate::pipeline::{Pass, Stretch};
-use crate::task::Task;
+use crate::task::{Prompt, Task};
 
 /// Raised when a worker written for the older one would misunderstand. A request states the oldest version that it needs.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Knows one model, and no slot.
 pub const ONE_MODEL: u32 = 1;
@@ -19,6 +19,8 @@ const SLOTS: u32 = 2;
 pub const FILES: u32 = 3;
 /// Measures a stretch of the corpus.
 pub const STRETCHES: u32 = 4;
+/// Asks a model for labels in words.
+pub const PROMPTS: u32 = 5;
 
 /// A line from the harness.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +69,9 @@ pub struct Load {
     pub backend: String,
     pub kind: String,
     pub task: Task,
+    /// What the model is asked for in words. Versions before 5 don't know this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Prompt>,
     pub model: String,
     /// Where the model lies on this machine, if that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -179,7 +179,8 @@ fn open(load: Load) -> Result<(Loaded, Model), BackendError> {
     let model = load.folder.unwrap_or(load.model);
     let device = load.device.as_deref().map(str::parse::<Device>).transpose()?.unwrap_or_default();
     let device_bytes = load.device_memory;
-    let request = LoadRequest { task: load.task, model, candidate: candidate.clone(), device, device_bytes };
+    let (task, prompt) = (load.task, load.prompt);
+    let request = LoadRequest { task, prompt, model, candidate: candidate.clone(), device, device_bytes };
     let clock = backend.clock();
     let start = clock.now();
     let session = backend.load(&request)?;
@@ -324,8 +325,8 @@ mod tests {
 
     #[test]
     fn requests_of_version_1_have_the_slot_without_a_name() {
-        let said = events(&[load(1, None, 1.0), measure(None, 0), load(5, None, 1.0)]);
-        assert_eq!((&said[0]["event"], &said[0]["protocol"]), (&json!("loaded"), &json!(4)));
+        let said = events(&[load(1, None, 1.0), measure(None, 0), load(6, None, 1.0)]);
+        assert_eq!((&said[0]["event"], &said[0]["protocol"]), (&json!("loaded"), &json!(5)));
         assert_eq!((&said[1]["event"], &said[1]["steady"]), (&json!("measured"), &json!(true)));
         assert_eq!((&said[2]["event"], &said[2]["kind"]), (&json!("failed"), &json!("refused")));
     }

@@ -57,7 +57,7 @@ impl Backend for Candle {
         }
         let precision = Precision::on_processor(candidate)?;
         knobs::limit_memory(candidate)?;
-        let model = Model::open(Path::new(&request.model), request.task)?;
+        let model = Model::open(Path::new(&request.model), request.task, request.prompt.as_ref())?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(knobs::threads_of(candidate))
             .build()
@@ -66,7 +66,7 @@ impl Backend for Candle {
                 BackendError::OutOfMemory(format!("not enough memory for the threads: {error}"))
             })?;
         let network = pool.install(|| Network::new(&model, precision)).map_err(BackendError::Failed)?;
-        let legend = Legend { labels: model.labels, special: model.tokenizer.special() };
+        let legend = Legend::of(&model);
         Ok(Box::new(CandleSession { network, pool, tokenizer: model.tokenizer, legend }))
     }
 }
@@ -80,7 +80,7 @@ fn on_cuda(
     number: u32,
     precision: Precision,
 ) -> Result<Box<dyn Session>, BackendError> {
-    let model = Model::open(Path::new(&request.model), request.task)?;
+    let model = Model::open(Path::new(&request.model), request.task, request.prompt.as_ref())?;
     cuda::load(request, number, precision, model)
 }
 

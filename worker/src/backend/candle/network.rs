@@ -11,6 +11,9 @@ use super::kernel::attention::{self, Attention, DistanceBias, Rotary, attend};
 use super::kernel::called::{Kernel, called};
 use super::kernel::disentangled::{DistanceTables, TableRows};
 use super::kernel::norm::{self, LayerNorm};
+use super::kernel::product::Panels;
+use super::kernel::recurrent::{self, Direction};
+use super::kernel::spans::{self, Spans};
 use super::kernel::{Crew, activation};
 use super::plan::{self, Place, Plan};
 use super::precision::Precision;
@@ -19,7 +22,7 @@ use super::weight::{Product, Table, vector};
 use crate::backend::Batch;
 use crate::backend::disentangled::ByDistance;
 use crate::model::graph::{
-    self, Activation, Graph, Operation, Pooling, RelativeBias, Rows, Value, Weight, score_scale,
+    self, Activation, Graph, Marked, Operation, Pooling, RelativeBias, Rows, Value, Weight, score_scale,
 };
 use crate::model::{Model, ModelError, Weights};
 
@@ -64,6 +67,12 @@ enum Kind {
     },
     Pool(Pooling),
     Normalise,
+    Pick(Marked),
+    Recurrent(Box<[Direction; 2]>),
+    Spans {
+        width: usize,
+        count: usize,
+    },
 }
 
 /// What distances say: a bias that all layers share, or tables of a layer's own.
@@ -128,24 +137,17 @@ impl Network {
         };
         let mut slots = self.slots[own].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let sequences: Vec<Range<usize>> = batch.rows().collect();
-        let count = |rows: Rows| match rows {
-            Rows::Tokens => batch.ids.len(),
-            Rows::Sequences => sequences.len(),
-        };
         for step in &self.steps {
             let plan::Step { output, rows, .. } = &step.planned;
-            slots[output.slot].reserve(count(*rows) * output.columns)?;
+            slots[output.slot].reserve(batch.count(*rows) * output.columns)?;
         }
         for step in &self.steps {
-            step.run(&slots, batch, &sequences, count(step.planned.rows), crew)?;
+            step.run(&slots, batch, &sequences, batch.count(step.planned.rows), crew)?;
         }
         let Place { slot, columns } = self.output;
-        slots[slot].read(count(self.rows) * columns, |numbers| {
-            let row = |(place, sequence): (usize, &Range<usize>)| match self.rows {
-                Rows::Sequences => numbers[place * columns..(place + 1) * columns].to_vec(),
-                Rows::Tokens => numbers[sequence.start * columns..sequence.end * columns].to_vec(),
-            };
-            sequences.iter().enumerate().map(row).collect()
+        slots[slot].read(batch.count(self.rows) * columns, |numbers| {
+            let rows = batch.answers(self.rows).into_iter();
+            rows.map(|rows| numbers[rows.start * columns..rows.end * columns].to_vec()).collect()
         })
     }
 }
@@ -223,6 +225,18 @@ impl Maker<'_> {
             }
             Operation::Pool { pooling, .. } => Kind::Pool(*pooling),
             Operation::Normalise { .. } => Kind::Normalise,
+            Operation::Pick { marked, .. } => Kind::Pick(*marked),
+            Operation::Recurrent { directions, .. } => {
+                let [there, back] = &**directions;
+                let direction = |direction: &graph::Direction| {
+                    let [outputs, size] = [direction.weight.shape[0], direction.weight.shape[1]];
+                    let mut weights = Panels::new(outputs, size);
+                    weights.fill(0, &numbers(&direction.weight)?);
+                    Ok::<_, String>(Direction { weights, bias: numbers(&direction.bias)?, size })
+                };
+                Kind::Recurrent(Box::new([direction(there)?, direction(back)?]))
+            }
+            Operation::Spans { width, count, .. } => Kind::Spans { width: *width, count: *count },
         })
     }
 }
@@ -318,6 +332,34 @@ impl Step {
                 norm::unit_rows(output, columns);
                 Ok(())
             }),
+            Kind::Pick(marked) => output.map(count, input(0), |output, input| {
+                called(Kernel::Picking);
+                let rows = batch.picked(*marked);
+                for (output, row) in output.chunks_exact_mut(columns).zip(rows) {
+                    match row {
+                        Some(row) => output.copy_from_slice(&input[row * columns..(row + 1) * columns]),
+                        None => output.fill(0.0),
+                    }
+                }
+                Ok(())
+            }),
+            Kind::Recurrent(directions) => output.map(count, input(0), |output, gates| {
+                called(Kernel::Recurrence);
+                recurrent::read(directions, gates, &batch.answers(Rows::Words), output, crew);
+                Ok(())
+            }),
+            Kind::Spans { width, count: labels_of_text } => {
+                let (starts, labels) = (&self.planned.inputs[0], &self.planned.inputs[2]);
+                slots[labels.slot].read(batch.count(Rows::Labels) * labels.columns, |labels| {
+                    output.combine(count, input(0), input(1), |output, left, right| {
+                        called(Kernel::Spans);
+                        let (size, width, count) = (starts.columns, *width, *labels_of_text);
+                        let spans = Spans { starts: left, ends: right, labels, size, width, count };
+                        spans::score(&spans, &batch.answers(Rows::Words), output, crew);
+                        Ok(())
+                    })
+                })?
+            }
         }
     }
 }
@@ -380,11 +422,12 @@ mod tests {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models");
         let folders = std::fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path());
         let alone = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-        let text = |ids: &[u32]| Encoding { ids: ids.into(), types: vec![0; ids.len()], offsets: vec![] };
+        let text =
+            |ids: &[u32]| Encoding { ids: ids.into(), types: vec![0; ids.len()], ..Encoding::default() };
         let batch = Batch::new(&[text(&[1, 2, 3]), text(&[2, 1])], false);
         let mut networks = 0;
         for folder in folders {
-            for model in Task::ALL.into_iter().filter_map(|task| Model::open(&folder, task).ok()) {
+            for model in Task::ALL.into_iter().filter_map(|task| Model::open(&folder, task, None).ok()) {
                 for precision in [Precision::Float, Precision::Half, Precision::Eight] {
                     let (called, slots, numbers, answers) = alone.install(|| {
                         let network = Network::new(&model, precision).unwrap();
@@ -398,9 +441,9 @@ mod tests {
                     assert_eq!(called, plan.kernels(), "{} at {precision:?}", folder.display());
                     assert_eq!(plan.allocations()["for slots of a thread"], slots as u64);
                     let answers: usize = answers.iter().map(|row| size_of_val(&row[..])).sum();
-                    let copied = plan.copied(batch.ids.len(), &batch.lengths);
+                    let copied = plan.copied(|rows| batch.count(rows), batch.lengths.iter().sum());
                     assert_eq!(copied["from the engine"], answers as u64, "{}", folder.display());
-                    let bytes = plan.slot_bytes(batch.ids.len(), batch.lengths.len());
+                    let bytes = plan.slot_bytes(|rows| batch.count(rows));
                     assert_eq!((numbers * size_of::<f32>()) as u64, bytes, "{}", folder.display());
                     networks += 1;
                 }

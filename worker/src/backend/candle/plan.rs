@@ -126,36 +126,37 @@ impl<'g> Plan<'g> {
                         _ => {}
                     }
                 }
+                Operation::Recurrent { directions, .. } => {
+                    for direction in directions.iter() {
+                        let [outputs, depth] = [direction.weight.shape[0], direction.weight.shape[1]];
+                        let (kind, of_product) = product_bytes(Precision::Float, outputs, depth);
+                        add(kind, of_product + FLOAT * count(&direction.bias));
+                    }
+                }
                 Operation::Gate { .. }
                 | Operation::Add { .. }
                 | Operation::Pool { .. }
+                | Operation::Pick { .. }
+                | Operation::Spans { .. }
                 | Operation::Normalise { .. } => {}
             }
         }
         bytes
     }
 
-    /// Bytes of the slots that one thread needs for a batch with so many tokens, padding counted, and so many sequences.
-    pub fn slot_bytes(&self, tokens: usize, sequences: usize) -> u64 {
+    /// Bytes of the slots that one thread needs for a batch with so many rows of each kind, padding counted.
+    pub fn slot_bytes(&self, count: impl Fn(Rows) -> usize) -> u64 {
         let mut slots = vec![0; self.slots()];
         for step in &self.steps {
-            let rows = match step.rows {
-                Rows::Tokens => tokens,
-                Rows::Sequences => sequences,
-            };
             let slot = &mut slots[step.output.slot];
-            *slot = (*slot).max(rows * step.output.columns);
+            *slot = (*slot).max(count(step.rows) * step.output.columns);
         }
         FLOAT * slots.iter().sum::<usize>() as u64
     }
 
-    /// Bytes that are copied or converted for a batch with so many places, padding counted, and sequences of these lengths. It's
-    /// read where it lies, so nothing is copied to the engine.
-    pub fn copied(&self, places: usize, lengths: &[usize]) -> IndexMap<String, u64> {
-        let rows = |rows: Rows| match rows {
-            Rows::Tokens => places,
-            Rows::Sequences => lengths.len(),
-        };
+    /// Bytes that are copied or converted for a batch with so many rows of each kind, padding counted, and so many tokens without
+    /// it. It's read where it lies, so nothing is copied to the engine.
+    pub fn copied(&self, rows: impl Fn(Rows) -> usize, tokens: usize) -> IndexMap<String, u64> {
         let mut bytes: IndexMap<String, u64> = IndexMap::new();
         for (operation, step) in self.planned() {
             let input_columns = step.inputs.first().map_or(0, |input| input.columns);
@@ -167,10 +168,7 @@ impl<'g> Plan<'g> {
             }
         }
         if let Some(last) = self.steps.last() {
-            let rows = match last.rows {
-                Rows::Tokens => lengths.iter().sum(),
-                Rows::Sequences => lengths.len(),
-            };
+            let rows = if last.rows == Rows::Tokens { tokens } else { rows(last.rows) };
             bytes.insert("from the engine".to_owned(), FLOAT * (rows * last.output.columns) as u64);
         }
         bytes
@@ -193,6 +191,9 @@ fn kernels(operation: &Operation, precision: Precision) -> Vec<Kernel> {
         Operation::Attention { .. } => vec![Kernel::Attention],
         Operation::Pool { .. } => vec![Kernel::Pooling],
         Operation::Normalise { .. } => vec![Kernel::Length],
+        Operation::Pick { .. } => vec![Kernel::Picking],
+        Operation::Recurrent { .. } => vec![Kernel::Recurrence],
+        Operation::Spans { .. } => vec![Kernel::Spans],
     }
 }
 
@@ -214,7 +215,13 @@ fn in_passing(operation: &Operation) -> Vec<&'static str> {
             (matches!(distances, Some(Distances::Bias(_))), "bias of distances added"),
             (matches!(distances, Some(Distances::Disentangled(_))), "keys and queries of distances met"),
         ],
-        Operation::Add { .. } | Operation::Pool { .. } | Operation::Normalise { .. } => vec![],
+        // What the ends of a span bring is added up, and its positive part taken.
+        Operation::Spans { .. } => vec![(true, "ends added"), (true, "activation applied")],
+        Operation::Add { .. }
+        | Operation::Pool { .. }
+        | Operation::Pick { .. }
+        | Operation::Recurrent { .. }
+        | Operation::Normalise { .. } => vec![],
     };
     words.into_iter().filter(|(is_there, _)| *is_there).map(|(_, word)| word).collect()
 }

@@ -28,7 +28,7 @@ pub fn legend(task: Task) -> Legend {
         Task::Entities => vec!["O".to_owned(), "entity".to_owned()],
         _ => Vec::new(),
     };
-    Legend { labels, special: Vec::new() }
+    Legend { labels, ..Legend::default() }
 }
 
 /// What the network says of one row. A wrong network says something else of the same length.

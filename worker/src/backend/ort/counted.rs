@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn what_is_counted_with_zeros_is_what_a_checkpoint_gives() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models/bert-embed-mean");
-        let model = Model::open(&folder, Task::Embed).unwrap();
+        let model = Model::open(&folder, Task::Embed, None).unwrap();
         for dtype in ["fp32", "fp16", "int8", "int8-weights"] {
             let knobs = IndexMap::from([("dtype".to_owned(), Value::Text(dtype.to_owned()))]);
             let candidate = Candidate { backend: "ort".to_owned(), knobs };
@@ -115,9 +115,12 @@ mod tests {
     fn batches_take_their_inputs_there_and_their_output_back() {
         let copied = |folder: &str, task: Task, device: Device, packed: bool| {
             let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/models").join(folder);
-            let graph = Model::open(&folder, task).unwrap().graph;
-            let text =
-                |tokens: usize| Encoding { ids: vec![1; tokens], types: vec![0; tokens], offsets: vec![] };
+            let graph = Model::open(&folder, task, None).unwrap().graph;
+            let text = |tokens: usize| Encoding {
+                ids: vec![1; tokens],
+                types: vec![0; tokens],
+                ..Encoding::default()
+            };
             let batches = [Batch::new(&[text(5), text(2)], packed), Batch::new(&[text(3)], packed)];
             let candidate = Candidate { backend: "ort".to_owned(), knobs: IndexMap::default() };
             let width = graph.columns(graph.output()) as u64;

@@ -20,7 +20,6 @@ use super::flat::Flat;
 use super::lower::{Dialect, Input};
 use super::network::Networks;
 use super::onnx::{self, Element};
-use super::session::legend;
 use super::sizes::Sizes;
 use crate::backend::gpu::lanes::{Computed, GRAIN};
 use crate::backend::gpu::{DeviceMemory, Driver, Lanes, Nvidia, Share, Transfers};
@@ -28,7 +27,7 @@ use crate::backend::{
     BackendError, Batch, Device, Layout, Legend, LoadRequest, Output, Overlapped, Session, knobs,
 };
 use crate::knob::Candidate;
-use crate::model::{Model, Tokenise};
+use crate::model::{Marks, Model, Tokenise};
 use crate::units::Bytes;
 
 pub struct DeviceSession<D: Driver + 'static> {
@@ -332,7 +331,7 @@ impl<D: Driver + 'static> Session for DeviceSession<D> {
     }
 
     fn legend(&self) -> Legend {
-        legend(&self.networks.model)
+        Legend::of(&self.networks.model)
     }
 
     fn has_independent_rows(&self) -> bool {
@@ -367,7 +366,8 @@ impl<D: Driver + 'static> Session for DeviceSession<D> {
         };
         let options = shrink().map_err(failed::<()>)?;
         let ids = vec![self.networks.model.padding];
-        let one = Batch { ids, types: vec![0], lengths: vec![1], layout: Layout::Packed };
+        let marks = vec![Marks::default()];
+        let one = Batch { ids, types: vec![0], lengths: vec![1], layout: Layout::Packed, marks };
         self.send(&one, Some(&options))?;
         self.receive().map(|_| ())
     }

@@ -4,6 +4,7 @@ use super::engine::{Given, Numbers};
 use super::lower::Input;
 use super::sizes::Sizes;
 use crate::backend::{Batch, Layout};
+use crate::model::Word;
 
 #[derive(Debug, Default)]
 pub struct Feed {
@@ -18,6 +19,12 @@ pub struct Feed {
     positions: Vec<i64>,
     padded_rows: Vec<i64>,
     packed_rows: Vec<i64>,
+    words: usize,
+    word_rows: Vec<i64>,
+    word_seen: Vec<f32>,
+    word_counts: Vec<i32>,
+    label_rows: Vec<i64>,
+    span_ends: Vec<i64>,
 }
 
 impl Feed {
@@ -58,11 +65,44 @@ impl Feed {
             }
         }
         self.tokens = self.ids.len();
+        self.mark(batch);
+    }
+
+    /// Which rows stand for words and for labels. There is always a word, since a graph can't run over nothing.
+    fn mark(&mut self, batch: &Batch) {
+        [&mut self.word_rows, &mut self.label_rows, &mut self.span_ends].into_iter().for_each(Vec::clear);
+        self.word_counts.clear();
+        self.word_seen.clear();
+        self.words = batch.marks.iter().map(|marks| marks.words.len()).max().unwrap_or(0).max(1);
+        let mut first = 0;
+        for (number, (marks, length)) in batch.marks.iter().zip(&batch.lengths).enumerate() {
+            let row = |word: &Word| word.token.map_or(0, |token| first + i64::from(token));
+            self.word_rows.extend(marks.words.iter().map(row));
+            self.word_rows.resize((number + 1) * self.words, 0);
+            self.word_seen.extend(marks.words.iter().map(|word| f32::from(word.token.is_some())));
+            self.word_seen.resize((number + 1) * self.words, 0.0);
+            self.word_counts.push(marks.words.len().max(1) as i32);
+            self.label_rows.extend(marks.labels.iter().map(|token| first + i64::from(*token)));
+            first += if self.packed { *length } else { self.longest } as i64;
+        }
+    }
+
+    /// Makes what depends on how long spans are.
+    pub fn spread(&mut self, inputs: &[Input]) {
+        let widths = inputs.iter().find_map(|input| match input {
+            Input::SpanEnds(width) => Some(*width),
+            _ => None,
+        });
+        let Some(width) = widths else { return };
+        let last = self.words - 1;
+        let ends = (0..=last).flat_map(|word| (word..word + width).map(|end| end.min(last) as i64));
+        self.span_ends.clear();
+        self.span_ends.extend(ends);
     }
 
     pub fn sizes(&self) -> Sizes {
-        let Feed { packed, longest, texts, tokens, .. } = *self;
-        Sizes { packed, longest, texts, tokens: if packed { tokens } else { texts * longest } }
+        let Feed { packed, longest, texts, tokens, words, .. } = *self;
+        Sizes { packed, longest, texts, tokens: if packed { tokens } else { texts * longest }, words }
     }
 
     pub fn given(&self, input: Input) -> Given<'_> {
@@ -73,11 +113,27 @@ impl Feed {
             Input::Positions => &self.positions,
             Input::PaddedRows => &self.padded_rows,
             Input::PackedRows => &self.packed_rows,
+            Input::WordRows => &self.word_rows,
+            Input::LabelRows => &self.label_rows,
+            Input::SpanEnds(_) => &self.span_ends,
             // Only graphs for GPUs ask for others.
             _ => &[][..],
         };
-        let shape =
-            if input.is_packed(self.packed) { vec![self.tokens] } else { vec![self.texts, self.longest] };
+        let shape = match input {
+            Input::WordCounts => {
+                let (name, numbers) = (input.name(), Numbers::Int(&self.word_counts));
+                return Given { name, shape: vec![self.texts], numbers };
+            }
+            Input::WordSeen => {
+                let (name, numbers) = (input.name(), Numbers::Float(&self.word_seen));
+                return Given { name, shape: vec![self.word_seen.len(), 1], numbers };
+            }
+            Input::WordRows => vec![self.texts, self.words],
+            Input::LabelRows => vec![self.texts, self.label_rows.len() / self.texts.max(1)],
+            Input::SpanEnds(width) => vec![self.words, width],
+            _ if input.is_packed(self.packed) => vec![self.tokens],
+            _ => vec![self.texts, self.longest],
+        };
         Given { name: input.name(), shape, numbers: Numbers::Long(numbers) }
     }
 }
@@ -90,7 +146,7 @@ mod tests {
     fn batch(packed: bool, texts: &[&[u32]]) -> Batch {
         let encodings: Vec<Encoding> = texts
             .iter()
-            .map(|ids| Encoding { ids: ids.to_vec(), types: vec![1; ids.len()], offsets: vec![] })
+            .map(|ids| Encoding { ids: ids.to_vec(), types: vec![1; ids.len()], ..Encoding::default() })
             .collect();
         Batch::new(&encodings, packed)
     }

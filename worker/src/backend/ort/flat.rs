@@ -82,7 +82,7 @@ impl Flat {
         }
         self.runs = self.starts.len() - 1;
         self.spread();
-        self.sizes = Sizes { packed, longest, texts, tokens: self.ids.len() };
+        self.sizes = Sizes { packed, longest, texts, tokens: self.ids.len(), words: 0 };
     }
 
     /// For each place of the grid its row; and the places, those that hold rows first.
@@ -120,7 +120,13 @@ impl Flat {
             Input::Shares => (Numbers::Float(&self.shares), vec![texts, 1, self.sequence]),
             Input::Seen => (Numbers::Float(&self.seen), vec![texts, 1]),
             // No graph for a GPU asks for them.
-            Input::Mask | Input::PackedRows => (Numbers::Long(&[]), vec![0]),
+            Input::Mask
+            | Input::PackedRows
+            | Input::WordRows
+            | Input::WordSeen
+            | Input::WordCounts
+            | Input::LabelRows
+            | Input::SpanEnds(_) => (Numbers::Long(&[]), vec![0]),
         };
         Given { name: input.name(), shape, numbers }
     }
@@ -145,7 +151,7 @@ mod tests {
 
     fn filled(packed: bool, texts: &[&[u32]]) -> Flat {
         let encode =
-            |ids: &&[u32]| Encoding { ids: ids.to_vec(), types: vec![1; ids.len()], offsets: vec![] };
+            |ids: &&[u32]| Encoding { ids: ids.to_vec(), types: vec![1; ids.len()], ..Encoding::default() };
         let encodings: Vec<Encoding> = texts.iter().map(encode).collect();
         let mut flat = Flat::default();
         // What a batch before has left is no part of this one.

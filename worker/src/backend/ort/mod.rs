@@ -84,7 +84,7 @@ impl Backend for Ort {
         }
         let environment = self.libraries.load(choice.provider)?;
         let folder = Path::new(&request.model);
-        let model = Model::open(folder, request.task)?;
+        let model = Model::open(folder, request.task, request.prompt.as_ref())?;
         Ok(match choice.provider {
             Provider::Cuda(number) => {
                 Box::new(DeviceSession::on_card(model, environment, choice, number, request)?)

@@ -79,6 +79,7 @@ pub enum Attribute {
     Integer(i64),
     Float(f32),
     Integers(Vec<i64>),
+    Text(&'static str),
 }
 
 #[derive(Debug, Clone)]
@@ -215,6 +216,10 @@ impl Node {
                     Attribute::Integers(values) => {
                         values.iter().for_each(|value| message.integer(8, *value));
                         message.integer(20, 7);
+                    }
+                    Attribute::Text(value) => {
+                        message.text(4, value);
+                        message.integer(20, 3);
                     }
                 }
             });

@@ -3,7 +3,7 @@
 use super::engine::Engine;
 use super::lower::Input;
 use super::sizes::Sizes;
-use crate::backend::BackendError;
+use crate::backend::{BackendError, Batch};
 use crate::model::graph::{Graph, Pooling, Rows};
 
 pub struct Network {
@@ -14,7 +14,7 @@ pub struct Network {
 }
 
 pub enum Reading {
-    Lowered { columns: usize, by_token: bool },
+    Lowered { columns: usize, rows: Rows },
     File(FileReading),
 }
 
@@ -22,15 +22,31 @@ impl Reading {
     /// Of a lowered graph.
     pub fn lowered(graph: &Graph) -> Reading {
         let output = graph.output();
-        Reading::Lowered { columns: graph.columns(output), by_token: graph.rows(output) == Rows::Tokens }
+        Reading::Lowered { columns: graph.columns(output), rows: graph.rows(output) }
+    }
+
+    /// How many rows are each text's.
+    pub fn lengths(&self, batch: &Batch) -> Vec<usize> {
+        match self {
+            Reading::Lowered { rows: Rows::Words, .. } => {
+                batch.marks.iter().map(|marks| marks.words.len()).collect()
+            }
+            _ => batch.lengths.clone(),
+        }
     }
 
     /// What the output of a batch measures.
     pub fn shape(&self, sizes: Sizes) -> Vec<usize> {
         match self {
             Reading::File(reading) => reading.shape(sizes),
-            Reading::Lowered { columns, by_token: false } => vec![sizes.texts, *columns],
-            Reading::Lowered { columns, .. } => vec![sizes.tokens, *columns],
+            Reading::Lowered { columns, rows } => {
+                let rows = match rows {
+                    Rows::Tokens => sizes.tokens,
+                    Rows::Words => sizes.texts * sizes.words,
+                    Rows::Sequences | Rows::Labels => sizes.texts,
+                };
+                vec![rows, *columns]
+            }
         }
     }
 
@@ -48,16 +64,17 @@ impl Reading {
                 "the graph returned {floats} numbers, expected the shape {shape:?}"
             )));
         }
-        let (columns, by_token) = match self {
+        let (columns, rows) = match self {
             Reading::File(reading) => return Ok(reading.rows(floats, lengths, sizes)),
-            Reading::Lowered { columns, by_token } => (*columns, *by_token),
+            Reading::Lowered { columns, rows } => (*columns, *rows),
         };
         let mut next = 0;
         let row = |length: &usize| {
-            let (taken, passed) = match (by_token, sizes.packed) {
-                (false, _) => (1, 1),
-                (true, false) => (*length, sizes.longest),
-                (true, true) => (*length, *length),
+            let (taken, passed) = match (rows, sizes.packed) {
+                (Rows::Sequences | Rows::Labels, _) => (1, 1),
+                (Rows::Words, _) => (*length, sizes.words),
+                (Rows::Tokens, false) => (*length, sizes.longest),
+                (Rows::Tokens, true) => (*length, *length),
             };
             let row = floats[next * columns..(next + taken) * columns].to_vec();
             next += passed;

@@ -38,7 +38,7 @@ impl Session for OrtSession {
     }
 
     fn legend(&self) -> Legend {
-        legend(&self.networks.model)
+        Legend::of(&self.networks.model)
     }
 
     fn has_independent_rows(&self) -> bool {
@@ -52,9 +52,11 @@ impl Session for OrtSession {
         let padding = self.networks.model.padding;
         let network = self.networks.of(batch.layout == Layout::Packed)?;
         self.feed.fill(batch, padding);
+        self.feed.spread(&network.inputs);
         let given: Vec<_> = network.inputs.iter().map(|input| self.feed.given(*input)).collect();
         let (reading, sizes) = (&network.reading, self.feed.sizes());
-        let read = |floats: &[f32]| reading.rows(floats, &batch.lengths, sizes);
+        let lengths = reading.lengths(batch);
+        let read = |floats: &[f32]| reading.rows(floats, &lengths, sizes);
         let rows = network.engine.run(&given, &network.output, read)??;
         Ok(Output { rows, ..Output::default() })
     }
@@ -70,8 +72,4 @@ impl Session for OrtSession {
     fn device(&self) -> String {
         self.device.to_string()
     }
-}
-
-pub fn legend(model: &Model) -> Legend {
-    Legend { labels: model.labels.clone(), special: model.tokenizer.special() }
 }

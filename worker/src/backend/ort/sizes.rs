@@ -8,4 +8,6 @@ pub struct Sizes {
     pub longest: usize,
     /// Rows of all texts, padding included where the batch has some.
     pub tokens: usize,
+    /// Words of the text that has most of them, at least one, where words are picked.
+    pub words: usize,
 }

@@ -84,7 +84,7 @@ fn request(folder: &Path, task: Task, knobs: &[(&str, &str)]) -> LoadRequest {
         knobs.iter().map(|(name, value)| (name.to_string(), Value::Text(value.to_string()))).collect();
     let candidate = Candidate { backend: "ort".into(), knobs };
     let model = folder.to_str().unwrap().to_owned();
-    LoadRequest { task, model, candidate, device: Device::Processor, device_bytes: None }
+    LoadRequest { task, prompt: None, model, candidate, device: Device::Processor, device_bytes: None }
 }
 
 /// The backend, if its library is here.
@@ -179,7 +179,7 @@ fn on_host(folder: &Path, task: Task, dtype: &str) -> DeviceSession<Simulated> {
     let choice = Choice::of(&request.candidate, Device::Processor).unwrap();
     let libraries = Libraries::read(serde_json::Value::Null).unwrap();
     let environment = libraries.load(choice.provider).unwrap();
-    let model = Model::open(folder, task).unwrap();
+    let model = Model::open(folder, task, None).unwrap();
     let networks = Networks::open(folder, model, environment, choice, Dialect::Cuda, None)
         .unwrap_or_else(|error| panic!("{} {dtype}: {error}", folder.display()));
     let device = Simulated::new(Schedule::Hosted, usize::MAX);
@@ -526,7 +526,7 @@ fn with_file(folder: &Path, task: Task, dtype: &str, name: &str) -> tempfile::Te
     }
     std::fs::create_dir(copy.path().join("1_Pooling")).unwrap();
     let _ = std::fs::copy(folder.join("1_Pooling/config.json"), copy.path().join("1_Pooling/config.json"));
-    let exported = export(&Model::open(folder, task).unwrap(), dtype, copy.path()).unwrap();
+    let exported = export(&Model::open(folder, task, None).unwrap(), dtype, copy.path()).unwrap();
     std::fs::create_dir(copy.path().join("onnx")).unwrap();
     std::fs::rename(exported, copy.path().join("onnx").join(name)).unwrap();
     copy

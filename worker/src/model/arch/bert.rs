@@ -1,10 +1,10 @@
 //! BERT, and RoBERTa with its multilingual and French kin: the same body, other positions and heads.
 
 use super::heads::{classifier_over_first, common_head, token_classifier};
-use super::plan::Plan;
+use super::plan::{Body, Plan};
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::error::ModelError;
-use crate::model::graph::{Activation, Graph, Operation, Value};
+use crate::model::graph::{Activation, Graph, Operation};
 use crate::task::Task;
 
 const WORDS: &str = "embeddings.word_embeddings.weight";
@@ -44,13 +44,7 @@ pub(super) fn roberta(plan: &Plan) -> Result<Graph, ModelError> {
     Ok(builder.finish(&name, plan.task, body.most_tokens))
 }
 
-struct Body {
-    hidden: Value,
-    width: usize,
-    most_tokens: usize,
-}
-
-fn body(builder: &mut Builder, first: usize) -> Result<Body, ModelError> {
+pub(super) fn body(builder: &mut Builder, first: usize) -> Result<Body, ModelError> {
     let config = &builder.config;
     let kind = config.word("position_embedding_type", "absolute");
     if kind != "absolute" {

@@ -2,7 +2,7 @@
 //! second version is configured in the same words, and has a convolution that nobody here computes.
 
 use super::heads::{classifier_over_first, common_head, token_classifier};
-use super::plan::Plan;
+use super::plan::{Body, Plan};
 use crate::model::builder::{Builder, LayerShape, PostNormLayer};
 use crate::model::config::Config;
 use crate::model::error::ModelError;
@@ -26,13 +26,7 @@ pub(super) fn build(plan: &Plan) -> Result<Graph, ModelError> {
     Ok(builder.finish("deberta-v2", plan.task, most_tokens))
 }
 
-struct Body {
-    hidden: Value,
-    width: usize,
-    most_tokens: usize,
-}
-
-fn body(builder: &mut Builder) -> Result<Body, ModelError> {
+pub(super) fn body(builder: &mut Builder) -> Result<Body, ModelError> {
     let config = &builder.config;
     supported(config)?;
     let width = config.count("hidden_size")?;

@@ -3,6 +3,7 @@
 mod bert;
 mod deberta;
 mod distilbert;
+pub mod gliner;
 mod heads;
 mod modernbert;
 mod mpnet;
@@ -14,14 +15,18 @@ use crate::task::Task;
 
 pub use plan::{Embedding, Plan};
 
+/// What most networks keep their configuration in.
+pub const CONFIG: &str = "config.json";
+
 type Build = fn(&Plan) -> Result<Graph, ModelError>;
 
 /// By the `model_type` of `config.json`.
-const KNOWN: [(&str, Build); 8] = [
+const KNOWN: [(&str, Build); 9] = [
     ("bert", bert::bert),
     ("camembert", bert::roberta),
     ("deberta-v2", deberta::build),
     ("distilbert", distilbert::build),
+    (gliner::NAME, gliner::build),
     ("modernbert", modernbert::build),
     ("mpnet", mpnet::build),
     ("roberta", bert::roberta),
@@ -30,6 +35,16 @@ const KNOWN: [(&str, Build); 8] = [
 
 pub fn names() -> impl Iterator<Item = &'static str> {
     KNOWN.iter().map(|(name, _)| *name)
+}
+
+/// The file that a configuration is kept in.
+pub fn config_file(config: &serde_json::Value) -> &'static str {
+    if gliner::is(config) { gliner::CONFIG } else { CONFIG }
+}
+
+/// The configuration of the body: a network around it has one of its own.
+pub fn body_config(config: &serde_json::Value) -> super::config::Config<'_> {
+    super::config::Config(if gliner::is(config) { &config[gliner::ENCODER] } else { config })
 }
 
 pub fn build(plan: &Plan) -> Result<Graph, ModelError> {

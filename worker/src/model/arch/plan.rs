@@ -1,6 +1,6 @@
 //! What a network is made of.
 
-use crate::model::graph::Pooling;
+use crate::model::graph::{Pooling, Value};
 use crate::model::weights::Shapes;
 use crate::task::Task;
 
@@ -25,4 +25,13 @@ pub struct Plan<'a> {
     pub checkpoint: Option<&'a dyn Shapes>,
     pub task: Task,
     pub embedding: Embedding,
+    /// How many labels it's asked for, if it's a network that is asked.
+    pub labels: usize,
+}
+
+/// What comes out of an architecture's layers, for a head to read.
+pub struct Body {
+    pub hidden: Value,
+    pub width: usize,
+    pub most_tokens: usize,
 }

@@ -60,7 +60,7 @@ pub fn load(
     let network = Network::new(&model, &card, choice)?;
     // Nothing of the weights is left on the way when the first batch comes.
     card.driver.synchronise_all()?;
-    let legend = Legend { labels: model.labels, special: model.tokenizer.special() };
+    let legend = Legend::of(&model);
     let lanes = Lanes::new(card.driver.clone(), knobs::transfers_of(&request.candidate))?;
     let tables = words::Tables::of(&model.graph);
     let words = Words::default();

@@ -176,7 +176,9 @@ impl Network {
     pub fn rows(&self, batch: &Layout, numbers: &[f32]) -> Vec<Vec<f32>> {
         let columns = self.columns;
         let row = |(place, sequence): (usize, &std::ops::Range<usize>)| match self.rows {
-            Rows::Sequences => numbers[place * columns..(place + 1) * columns].to_vec(),
+            Rows::Sequences | Rows::Words | Rows::Labels => {
+                numbers[place * columns..(place + 1) * columns].to_vec()
+            }
             Rows::Tokens => numbers[sequence.start * columns..sequence.end * columns].to_vec(),
         };
         batch.sequences.iter().enumerate().map(row).collect()
@@ -235,6 +237,11 @@ impl Maker<'_> {
             }
             Operation::Pool { pooling, .. } => Kind::Pool(*pooling),
             Operation::Normalise { .. } => Kind::Normalise,
+            Operation::Pick { .. } | Operation::Recurrent { .. } | Operation::Spans { .. } => {
+                candle_core::bail!(
+                    "GLiNER's head on a GPU isn't in this engine yet: measure it on the processor"
+                )
+            }
         })
     }
 

@@ -113,7 +113,7 @@ mod tests {
 
     fn batch(packed: bool, texts: &[&[u32]]) -> Batch {
         let encoding =
-            |ids: &&[u32]| Encoding { ids: ids.to_vec(), types: vec![1; ids.len()], offsets: vec![] };
+            |ids: &&[u32]| Encoding { ids: ids.to_vec(), types: vec![1; ids.len()], ..Encoding::default() };
         Batch::new(&texts.iter().map(encoding).collect::<Vec<_>>(), packed)
     }
 

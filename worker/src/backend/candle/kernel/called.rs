@@ -25,6 +25,9 @@ pub enum Kernel {
     Attention,
     Pooling,
     Length,
+    Picking,
+    Recurrence,
+    Spans,
 }
 
 impl Kernel {
@@ -48,6 +51,9 @@ impl Kernel {
             Kernel::Attention => "attention",
             Kernel::Pooling => "pooling",
             Kernel::Length => "rows of length one",
+            Kernel::Picking => "rows picked",
+            Kernel::Recurrence => "words read in both directions",
+            Kernel::Spans => "scores of spans",
         }
     }
 
@@ -62,6 +68,8 @@ impl Kernel {
                 | Kernel::HalfProduct
                 | Kernel::Widening
                 | Kernel::CopyOut
+                | Kernel::Recurrence
+                | Kernel::Spans
         )
     }
 

@@ -54,6 +54,8 @@ pub mod norm;
 mod own;
 pub mod product;
 pub mod quantised;
+pub mod recurrent;
+pub mod spans;
 mod tile;
 
 pub use called::Kernel;

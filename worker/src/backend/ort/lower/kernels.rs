@@ -79,7 +79,7 @@ fn every_node_for_a_gpu_has_code_there() {
     let mut networks = 0;
     for folder in std::fs::read_dir(models).unwrap().map(|entry| entry.unwrap().path()) {
         // A folder is good for some of the tasks.
-        for model in Task::ALL.into_iter().filter_map(|task| Model::open(&folder, task).ok()) {
+        for model in Task::ALL.into_iter().filter_map(|task| Model::open(&folder, task, None).ok()) {
             for precision in [Precision::Float32, Precision::Float16, Precision::Int8Weights] {
                 let style = Style { precision, dialect: Dialect::Cuda, packed: true };
                 let lowered = lower(&model.graph, &model.weights, style).unwrap();

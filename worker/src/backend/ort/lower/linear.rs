@@ -26,7 +26,8 @@ impl<'w> Lowering<'w> {
         if self.style.dialect == Dialect::Cuda {
             return self.cuda_linear(input, weight, bias, activation, parts);
         }
-        let quantised = self.graph.rows(input) == Rows::Tokens && weight.rows() >= quantise::LEAST_OUTPUTS;
+        let quantised = matches!(self.graph.rows(input), Rows::Tokens | Rows::Words)
+            && weight.rows() >= quantise::LEAST_OUTPUTS;
         let precision = match self.style.precision {
             Precision::Int8 | Precision::Int8Weights if !quantised => Precision::Float32,
             precision => precision,

@@ -77,6 +77,10 @@ impl<'w> Lowering<'w> {
             Operation::Embedding { words, positions, types } => {
                 self.embedding(words, positions.as_ref(), types.as_ref())
             }
+            // ONNX's operator takes the product with the words on itself.
+            Operation::Linear { .. } if self.is_for_recurrence(Value(self.values.len())) => {
+                Ok(Shown::One(String::new()))
+            }
             Operation::Linear { input, weight, bias, activation } => {
                 let parts = self.parts_wanted(Value(self.values.len()));
                 self.linear(*input, weight, bias.as_ref(), *activation, parts)
@@ -96,7 +100,18 @@ impl<'w> Lowering<'w> {
             }
             Operation::Pool { input, pooling } => self.pool(*input, *pooling),
             Operation::Normalise { input } => self.normalise(*input),
+            Operation::Pick { input, marked } => self.pick(*input, *marked),
+            Operation::Recurrent { gates, directions } => self.recurrent(*gates, directions),
+            Operation::Spans { starts, ends, labels, width, count } => {
+                self.spans([*starts, *ends, *labels], *width, *count)
+            }
         }
+    }
+
+    fn is_for_recurrence(&self, value: Value) -> bool {
+        let mut readers =
+            self.graph.operations.iter().filter(|operation| Graph::inputs(operation).contains(&value));
+        matches!((readers.next(), readers.next()), (Some(Operation::Recurrent { .. }), None))
     }
 
     /// How many products a value is best computed as: its readers say.
@@ -156,7 +171,7 @@ impl<'w> Lowering<'w> {
     pub fn element(&self, value: Value) -> Element {
         let activations = self.style.activations();
         match self.graph.operation(value) {
-            _ if self.graph.rows(value) == Rows::Sequences => Element::Float32,
+            _ if self.graph.rows(value) != Rows::Tokens => Element::Float32,
             Operation::Normalise { .. } => Element::Float32,
             Operation::Linear { weight, .. } if weight.rows() < quantise::LEAST_OUTPUTS => Element::Float32,
             _ => activations,
@@ -299,6 +314,9 @@ impl<'w> Lowering<'w> {
         let mut last = self.one_as(output, Element::Float32)?;
         let named = Dimension::Named;
         let mut shape = vec![named("batch"), Dimension::Fixed(columns)];
+        if rows == Rows::Words {
+            shape[0] = named("words of all");
+        }
         if rows == Rows::Tokens {
             if self.style.packed {
                 shape[0] = named("tokens");

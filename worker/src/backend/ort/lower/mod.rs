@@ -14,6 +14,7 @@ mod pool;
 pub mod quantise;
 mod rows;
 mod sheet;
+mod spans;
 mod style;
 
 pub use lowering::{Lowered, lower};

@@ -25,6 +25,10 @@ pub fn float(name: &'static str, value: f32) -> (&'static str, Attribute) {
     (name, Attribute::Float(value))
 }
 
+pub fn text(name: &'static str, value: &'static str) -> (&'static str, Attribute) {
+    (name, Attribute::Text(value))
+}
+
 pub type Attributes = Vec<(&'static str, Attribute)>;
 
 impl<'w> Sheet<'w> {

@@ -78,6 +78,17 @@ pub enum Input {
     LastRows,
     /// For CUDA: 1 for each text that has tokens, and 0 for others: `[batch, 1]`.
     Seen,
+    /// The rows of the first token of each word; any of them where a text has no more: `[batch, words]`.
+    WordRows,
+    /// 1 for each word that has a token, and 0 for others: `[batch · words, 1]`.
+    WordSeen,
+    /// Words of each text, at least one: `[batch]`.
+    WordCounts,
+    /// The rows of the tokens that stand for labels: `[batch, labels]`.
+    LabelRows,
+    /// For each word the words that end spans of one word, of two, and so on; the last one where there are no more:
+    /// `[words, width]`.
+    SpanEnds(usize),
 }
 
 impl Input {
@@ -99,21 +110,28 @@ impl Input {
             Input::FirstRows => "first_rows",
             Input::LastRows => "last_rows",
             Input::Seen => "seen",
+            Input::WordRows => "word_rows",
+            Input::WordSeen => "word_seen",
+            Input::WordCounts => "word_counts",
+            Input::LabelRows => "label_rows",
+            Input::SpanEnds(_) => "span_ends",
         }
     }
 
     pub fn element(self) -> Element {
         match self {
             // The operator takes nothing else.
-            Input::Offsets | Input::Starts => Element::Int32,
-            Input::Shares | Input::Seen => Element::Float32,
+            Input::Offsets | Input::Starts | Input::WordCounts => Element::Int32,
+            Input::Shares | Input::Seen | Input::WordSeen => Element::Float32,
             _ => Element::Int64,
         }
     }
 
     /// Whether there is one for each token, and not for each place of a padded batch.
     pub fn is_packed(self, packed: bool) -> bool {
-        packed && !matches!(self, Input::Mask | Input::PaddedRows)
+        use Input::{LabelRows, Mask, PaddedRows, SpanEnds, WordCounts, WordRows, WordSeen};
+        let by_text = matches!(self, WordRows | WordSeen | WordCounts | LabelRows | SpanEnds(_));
+        packed && !by_text && !matches!(self, Mask | PaddedRows)
     }
 
     /// What it measures.
@@ -125,7 +143,11 @@ impl Input {
             Input::Offsets | Input::RunRows => vec![named("runs"), named("sequence")],
             Input::Starts => vec![named("starts")],
             Input::Shares => vec![named("batch"), Dimension::Fixed(1), named("sequence")],
-            Input::FirstRows | Input::LastRows => vec![named("batch")],
+            Input::FirstRows | Input::LastRows | Input::WordCounts => vec![named("batch")],
+            Input::WordRows => vec![named("batch"), named("words")],
+            Input::WordSeen => vec![named("words of all"), Dimension::Fixed(1)],
+            Input::LabelRows => vec![named("batch"), named("labels")],
+            Input::SpanEnds(width) => vec![named("words"), Dimension::Fixed(width)],
             Input::Seen => vec![named("batch"), Dimension::Fixed(1)],
             _ if self.is_packed(packed) => vec![named("tokens")],
             _ => vec![named("batch"), named("sequence")],
