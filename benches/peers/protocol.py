@@ -14,7 +14,10 @@ COLD_BATCHES, MOST_TIMES = 64, 10
 
 
 # Of docs/PROTOCOL.md.
-VERSION = 3
+VERSION = 5
+
+# What a model's folder holds, by the task.
+CONFIGS = {"embed": "config.json", "entities": "gliner_config.json"}
 
 
 class Failure(Exception):
@@ -105,6 +108,18 @@ def batches(model, start, slots=1):
     return embed
 
 
+def stretch_of(texts, knobs, stretch):
+    """The texts of so many of a pass's batches. Without the knob `order` it's sentence-transformers, which sorts by itself."""
+    if knobs.get("order", "length") == "length":
+        texts = sorted(texts, key=lambda text: -len(text))
+    (index, of), size = stretch, knobs["batch_size"]
+    count = -(-len(texts) // size)
+    first, end = index * count // of, (index + 1) * count // of
+    if first == end:
+        raise Failure("refused", f"stretch {index} of {of}: no batch of {count} is in it")
+    return texts[first * size:end * size]
+
+
 def written(vectors, file):
     """A file of answers, by its name and its digest: the length of a header, the header, the numbers."""
     numbers = vectors.astype("<f4").tobytes()
@@ -115,21 +130,23 @@ def written(vectors, file):
     return {"file": file, "digest": hashlib.sha256(content).hexdigest()}
 
 
-def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu",)):
+def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu",), task="embed"):
     """Answers requests until stdin ends. `knobs` and `settings` are a default and a test of values by name.
-    `load(request)` gives a version and `embed`; `embed(texts, knobs)` gives vectors in the order of the texts, and a
-    pass's figures but for its time. `devices` are the kinds of device that it can run on. What `prepare(request)` does comes before the load's clock: files made once."""
+    `load(request)` gives a version and `embed`; `embed(texts, knobs)` gives vectors in the order of the texts (for the task
+    `entities` lists of spans), and a pass's figures but for its time. `devices` are the kinds of device that it can run on. What `prepare(request)` does comes before the load's clock: files made once."""
     loaded = {}
 
     def do_load(r):
         loaded.clear()  # if this load fails, nothing may answer in its name
-        if r["protocol"] > VERSION or r.get("slot") or r["task"] != "embed":
-            raise Failure("refused", f"this worker has protocol {VERSION} without slots, and the task embed")
+        if r["protocol"] > VERSION or r.get("slot") or r["task"] != task:
+            raise Failure("refused", f"this worker has protocol {VERSION} without slots, and the task {task}")
+        if ("prompt" in r) != (task == "entities"):
+            raise Failure("refused", "this worker has the labels of the model" if "prompt" in r else "the stage has no labels")
         device = r.setdefault("device", "cpu")
         if device.split(":")[0] not in devices:
             raise Failure("refused", f"this worker runs on {' or '.join(devices)}, not on {device}")
         r["model"] = r.get("folder") or r["model"]
-        if not (Path(r["model"]) / "config.json").is_file():
+        if not (Path(r["model"]) / CONFIGS[task]).is_file():
             raise Failure("not-available", f"no model in {Path(r['model']).absolute()}")
         for what, known in (("knob", knobs), ("setting", settings)):
             defaults = {name: default for name, (default, _) in known.items()}
@@ -150,8 +167,10 @@ def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu"
         if not loaded:
             raise Failure("failed", "nothing is loaded")
         now = {**loaded["knobs"], **checked("knob", knobs, r["knobs"])}
+        if texts is None:
+            texts = stretch_of(loaded["texts"], now, r["stretch"]) if "stretch" in r else loaded["texts"]
         start = clock()
-        vectors, figures = loaded["embed"](texts or loaded["texts"], now)
+        vectors, figures = loaded["embed"](texts, now)
         loaded["batches"] += len(figures.get("batch_seconds") or [0])
         return vectors, {"seconds": clock() - start, "documents": len(vectors), **figures}
 
@@ -176,6 +195,8 @@ def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu"
 
     def answer(r):
         vectors = one_pass(r, texts_of(r) if "corpus" in r else None)[0]
+        if task == "entities":
+            return {"event": "answered", "answers": [{"spans": spans} for spans in vectors]}
         if "into" in r:
             return {"event": "answered", **written(vectors, r["into"] + ".safetensors")}
         finite = lambda vector: [x if x - x == 0 else None for x in vector]  # NaN is no JSON

@@ -13,9 +13,11 @@ mod footprint;
 pub mod gate;
 mod growth;
 mod pareto;
+mod promise;
 pub mod ranks;
 pub mod ratio;
 mod result;
+mod service;
 pub mod statistics;
 mod summary;
 mod verdict;
@@ -26,7 +28,9 @@ pub use decisions::{Decision, Decisions, Left, decisions};
 pub use doubt::Doubt;
 pub use footprint::{Kept, MemoryReport, MemoryRow, Taken, taken};
 pub use growth::{Growth, Leak, SETTLING};
+pub use promise::{Kept as KeptPromise, PromiseVerdict};
 pub use result::{Analysis, LeftOut, Provenance, Ranked, StageAnalysis};
+pub use service::{Cache, Choice, Request, ServiceAnalysis, estimate as judged_estimate};
 pub use statistics::{Estimate, Interval};
 pub use summary::{Summary, by_candidate};
 pub use verdict::Verdict;
@@ -65,6 +69,17 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
             .chain(doubting::about_card(&run.recordings))
             .chain(doubting::about_budget(suite, run))
             .collect(),
+        service: suite
+            .service
+            .as_ref()
+            .zip(run.served())
+            .map(|(service, served)| ServiceAnalysis::of(service, served)),
+        promises: promise::kept(
+            &suite.promises,
+            &stages,
+            suite.objective,
+            run.header.target.device.as_deref().unwrap_or("nothing real"),
+        ),
         stages,
     }
 }

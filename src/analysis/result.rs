@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::doubt::Doubt;
+use super::promise::Kept;
+use super::service::ServiceAnalysis;
 use super::statistics::Estimate;
 use super::summary::Summary;
 use super::verdict::Verdict;
@@ -23,6 +25,12 @@ pub struct Analysis {
     /// Whether everything was measured that the budget allowed.
     pub finished: bool,
     pub stages: Vec<StageAnalysis>,
+    /// What is decided about the service that they make together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<ServiceAnalysis>,
+    /// What others have promised, beside what was found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub promises: Vec<Kept>,
     pub doubts: Vec<Doubt>,
 }
 

@@ -54,9 +54,9 @@ pub struct Arguments {
 /// What the command line changes in a suite.
 #[derive(Args)]
 pub struct Changes {
-    /// Use this model instead of the suite's
+    /// Use this model instead of the suite's; of a suite with several stages, `STAGE=MODEL`
     #[arg(long, value_name = "NAME|DIR")]
-    model: Option<String>,
+    model: Vec<String>,
     /// Use these documents instead of the suite's: a file (.jsonl, .csv, .tsv, .txt, .md, also .gz), a BEIR folder, or a folder of texts
     #[arg(long, value_name = "FILE|DIR")]
     corpus: Option<String>,
@@ -118,7 +118,8 @@ impl Changes {
         let corpus = self.corpus.as_ref().map(std::path::absolute).transpose();
         let corpus = corpus.map_err(|error| BadUsage(format!("--corpus: {error}")))?;
         Ok(Overrides {
-            model: self.model.clone(),
+            model: self.model.iter().find(|model| of_stage(model).is_none()).cloned(),
+            models: self.model.iter().filter_map(|model| of_stage(model)).collect(),
             corpus: corpus.map(|path| path.display().to_string()),
             text: self.text.clone(),
             encoding: self.encoding.clone(),
@@ -212,4 +213,9 @@ fn command_line() -> Vec<String> {
         *program = "autotune".to_owned();
     }
     words
+}
+/// `STAGE=MODEL`, where it's that and no path.
+fn of_stage(model: &str) -> Option<(String, String)> {
+    let (stage, model) = model.split_once('=').filter(|(stage, _)| !stage.contains('/'))?;
+    Some((stage.to_owned(), model.to_owned()))
 }

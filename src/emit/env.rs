@@ -49,6 +49,7 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
         rerank => of_task(Task::Rerank),
         classify => of_task(Task::Classify),
         entities => of_task(Task::Entities),
+        service => service(analysis),
     })?;
     let mut text = evidence(dialect, analysis, header, date);
     text.push('\n');
@@ -60,6 +61,17 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
         }
     }
     Ok(text)
+}
+
+/// What was decided about the service, as far as it was.
+fn service(analysis: &Analysis) -> Value {
+    let Some(service) = &analysis.service else { return Value::from(()) };
+    let decided = [
+        ("rerank_k", service.rerank_k),
+        ("final_n", service.final_n),
+        ("cache_size", service.cache_size),
+    ];
+    decided.into_iter().filter_map(|(name, number)| Some((name, number?))).collect()
 }
 
 /// The comments at the top: where the figures come from, and what they are.
@@ -306,6 +318,8 @@ mod tests {
             objective: Figure::Throughput,
             finished: true,
             stages: vec![],
+            service: None,
+            promises: vec![],
             doubts: vec![],
         };
         for dialect in &DIALECTS {

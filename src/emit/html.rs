@@ -37,6 +37,7 @@ pub fn page(analysis: &Analysis, run: &Run, plots: &[Plot], env: &str) -> anyhow
         doubts => analysis.doubts.iter().map(|doubt| doubt.text()).collect::<Vec<_>>(),
         suite_text => header.source.text.as_str(),
         env,
+        sheets => super::service::values(analysis),
         stages,
     })?;
     Ok(page)

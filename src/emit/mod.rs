@@ -17,6 +17,7 @@ pub mod monitor;
 pub mod plots;
 pub mod prometheus;
 pub mod replay;
+mod service;
 pub mod style;
 pub mod table;
 pub mod trials;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::certificate;
 use super::columns::{self, Column, NEEDED};
 use super::style::Style;
-use super::{gain, interval};
+use super::{gain, interval, service};
 use crate::analysis::{Analysis, Provenance, Ranked, StageAnalysis, Verdict};
 use crate::suite::Figure;
 use crate::task::Metric;
@@ -26,6 +26,7 @@ pub fn render(analysis: &Analysis, style: Style) -> String {
         text.push_str(&stage_text(stage, analysis, style));
         text.push('\n');
     }
+    text.push_str(&service::text(analysis, style));
     for doubt in &analysis.doubts {
         text.push_str(&style.caution(&doubt.text()));
     }

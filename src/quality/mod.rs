@@ -27,9 +27,11 @@ use crate::task::Metric;
 
 use agreement::Agreement;
 use nearest::Neighbours;
-use resample::Units;
 
 pub use question::Question;
+pub use ranking::ndcg10;
+pub use resample::{Units, judged};
+pub use retrieval::found;
 pub use wrong::Wrong;
 
 /// The right answers of a stage, and what comes of them once and for all.

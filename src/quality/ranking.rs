@@ -40,6 +40,11 @@ pub fn scores(found: &[u32], grades: &[u32]) -> [f64; 4] {
     })
 }
 
+/// nDCG of the first ten of what was found.
+pub fn ndcg10(found: &[u32], grades: &[u32]) -> f64 {
+    ndcg(&found[..found.len().min(10)], grades, 10)
+}
+
 fn ndcg(found: &[u32], grades: &[u32], cut: usize) -> f64 {
     let mut ideal = grades.to_vec();
     ideal.sort_unstable_by(|left, right| right.cmp(left));

@@ -21,17 +21,7 @@ pub fn searched(
     answers: &AnswerFile,
 ) -> Result<IndexMap<Metric, Units>, Wrong> {
     let queries = gold.grades.len();
-    if answers.count() != items.len() || queries > items.len() {
-        return Err(Wrong::Count { given: answers.count(), wanted: items.len() });
-    }
-    let found = match answers.width() {
-        Some(width) => {
-            let mut vectors = Vec::with_capacity(queries * width);
-            answers.vectors(0, queries, &mut vectors)?;
-            nearest(answers, queries, vectors, &[], DEEPEST, |document| gold.ranks[document - queries])?
-        }
-        None => by_similarity(gold, answers)?,
-    };
+    let found = found(gold, items, answers)?;
     let scores = found.iter().zip(&gold.grades).map(|(hits, grades)| {
         let graded: HashMap<usize, u32> = grades.iter().copied().collect();
         let grade = |hit: &Hit| graded.get(&(hit.document - queries)).copied().unwrap_or(0);
@@ -40,6 +30,22 @@ pub fn searched(
         ranking::scores(&found, &all)
     });
     Ok(ranking::units(scores))
+}
+
+/// What each query finds, the best first.
+pub fn found(gold: &Retrieval, items: &[Item], answers: &AnswerFile) -> Result<Vec<Vec<Hit>>, Wrong> {
+    let queries = gold.grades.len();
+    if answers.count() != items.len() || queries > items.len() {
+        return Err(Wrong::Count { given: answers.count(), wanted: items.len() });
+    }
+    match answers.width() {
+        Some(width) => {
+            let mut vectors = Vec::with_capacity(queries * width);
+            answers.vectors(0, queries, &mut vectors)?;
+            nearest(answers, queries, vectors, &[], DEEPEST, |document| gold.ranks[document - queries])
+        }
+        None => by_similarity(gold, answers),
+    }
 }
 
 /// The same for answers that aren't one vector each.

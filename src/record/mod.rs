@@ -14,6 +14,7 @@ mod outcome;
 mod part;
 mod predicted;
 mod recording;
+mod service;
 mod told;
 
 pub use confirmation::{Checks, Confirmation, Finalists, MOST_CONFIRMING_ROUNDS, Variation, WorstBatch};
@@ -26,4 +27,5 @@ pub use outcome::{Failed, Outcome};
 pub use part::Part;
 pub use predicted::{Between, Predicted, PredictedBytes};
 pub use recording::{Recording, SetAside};
+pub use service::{Asked, Scenario, ScenarioKind, Search, Served};
 pub use told::{Prior, Told};

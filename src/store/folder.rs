@@ -12,7 +12,7 @@ use indexmap::IndexMap;
 use crate::answer::digest_of;
 use crate::item::Item;
 use crate::quality::{Reference, References};
-use crate::record::{Origin, Part, Recording};
+use crate::record::{Origin, Part, Recording, Served};
 use crate::runner::{Paths, RIGHT};
 use crate::suite::{Gold, Judging, Material, digest};
 
@@ -210,6 +210,14 @@ impl Run {
             _ => None,
         });
         shortened.collect()
+    }
+
+    /// What was seen of the service.
+    pub fn served(&self) -> Option<&Served> {
+        self.entries.iter().rev().find_map(|stamped| match &stamped.entry {
+            Entry::Served(served) => Some(&**served),
+            _ => None,
+        })
     }
 
     /// What finding the reference answers has taken, and what they are asked of.

@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::hardware::{Machine, Target};
-use crate::record::{Checks, Finalists, Leaving, Origin, Part, Prior, Recording, Stop, Why};
+use crate::record::{Checks, Finalists, Leaving, Origin, Part, Prior, Recording, Served, Stop, Why};
 use crate::runner::shell_line;
 use crate::suite::{Overrides, SuiteSource};
 
@@ -72,6 +72,8 @@ pub enum Entry {
         checks: Checks,
         seconds: f64,
     },
+    /// What was seen of the service, once its stages had their winners.
+    Served(Box<Served>),
     /// A later process took the run up again.
     Resumed {
         revision: String,

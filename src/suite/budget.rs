@@ -34,6 +34,22 @@ impl Budget {
         }
     }
 
+    /// What is kept for looking at the service that the stages make: a fifth of a time.
+    pub fn of_service(self) -> Option<Duration> {
+        match self {
+            Budget::Time(time) => Some(time / FIFTH),
+            Budget::Whole | Budget::Trials(_) => None,
+        }
+    }
+
+    /// What is left without that.
+    pub fn without_service(self) -> Budget {
+        match (self, self.of_service()) {
+            (Budget::Time(time), Some(kept)) => Budget::Time(time - kept),
+            _ => self,
+        }
+    }
+
     /// Whether there is time to judge answers by all that there is.
     pub fn is_ample(self) -> bool {
         match self {
@@ -46,6 +62,9 @@ impl Budget {
 
 /// Confirming takes one part in so many.
 const QUARTER: u32 = 4;
+
+/// Looking at a service takes one part in so many.
+const FIFTH: u32 = 5;
 
 /// Of a shorter time a quarter sees the winner beside the default twice, at most.
 const LEAST_TIME: Duration = Duration::from_secs(60);

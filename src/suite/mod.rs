@@ -11,6 +11,7 @@ mod limit;
 mod parse;
 mod percentile;
 mod problem;
+mod service;
 mod source;
 mod space;
 mod wire;
@@ -37,6 +38,7 @@ pub use limit::{Bound, Known, Limit, Subject};
 pub use parse::{built_in_backends, parse, parse_recorded};
 pub use percentile::{least_batches, promised};
 pub use problem::Problem;
+pub use service::{Log, Promise, Service, hits_by_size};
 pub use source::{Folder, SuiteSource, built_in_names};
 pub use space::{Axis, AxisKind, Space};
 pub use wire::sections;
@@ -47,6 +49,10 @@ pub struct Suite {
     pub description: String,
     pub corpus: Corpus,
     pub stages: Vec<Stage>,
+    /// The service that the stages make together.
+    pub service: Option<Service>,
+    /// What others say of it.
+    pub promises: Vec<Promise>,
     /// The backends that the stages name.
     pub backends: Vec<ChosenBackend>,
     pub objective: Figure,
@@ -133,6 +139,9 @@ pub struct Timeouts {
 #[serde(default, deny_unknown_fields)]
 pub struct Overrides {
     pub model: Option<String>,
+    /// `(stage, model)`, for suites with several stages.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub models: Vec<(String, String)>,
     /// An absolute path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub corpus: Option<String>,
@@ -259,7 +268,8 @@ impl Suite {
 
     /// What the search may spend.
     pub fn search_budget(&self) -> Budget {
-        if self.confirms() { self.budget.of_search() } else { self.budget }
+        let search = if self.confirms() { self.budget.of_search() } else { self.budget };
+        if self.service.is_some() { search.without_service() } else { search }
     }
 
     /// The largest batch of any stage.

@@ -32,6 +32,9 @@ pub fn sections() -> Vec<(&'static str, Vec<String>)> {
         ("stages", keys::<WireStage>()),
         ("stages.exclude", keys::<WireExclusion>()),
         ("stages.quality", keys::<WireQuality>()),
+        ("service", keys::<WireService>()),
+        ("service.log", keys::<WireDrawn>()),
+        ("promises", keys::<WirePromise>()),
         ("backends.NAME, an exec", with_kind(keys::<Exec>())),
         ("backends.NAME, a fake", with_kind(keys::<Script>())),
         ("backends.NAME.rules", keys::<Rule>()),
@@ -68,6 +71,50 @@ pub struct WireSuite {
     pub dialect: Option<Spanned<String>>,
     pub price_per_hour: Option<Spanned<f64>>,
     pub stages: Spanned<Vec<Spanned<WireStage>>>,
+    pub service: Option<Spanned<WireService>>,
+    #[serde(default)]
+    pub promises: Vec<Spanned<WirePromise>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireService {
+    pub embed: Option<Spanned<String>>,
+    pub rerank: Option<Spanned<String>>,
+    #[serde(default)]
+    pub rerank_k: Vec<usize>,
+    #[serde(default)]
+    pub final_n: Vec<usize>,
+    #[serde(default)]
+    pub cache: Vec<usize>,
+    pub log: Option<Spanned<WireLog>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum WireLog {
+    File(String),
+    Drawn(WireDrawn),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireDrawn {
+    pub queries: usize,
+    pub exponent: f64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WirePromise {
+    pub says: String,
+    pub stage: Option<Spanned<String>>,
+    pub device: Option<String>,
+    pub of: Option<Condition>,
+    pub beside: Option<Condition>,
+    pub times: Option<[f64; 2]>,
+    pub loses: Option<[f64; 2]>,
+    pub smaller: Option<[f64; 2]>,
 }
 
 #[derive(Debug, Deserialize)]

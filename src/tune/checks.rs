@@ -124,7 +124,7 @@ impl Tuning<'_> {
     }
 
     /// What a candidate that was measured takes for a document.
-    fn seconds_each(&self, stage: &Stage, candidate: &Candidate) -> f64 {
+    pub(super) fn seconds_each(&self, stage: &Stage, candidate: &Candidate) -> f64 {
         let own = self.recordings.iter().filter(|recording| recording.stage == stage.name);
         own.filter(|recording| recording.candidate == *candidate)
             .flat_map(|recording| recording.passes())

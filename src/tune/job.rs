@@ -150,6 +150,7 @@ impl Job {
             references_took: self.before.as_ref().map_or(Duration::ZERO, Run::references_took),
             parts: self.before.as_ref().map_or_else(HashMap::new, Run::parts),
             confirmations: self.before.as_ref().map_or_else(HashMap::new, Run::confirmations),
+            served: self.before.as_ref().is_some_and(|run| run.served().is_some()),
             expected,
             prior: self.prior.as_ref(),
         };

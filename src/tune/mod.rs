@@ -12,6 +12,7 @@ mod part;
 mod predicted;
 mod prior;
 mod reference;
+mod service;
 mod sweep;
 
 use crate::record::{Failure, Recording};

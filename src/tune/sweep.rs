@@ -36,6 +36,8 @@ pub struct Tuning<'a> {
     pub parts: HashMap<String, Part>,
     /// What was seen of stages' best once they were found, by the stages' names.
     pub confirmations: HashMap<String, Confirmation>,
+    /// Whether the service was looked at already.
+    pub served: bool,
     /// Says how much memory of the card was to be expected, where candle is measured on one.
     pub expected: Option<Expected<'a>>,
     /// What a recorded run has told.
@@ -64,7 +66,10 @@ impl Tuning<'_> {
     pub fn run(mut self) -> Result<Ending, TuneError> {
         let signal = match self.stages()? {
             ControlFlow::Break(signal) => Some(signal),
-            ControlFlow::Continue(()) => self.confirm()?,
+            ControlFlow::Continue(()) => match self.confirm()? {
+                Some(signal) => Some(signal),
+                None => self.serve()?,
+            },
         };
         match signal {
             Some(signal) => {

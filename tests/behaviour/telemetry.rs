@@ -74,6 +74,7 @@ fn tune(objective: &str, readings: Vec<Result<Reading, Trouble>>) -> Outcome {
         material: &material,
         folder: &mut folder,
         runner: runner.watching(watch),
+        served: false,
         expected: None,
         interrupt: Interrupt::default(),
         progress: &mut Silent,

@@ -83,6 +83,16 @@ impl Condition {
     }
 }
 
+impl fmt::Display for Condition {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = |values: &Values| {
+            values.as_slice().iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
+        };
+        let all: Vec<String> = self.0.iter().map(|(knob, of)| format!("{knob}={}", values(of))).collect();
+        out.write_str(&all.join(", "))
+    }
+}
+
 /// What values a knob takes.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {

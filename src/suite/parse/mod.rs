@@ -6,6 +6,7 @@
 mod catalogue;
 mod corpus;
 mod recorded;
+mod service;
 mod stage;
 
 pub use catalogue::built_in_backends;
@@ -103,7 +104,7 @@ impl Builder<'_> {
             // Like every path in a suite, a model's starts at the folder of the suite's file.
             for stage in &mut stages {
                 let beside = folder.join(&stage.model);
-                if beside.join("config.json").is_file() {
+                if crate::model::is_model(&beside) {
                     stage.model = beside.display().to_string();
                 }
             }
@@ -119,6 +120,8 @@ impl Builder<'_> {
             description: wire.description,
             corpus,
             backends: self.catalogue.iter().filter(used).cloned().collect(),
+            service: self.service(wire.service.as_ref(), &stages, &source.folder)?,
+            promises: self.promises(&wire.promises, &stages)?,
             stages,
             objective,
             budget,

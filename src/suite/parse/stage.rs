@@ -67,7 +67,14 @@ impl Builder<'_> {
             }
         }
         if self.overrides.model.is_some() && stages.len() > 1 {
-            return Err(Problem::new("--model", "this suite has several stages, each with its own model"));
+            let (stage, of) = (&stages[0].name, "this suite has several stages, each with its own model");
+            return Err(Problem::new("--model", format!("{of}: name one, as in `--model {stage}=NAME`")));
+        }
+        for (stage, _) in &self.overrides.models {
+            if stages.iter().all(|known| known.name != *stage) {
+                let names = stages.iter().map(|stage| stage.name.as_str());
+                return Err(flag("--model")(unknown("stage", stage, names)));
+            }
         }
         Ok(stages)
     }
@@ -124,11 +131,12 @@ impl Builder<'_> {
             .extract_if(.., |limit| limit.on == Subject::Stability)
             .filter_map(|limit| limit.bound(0.0.into()))
             .reduce(f64::max);
+        let own = self.overrides.models.iter().find(|(stage, _)| *stage == name).map(|(_, model)| model);
         Ok(Stage {
-            name,
+            name: name.clone(),
             task: wire.task,
             prompt: self.prompt(wire)?,
-            model: self.overrides.model.clone().unwrap_or_else(|| wire.model.get_ref().clone()),
+            model: own.or(self.overrides.model.as_ref()).unwrap_or(wire.model.get_ref()).clone(),
             replica: self.overrides.replica,
             space,
             baseline,
