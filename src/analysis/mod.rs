@@ -78,7 +78,7 @@ pub fn analyse(suite: &Suite, run: &Run) -> Analysis {
             &suite.promises,
             &stages,
             suite.objective,
-            run.header.target.device.as_deref().unwrap_or("nothing real"),
+            run.header.target.device.as_deref().unwrap_or("a script"),
         ),
         stages,
     }

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
+use super::ratio;
 use super::result::{Ranked, StageAnalysis};
 use super::statistics::Estimate;
-use super::ratio;
 use crate::knob::Condition;
 use crate::suite::{Figure, Promise};
 use crate::task::Metric;
@@ -127,7 +127,9 @@ impl Kept {
 /// The best configuration of those that meet a condition, whether or not a limit rules it out.
 fn best_of<'a>(stage: &'a StageAnalysis, condition: &Condition) -> Option<&'a Ranked> {
     let meets = |ranked: &&Ranked| {
-        ranked.summary.failure.is_none() && !ranked.summary.samples.is_empty() && condition.holds(&ranked.summary.candidate)
+        ranked.summary.failure.is_none()
+            && !ranked.summary.samples.is_empty()
+            && condition.holds(&ranked.summary.candidate)
     };
     stage.candidates.iter().find(meets)
 }
@@ -145,12 +147,8 @@ fn within(found: Estimate, [low, high]: [f64; 2]) -> PromiseVerdict {
 
 /// Of several parts of a promise the one that is kept least.
 fn worst(verdicts: &[PromiseVerdict]) -> Option<PromiseVerdict> {
-    let order = [
-        PromiseVerdict::NotKept,
-        PromiseVerdict::Unclear,
-        PromiseVerdict::Kept,
-        PromiseVerdict::More,
-    ];
+    let order =
+        [PromiseVerdict::NotKept, PromiseVerdict::Unclear, PromiseVerdict::Kept, PromiseVerdict::More];
     order.into_iter().find(|verdict| verdicts.contains(verdict))
 }
 

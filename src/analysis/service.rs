@@ -153,7 +153,12 @@ fn choices(service: &Service, served: &Served) -> Vec<Choice> {
         for n in &kept {
             let plain = units(&searches, 0, *n);
             let ndcg10 = quality::judged(&units(&searches, k, *n), Some(&plain));
-            choices.push(Choice { k, n: *n, ndcg10, seconds: search.zip(sorting).map(|(one, two)| one + two) });
+            choices.push(Choice {
+                k,
+                n: *n,
+                ndcg10,
+                seconds: search.zip(sorting).map(|(one, two)| one + two),
+            });
         }
     }
     choices
@@ -197,7 +202,13 @@ fn caches(served: &Served) -> Vec<Cache> {
         let held = size.min(log.distinct) as u64;
         // A look into the cache takes less than a thousandth of what it saves.
         let seconds = alone.map(|alone| alone * (1.0 - hit_rate));
-        Cache { size, hit_rate, bytes: held * log.bytes_each, seconds, gain: 1.0 / (1.0 - hit_rate).max(1e-9) }
+        Cache {
+            size,
+            hit_rate,
+            bytes: held * log.bytes_each,
+            seconds,
+            gain: 1.0 / (1.0 - hit_rate).max(1e-9),
+        }
     };
     log.hits.iter().map(cache).collect()
 }

@@ -66,12 +66,9 @@ pub fn render(dialect: &str, analysis: &Analysis, header: &RunHeader, date: &str
 /// What was decided about the service, as far as it was.
 fn service(analysis: &Analysis) -> Value {
     let Some(service) = &analysis.service else { return Value::from(()) };
-    let decided = [
-        ("rerank_k", service.rerank_k),
-        ("final_n", service.final_n),
-        ("cache_size", service.cache_size),
-    ];
-    decided.into_iter().filter_map(|(name, number)| Some((name, number?))).collect()
+    let decided =
+        [("rerank_k", service.rerank_k), ("final_n", service.final_n), ("cache_size", service.cache_size)];
+    Value::from_pairs(decided.into_iter().filter_map(|(name, number)| Some((name, number?))))
 }
 
 /// The comments at the top: where the figures come from, and what they are.

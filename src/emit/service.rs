@@ -124,7 +124,9 @@ fn choices(service: &ServiceAnalysis) -> Sheet {
         });
     }
     let said = match (service.rerank_k, service.final_n) {
-        (Some(0), Some(n)) => format!("→ don't sort again, keep {n}: nothing sorted again is worth 1% of nDCG"),
+        (Some(0), Some(n)) => {
+            format!("→ don't sort again, keep {n}: nothing sorted again is worth 1% of nDCG")
+        }
         (Some(k), Some(n)) => format!("→ sort {k} again, keep {n}: the cheapest within 1% of the best"),
         _ => String::new(),
     };

@@ -156,7 +156,8 @@ impl Tuning<'_> {
         let each: usize = found.iter().map(|(_, texts)| texts.len()).max().unwrap_or(0);
         let seconds = self.seconds_each(stage, sorter) * each as f64;
         // Half of what there is at the most: requests come after it.
-        let most = room.most.map_or(SECONDS_OF_SORTING, |most| SECONDS_OF_SORTING.min(most.as_secs_f64() / 2.0));
+        let most =
+            room.most.map_or(SECONDS_OF_SORTING, |most| SECONDS_OF_SORTING.min(most.as_secs_f64() / 2.0));
         let some = &found[..found.len().min(((most / seconds) as usize).max(LEAST_DEPTH))];
         if !room.has("finds sorted again", seconds * some.len() as f64, &mut served.without) {
             return Ok(());
@@ -307,9 +308,8 @@ impl Tuning<'_> {
         // What people ask for, and what they might: how documents begin.
         let judging = self.material.judging.get(&stage.name);
         let judged = judging.map_or(&self.material.documents, |judging| &judging.items);
-        let begins = |item: &Item| {
-            item.text.split_whitespace().take(WORDS_OF_A_QUERY).collect::<Vec<_>>().join(" ")
-        };
+        let begins =
+            |item: &Item| item.text.split_whitespace().take(WORDS_OF_A_QUERY).collect::<Vec<_>>().join(" ");
         let own: indexmap::IndexSet<String> = judged.iter().map(begins).collect();
         let own: Vec<String> = own.into_iter().collect();
         let (places, texts) = match log {

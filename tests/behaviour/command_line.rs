@@ -264,13 +264,14 @@ fn every_dialect_speaks_the_keys_of_its_service() {
             "EMBEDDING_BATCH=16",
             "EMBEDDING_FP16=true",
             "EMBEDDING_MAX_LEN=128",
-            "EMBEDDING_CACHE_SIZE=2000",
             "RERANK_DEVICE=cuda:0",
-            "RERANK_ENABLE=true",
-            "RERANK_K=10",
-            "RERANK_FINAL_N=5",
         ]
     );
+    // What nobody measured is there and not set.
+    for line in ["# EMBEDDING_CACHE_SIZE=2000", "# RERANK_ENABLE=true", "# RERANK_K=10", "# RERANK_FINAL_N=5"]
+    {
+        assert!(plugin.lines().any(|given| given == line), "no {line:?} in {plugin}");
+    }
     // Its reranker can't be set to fp16, and what the plugin has no key for is not lost without a word.
     assert!(plugin.contains("not set: this service doesn't accept dtype=fp16"), "{plugin}");
     // The service doesn't accept fp16, so that it gets what is best in fp32: the default configuration.

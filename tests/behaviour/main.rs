@@ -26,6 +26,7 @@ mod predictions;
 mod real_engines;
 mod replay;
 mod resume;
+mod retrieval;
 mod shares;
 mod shipped;
 mod simulated_card;

@@ -27,17 +27,21 @@ impl Builder<'_> {
         let Some(wire) = wire else { return Ok(None) };
         let (span, wire) = (wire.span(), wire.get_ref());
         let problem = |why: String| self.text.problem(span.clone(), why);
-        let first = |task: Task| stages.iter().find(|stage| stage.task == task).map(|stage| stage.name.clone());
+        let first =
+            |task: Task| stages.iter().find(|stage| stage.task == task).map(|stage| stage.name.clone());
         let embed = match self.named(wire.embed.as_ref(), stages)? {
             Some(named) => named,
-            None => first(Task::Embed).ok_or_else(|| problem("no stage embeds: a service searches".into()))?,
+            None => {
+                first(Task::Embed).ok_or_else(|| problem("no stage embeds: a service searches".into()))?
+            }
         };
         let rerank = self.named(wire.rerank.as_ref(), stages)?.or_else(|| first(Task::Rerank));
-        let within = |what: &str, numbers: &[usize], least: usize, most: usize| {
-            match numbers.iter().find(|number| !(least..=most).contains(*number)) {
-                Some(number) => Err(problem(format!("`{what}` has {number}, not from {least} to {most}"))),
-                None => Ok(numbers.to_vec()),
-            }
+        let within = |what: &str, numbers: &[usize], least: usize, most: usize| match numbers
+            .iter()
+            .find(|number| !(least..=most).contains(*number))
+        {
+            Some(number) => Err(problem(format!("`{what}` has {number}, not from {least} to {most}"))),
+            None => Ok(numbers.to_vec()),
         };
         let rerank_k = within("rerank_k", &wire.rerank_k, 0, MOST_FINDS)?;
         let final_n = match wire.final_n.as_slice() {
@@ -50,7 +54,9 @@ impl Builder<'_> {
         let cache = within("cache", &wire.cache, 0, MOST_CACHED)?;
         let log = wire.log.as_ref().map(|log| self.log(log, folder)).transpose()?;
         if log.is_none() && !cache.is_empty() {
-            return Err(problem("`cache` needs a `log`: a file of queries, or { queries = 5000, exponent = 1.0 }".into()));
+            return Err(problem(
+                "`cache` needs a `log`: a file of queries, or { queries = 5000, exponent = 1.0 }".into(),
+            ));
         }
         Ok(Some(Service { embed, rerank, rerank_k, final_n, cache, log }))
     }
@@ -61,7 +67,11 @@ impl Builder<'_> {
             WireLog::File(name) => match folder {
                 Folder::Disk(folder) => {
                     let path: PathBuf = folder.join(name);
-                    if path.is_file() { Ok(Log::File(path)) } else { Err(problem(format!("no file {}", path.display()))) }
+                    if path.is_file() {
+                        Ok(Log::File(path))
+                    } else {
+                        Err(problem(format!("no file {}", path.display())))
+                    }
                 }
                 Folder::BuiltIn => Err(problem("a built-in suite has no file of queries".into())),
             },
@@ -80,7 +90,10 @@ impl Builder<'_> {
     fn named(&self, wire: Option<&Spanned<String>>, stages: &[Stage]) -> Result<Option<String>, Problem> {
         let names = || stages.iter().map(|stage| stage.name.as_str());
         let find = |name: &str| {
-            names().find(|known| *known == name).map(str::to_owned).ok_or_else(|| unknown("stage", name, names()))
+            names()
+                .find(|known| *known == name)
+                .map(str::to_owned)
+                .ok_or_else(|| unknown("stage", name, names()))
         };
         wire.map(|name| self.read(name, find)).transpose()
     }
