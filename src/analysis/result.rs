@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::doubt::Doubt;
-use super::promise::Kept;
+use super::kept::Kept;
 use super::service::ServiceAnalysis;
 use super::statistics::Estimate;
 use super::summary::Summary;

@@ -43,7 +43,7 @@ impl Units {
         self.sums.extend(sums);
     }
 
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.sums.len() / self.width.max(1)
     }
 

@@ -220,3 +220,131 @@ fn what_it_cant_be_asked_is_said() {
         assert!(said.contains("GLiNER finds entities, or classifies"), "{said}");
     }
 }
+
+/// Texts that nobody foresees: each has an answer or a reason, and every span begins and ends between characters.
+fn hostile_texts() -> Vec<String> {
+    let alphabets = [
+        "🚄🎉👨‍👩‍👧",
+        "\0",
+        "\u{202e}שלום",
+        "مرحبا",
+        "\u{feff}",
+        "ﬁ",
+        "\u{200b}",
+        "\u{301}",
+        "दिल्ली",
+        "<<ENT>>",
+        "<<SEP>>",
+        "[CLS]",
+        "\u{1c}",
+        "\r\n",
+        "a-",
+        "_",
+        "𝔘",
+        "\u{10ffff}",
+        "#",
+        "é",
+    ];
+    let mut texts: Vec<String> = Vec::new();
+    for (place, one) in alphabets.iter().enumerate() {
+        for other in &alphabets {
+            texts.push(format!("{one}{other}"));
+            texts.push(format!("{other} {one} Paris{one}"));
+        }
+        texts.push(one.repeat(1 + 97 * place));
+        texts.push(format!("{one} ").repeat(300));
+    }
+    texts.push(String::new());
+    texts.push("a".repeat(10 << 20));
+    texts.push("a ".repeat(100_000));
+    texts.push((0..50_000).map(|level| "#".repeat(level % 7) + " heading\n").collect());
+    let mut next = 0u32;
+    while texts.len() < 1000 {
+        // Any characters at all.
+        let letters = (0..40).filter_map(|_| {
+            next = next.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from_u32(next >> 11)
+        });
+        texts.push(letters.collect());
+    }
+    texts
+}
+
+#[test]
+fn hostile_texts_have_answers_with_ends_between_characters() {
+    let texts = hostile_texts();
+    assert!(texts.len() >= 1000);
+    for engine in engines_here() {
+        for fixture in fixtures() {
+            let mut case = Prompt { labels: vec!["person".into(), "place".into()], threshold: 0.3 };
+            case.labels.push("\u{202e}تاريخ 🎉".into());
+            let mut session = load(&engine, &fixture, Task::Entities, Some(case), &[]).unwrap();
+            let documents: Vec<Item> =
+                texts.iter().map(|text| Item { text: text.clone(), query: None }).collect();
+            let answers = engines::pass(&mut *session, Task::Entities, &documents, &[]);
+            assert_eq!(answers.len(), texts.len());
+            let mut spans = 0;
+            for (answer, text) in answers.iter().zip(&texts) {
+                let Answer::Spans(found) = answer else { panic!("{answer:?}") };
+                for span in found {
+                    assert!(text.is_char_boundary(span.start) && text.is_char_boundary(span.end));
+                    assert!(span.start < span.end && span.end <= text.len());
+                }
+                spans += found.len();
+            }
+            assert!(spans > 100, "{} {spans}", engine.name);
+        }
+    }
+}
+
+#[test]
+fn hostile_labels_are_answered_or_refused_with_a_reason() {
+    let odd = [
+        "",
+        " ",
+        "\0",
+        "🎉",
+        "\u{202e}",
+        "<<ENT>>",
+        "a<<SEP>>b",
+        "[CLS]",
+        "[MASK]",
+        "\n\n",
+        "\u{200b}",
+        "é",
+        "-",
+    ];
+    let mut prompts: Vec<Vec<String>> = odd.iter().map(|label| vec![label.to_string()]).collect();
+    for one in odd {
+        prompts.extend(odd.iter().map(|other| vec![one.to_owned(), format!("{other}x")]));
+    }
+    prompts.push(vec!["x".repeat(100_000)]);
+    prompts.push((0..5000).map(|label| format!("label {label}")).collect());
+    prompts.extend((1..30).map(|count| vec!["person".to_owned(); count]));
+    assert!(prompts.len() >= 200);
+    let document = [Item { text: "Anna left Paris on Monday.".into(), query: None }];
+    for engine in engines_here() {
+        let fixture = &fixtures()[0];
+        let mut answered = 0;
+        for labels in &prompts {
+            let prompt = Prompt { labels: labels.clone(), threshold: 0.1 };
+            let mut session = match load(&engine, fixture, Task::Entities, Some(prompt), &[]) {
+                Ok(session) => session,
+                Err(why) => {
+                    assert!(why.contains("label"), "{why}");
+                    continue;
+                }
+            };
+            let tokeniser = session.tokeniser(None).unwrap();
+            match tokeniser.encode(None, &document[0].text) {
+                Err(why) => assert!(why.contains("labels don't fit"), "{why}"),
+                Ok(_) => {
+                    let answers = engines::pass(&mut *session, Task::Entities, &document, &[]);
+                    assert!(matches!(&answers[..], [Answer::Spans(_)]));
+                    answered += 1;
+                }
+            }
+        }
+        assert!(answered > 100, "{} answered {answered}", engine.name);
+    }
+}

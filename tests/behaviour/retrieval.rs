@@ -179,7 +179,7 @@ fn settings_that_are_read_back_give_the_same_throughput() {
     assert_eq!(candidates[0]["candidate"]["knobs"]["dtype"], "int8", "{candidates:#?}");
     let wanted = candidates.iter().find(|candidate| {
         candidate["candidate"]["knobs"]["dtype"] == precision
-            && candidate["candidate"]["knobs"]["batch_size"].to_string() == keys["EMBEDDING_BATCH"]
+            && candidate["candidate"]["knobs"]["batch_size"].as_u64() == keys["EMBEDDING_BATCH"].parse().ok()
     });
     let wanted = &wanted.unwrap()["figures"]["throughput"];
     let output = autotune(&["--suite", "suite.toml", "--out", "again", "--set", &set[0], "--set", &set[1]])
@@ -230,7 +230,7 @@ fn the_shipped_suite_runs_from_documents_to_settings() {
     let place = Place::with_suite("");
     let models = [("embed", &minilm), ("rerank", &reranker)];
     let models = models.map(|(stage, folder)| format!("{stage}={}", folder.display()));
-    let output = autotune(&["--suite", "retrieval", "--out", "run", "--budget", "70s"])
+    let output = autotune(&["--suite", "retrieval", "--out", "run", "--budget", "8trials"])
         .args(models.iter().flat_map(|model| ["--model", model]))
         .current_dir(place.path())
         .output()
@@ -243,13 +243,34 @@ fn the_shipped_suite_runs_from_documents_to_settings() {
     let keys = keys(&settings);
     assert!(keys.contains_key("EMBEDDING_BATCH") && keys["EMBEDDING_DEVICE"] == "cpu", "{settings}");
     // A reranker of random weights sorts nothing better than the search did.
-    if !service["rerank_k"].is_null() {
-        assert_eq!((&service["rerank_k"], keys["RERANK_ENABLE"]), (&0.into(), "false"), "{service:#}");
-    }
+    assert_eq!((&service["rerank_k"], keys["RERANK_ENABLE"]), (&0.into(), "false"), "{service:#}");
+    assert_eq!(keys["RERANK_FINAL_N"], service["final_n"].to_string());
+    assert!(service["without"].as_array().is_some_and(Vec::is_empty), "{service:#}");
     let promises = best["promises"].as_array().unwrap();
     assert_eq!(promises.len(), 8);
     let on_card = promises.iter().filter(|promise| promise["says"].as_str().unwrap().contains("CUDA"));
     assert!(
         on_card.clone().count() == 3 && on_card.into_iter().all(|kept| kept["verdict"] == "not-measured")
     );
+}
+
+/// The same with made-up weights of a real size, on a few documents of its own.
+#[test]
+fn the_shipped_suite_runs_with_replicas() {
+    let place = Place::with_suite("");
+    corpus(place.path());
+    let models = ["embed=BAAI/bge-small-en-v1.5", "rerank=mixedbread-ai/mxbai-rerank-xsmall-v1"];
+    let output = autotune(&["--suite", "retrieval", "--out", "run", "--replica", "--corpus", "corpus"])
+        .args(["--budget", "6trials", "--backend", "candle"])
+        .args(models.iter().flat_map(|model| ["--model", model]))
+        .current_dir(place.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let best = place.best_json();
+    assert!(best["stages"].as_array().unwrap().iter().all(|stage| stage["replica"] == true));
+    let service = &best["service"];
+    assert_eq!(service["requests"].as_array().map(Vec::len), Some(6), "{service:#}");
+    assert!(service["rerank_k"].is_u64() && service["final_n"].is_u64(), "{service:#}");
+    assert!(settings(&place).contains("RERANK_FINAL_N="), "{}", settings(&place));
 }

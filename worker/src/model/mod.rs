@@ -5,6 +5,7 @@
 pub mod arch;
 mod builder;
 mod config;
+mod encoding;
 mod error;
 pub mod graph;
 mod json;
@@ -15,9 +16,10 @@ pub mod weights;
 
 use std::path::Path;
 
+pub use encoding::{Encoding, Marks, Word};
 pub use error::ModelError;
 pub use graph::Graph;
-pub use tokenizer::{Cutter, Encoding, Marks, Tokenise, Tokenizer, Word};
+pub use tokenizer::{Cutter, Tokenise, Tokenizer};
 pub use weights::Weights;
 
 use crate::task::{Prompt, Task};

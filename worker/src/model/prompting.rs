@@ -7,8 +7,8 @@ use std::sync::LazyLock;
 use regex::Regex;
 use tokenizers::{EncodeInput, InputSequence};
 
+use super::encoding::{Encoding, Marks, Word};
 use super::error::ModelError;
-use super::tokenizer::{Encoding, Marks, Word};
 
 /// What stands in front of every text.
 #[derive(Debug, Clone)]
