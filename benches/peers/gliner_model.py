@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes a GLiNER folder of the size of urchade/gliner_small-v2.1, by the package itself: weights are random, from a fixed seed.
+"""Makes a GLiNER folder of the size of urchade/gliner_small-v2.1, with random weights of a fixed seed. The package writes it.
 
-Answers of random weights would be every span or none. The head is scaled and shifted, so that a threshold of 0.5 finds SPANS
-in a text of the corpus given, and so that no score lies near to it.
+Random weights would find every span, or none. So the head is scaled and shifted: a threshold of 0.5 finds about SPANS spans
+in a text of the given corpus, and no score is too near to it.
 """
 import argparse, json, math
 from pathlib import Path

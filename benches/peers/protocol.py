@@ -109,8 +109,8 @@ def batches(model, start, slots=1):
 
 
 def stretch_of(texts, knobs, stretch):
-    """The texts of so many of a pass's batches. Without the knob `order` it's sentence-transformers, which sorts by itself."""
-    if knobs.get("order", "length") == "length":
+    """The texts of a part of a pass's batches, as `measure` in docs/PROTOCOL.md has it."""
+    if knobs.get("order", "length") == "length":  # sentence-transformers has no such knob, and sorts by itself
         texts = sorted(texts, key=lambda text: -len(text))
     (index, of), size = stretch, knobs["batch_size"]
     count = -(-len(texts) // size)
@@ -132,8 +132,9 @@ def written(vectors, file):
 
 def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu",), task="embed"):
     """Answers requests until stdin ends. `knobs` and `settings` are a default and a test of values by name.
-    `load(request)` gives a version and `embed`; `embed(texts, knobs)` gives vectors in the order of the texts (for the task
-    `entities` lists of spans), and a pass's figures but for its time. `devices` are the kinds of device that it can run on. What `prepare(request)` does comes before the load's clock: files made once."""
+    `load(request)` gives a version and `embed`; `embed(texts, knobs)` gives vectors in the order of the texts, or for the
+    task `entities` lists of spans, and a pass's figures but for its time. `devices` are the kinds of device that it can
+    run on. What `prepare(request)` does comes before the load's clock: files made once."""
     loaded = {}
 
     def do_load(r):
@@ -141,7 +142,7 @@ def serve(load, knobs, settings={}, prepare=lambda request: None, devices=("cpu"
         if r["protocol"] > VERSION or r.get("slot") or r["task"] != task:
             raise Failure("refused", f"this worker has protocol {VERSION} without slots, and the task {task}")
         if ("prompt" in r) != (task == "entities"):
-            raise Failure("refused", "this worker has the labels of the model" if "prompt" in r else "the stage has no labels")
+            raise Failure("refused", f"for the task {task}, a stage has {'no' if 'prompt' in r else 'to have'} labels")
         device = r.setdefault("device", "cpu")
         if device.split(":")[0] not in devices:
             raise Failure("refused", f"this worker runs on {' or '.join(devices)}, not on {device}")

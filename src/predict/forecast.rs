@@ -85,6 +85,7 @@ impl<'a> Forecast<'a> {
         }
         let settings = settings(candidate)?;
         let (outline, batches) = self.prepared(stage, &settings)?;
+        outline.graph.fits_cards().map_err(|why| Failure::new(Status::Refused, why.to_string()))?;
         let overhead = Overhead::of(card.capability());
         let memory = memory(&outline.graph, method, settings.transfers, &batches, overhead);
         predicted.peak_vram = Some(memory.peak);

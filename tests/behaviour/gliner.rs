@@ -11,7 +11,7 @@ use autotune::model::Encoding;
 use autotune::task::{Prompt, Task};
 use serde::Deserialize;
 
-use crate::support::engines;
+use crate::support::{Place, engines, text};
 
 #[derive(Deserialize)]
 struct Expected {
@@ -198,6 +198,18 @@ fn a_text_is_classified_by_its_likeliest_span() {
             }
         }
     }
+}
+
+/// Its head has no kernels for cards yet: that's said, and nothing is predicted as if it had.
+#[test]
+fn a_card_that_isnt_here_gets_a_reason_and_no_prediction() {
+    let suite = "corpus = { synthetic = { documents = 4 } }\n[[stages]]\ntask = \"entities\"\n\
+                 model = \"urchade/gliner_small-v2.1\"\nlabels = [\"person\"]\nbackends = [\"candle\", \"ort\"]\n";
+    let place = Place::with_suite(suite);
+    let output = place.tune(&["--gpu", "rtx3090", "--replica"]);
+    let said = text(&output);
+    assert!(said.contains("the head of gliner runs on processors only, so far"), "{said}");
+    assert!(!said.contains(" won"), "{said}");
 }
 
 #[test]

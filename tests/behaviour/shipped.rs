@@ -149,3 +149,26 @@ fn the_conversation_has_its_turns_in_order() {
     turns.iter().for_each(spans_are_inside);
     assert!(turns.iter().all(|turn| !text(turn, "text").is_empty() && !text(turn, "sentiment").is_empty()));
 }
+
+/// A question about the handbooks is answered by places that are there, each once.
+#[test]
+fn questions_about_the_handbooks_are_answered_in_them() {
+    let queries = records("handbooks-queries.jsonl");
+    let mut main: HashMap<String, usize> = HashMap::new();
+    for query in &queries {
+        let answers = query["answers"].as_array().unwrap();
+        assert!((1..=3).contains(&answers.len()) && answers[0]["grade"] == 2, "{query}");
+        *main.entry(text(&answers[0], "file").to_owned()).or_default() += 1;
+        for answer in answers {
+            let file = fs::read_to_string(corpora().join("handbooks").join(text(answer, "file"))).unwrap();
+            let quote = text(answer, "quote");
+            assert!((20..=220).contains(&quote.chars().count()) && !quote.contains('\n'), "{answer}");
+            assert_eq!(file.matches(quote).count(), 1, "{answer}");
+            assert!(!quote.contains(text(query, "query")), "{query}");
+        }
+    }
+    assert_eq!((queries.len(), main.len()), (96, 48));
+    assert!(main.values().all(|count| *count == 2), "{main:?}");
+    let in_french = queries.iter().filter(|query| text(query, "lang") == "fr").count();
+    assert_eq!(in_french, 48);
+}

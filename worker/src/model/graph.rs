@@ -3,6 +3,7 @@
 //! It's written once, by a file in `arch/`, and read by every engine and by the cost model. A value is a matrix with a
 //! row for each token or for each sequence; how tokens are laid out, padded or packed, is the reader's affair.
 
+use super::error::ModelError;
 use crate::task::Task;
 
 /// What an operation gives: its place in the list.
@@ -379,6 +380,21 @@ impl Graph {
             }
             _ => false,
         })
+    }
+
+    /// That cards have a kernel for every operation.
+    pub fn fits_cards(&self) -> Result<(), ModelError> {
+        let only_here = |operation: &Operation| {
+            matches!(
+                operation,
+                Operation::Pick { .. } | Operation::Recurrent { .. } | Operation::Spans { .. }
+            )
+        };
+        if self.operations.iter().any(only_here) {
+            let why = format!("the head of {} runs on processors only, so far", self.architecture);
+            return Err(ModelError::Unfit(why));
+        }
+        Ok(())
     }
 
     /// Every weight, in the order in which they are read.

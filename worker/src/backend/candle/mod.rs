@@ -81,6 +81,7 @@ fn on_cuda(
     precision: Precision,
 ) -> Result<Box<dyn Session>, BackendError> {
     let model = Model::open(Path::new(&request.model), request.task, request.prompt.as_ref())?;
+    model.graph.fits_cards()?;
     cuda::load(request, number, precision, model)
 }
 

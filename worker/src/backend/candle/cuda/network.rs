@@ -238,9 +238,7 @@ impl Maker<'_> {
             Operation::Pool { pooling, .. } => Kind::Pool(*pooling),
             Operation::Normalise { .. } => Kind::Normalise,
             Operation::Pick { .. } | Operation::Recurrent { .. } | Operation::Spans { .. } => {
-                candle_core::bail!(
-                    "GLiNER's head on a GPU isn't in this engine yet: measure it on the processor"
-                )
+                candle_core::bail!("an operation that runs on processors only")
             }
         })
     }
